@@ -1,0 +1,96 @@
+"""`privgen`: the group of commands, and how errors reach a person."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import version
+
+import click
+
+# Name of the command, its module, and the line that `privgen --help` shows without loading the module.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "plan": ("privgen.cli.plan", "Solve for noise, sampling rate and iterations before any training."),
+    "train": ("privgen.cli.train", "Train under the budget guard; halt when the budget is reached."),
+    "audit": ("privgen.cli.audit", "Recompute what a run spent, from its ledger alone."),
+    "sample": ("privgen.cli.sample", "Make images with a trained generator."),
+    "evaluate": ("privgen.cli.evaluate", "FID, Inception Score and gen2real accuracy, by a named protocol."),
+    "data": ("privgen.cli.data", "List the data sets, and where each was found."),
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when it is called, and turns known errors into one red line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, its module loaded now."""
+        if cmd_name not in COMMANDS:
+            return None
+        return importlib.import_module(COMMANDS[cmd_name][0]).command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands from the table above, so that --help loads nothing."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; a known error is one red line and exit status 1."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if ctx.params.get("debug") or not _is_known(error):
+                raise
+            from privgen.cli.console import err_console
+
+            err_console.print(f"Error: {_one_line(error)}", style="bold red", markup=False, soft_wrap=True)
+            sys.exit(1)
+
+
+def _is_known(error: Exception) -> bool:
+    """Ours, or the operating system's; anything else is a bug and shows itself as one."""
+    from accountant.errors import AccountantError
+    from privgen.errors import PrivgenError
+
+    known: tuple[type[Exception], ...] = (AccountantError, PrivgenError, OSError)
+    # Loaded only by the command that uses it.
+    planner_errors = sys.modules.get("planners.errors")
+    if planner_errors is not None:
+        known = (*known, planner_errors.PlannerError)
+    return isinstance(error, known)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        name = f" {error.filename}" if error.filename else ""
+        return f"{error.strerror}:{name}; give another place, or make room there."
+    return " ".join(str(error).split())
+
+
+EPILOG = """\b
+The main job:
+  privgen plan --epsilon 10 --dataset fashion-mnist --out plan.json
+  privgen train --plan plan.json --dataset fashion-mnist --out runs/fm
+  privgen sample runs/fm -n 100 --out samples.png
+  privgen audit runs/fm
+"""
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(version("privgen"), prog_name="privgen")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Train a private image generator, and know what it cost in privacy.
+
+    privgen plans the noise before training, trains under a guard that halts when the budget (ε, δ) is
+    reached, and lets anyone recompute the spend afterwards.
+    """

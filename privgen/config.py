@@ -1,0 +1,119 @@
+"""`TrainConfig`: what a run trains with, beside its plan. Nothing in it can change what the run costs.
+
+Everything that privacy depends on is in the plan (`accountant.plan`). This holds learning rates, schedules,
+losses and sizes; it is recorded in the checkpoint and in `generator.json`.
+
+    >>> TrainConfig.from_json(TrainConfig(preset="tiny").to_json()).preset
+    'tiny'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from privgen.errors import ConfigError
+
+PRESETS = ("tiny", "small", "paper")
+ADVERSARIAL = ("hinge", "wasserstein", "non-saturating")
+OPTIMISERS = ("adam", "sgd")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """Settings of a run that are not privacy-relevant.
+
+    Args:
+        preset: size of the networks: tiny, small or paper.
+        latent_dim: length of a latent vector, >= 1.
+        upsampling_noise: std of the Gaussian noise after each upsampling in the generator, >= 0.
+        adversarial: hinge, wasserstein or non-saturating.
+        optimiser: adam or sgd, for the privatised sums.
+        critic_rate, classifier_rate, encoder_rate, generator_rate: learning rates, > 0.
+        reconstruction_rate: learning rate of the generator's privatised reconstruction update, >= 0.
+        momentum: Adam's first moment decay or SGD's momentum, in [0, 1).
+        weight_decay: decoupled, on the critic and the classifier, >= 0.
+        generator_steps: generator updates after each private step, >= 0; they are free.
+        generator_batch: images in a generator update, >= 1.
+        class_weight: weight of the classifier's cross-entropy in the generator's loss, >= 0.
+        class_start: fraction of the run after which the classifier's loss enters the generator's, in [0, 1].
+        reconstruction_weight: γ_recon of the L2 reconstruction loss, >= 0.
+        kl_weight: weight of the encoder's KL term beside it, >= 0.
+        ema_decay: of the generator's moving average, in [0, 1).
+        checkpoint_every: private steps between checkpoints, >= 1.
+        keep_checkpoints: how many of the newest are kept, >= 2.
+        physical_batch: records in one forward pass, or None for all; never changes result or accounting.
+        seed: of initialisation and latent vectors; never of noise or of batches.
+    """
+
+    preset: str = "small"
+    latent_dim: int = 64
+    upsampling_noise: float = 0.1
+    adversarial: str = "hinge"
+    optimiser: str = "adam"
+    critic_rate: float = 5e-4
+    classifier_rate: float = 1e-3
+    encoder_rate: float = 1e-3
+    generator_rate: float = 5e-4
+    reconstruction_rate: float = 1e-3
+    momentum: float = 0.5
+    weight_decay: float = 0.0
+    generator_steps: int = 1
+    generator_batch: int = 128
+    class_weight: float = 0.2
+    class_start: float = 0.05
+    reconstruction_weight: float = 1.0
+    kl_weight: float = 0.01
+    ema_decay: float = 0.998
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    physical_batch: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._require("preset", self.preset in PRESETS, f"one of {', '.join(PRESETS)}")
+        self._require("adversarial", self.adversarial in ADVERSARIAL, f"one of {', '.join(ADVERSARIAL)}")
+        self._require("optimiser", self.optimiser in OPTIMISERS, f"one of {', '.join(OPTIMISERS)}")
+        for name in ("critic_rate", "classifier_rate", "encoder_rate", "generator_rate"):
+            self._require(name, getattr(self, name) > 0, "> 0")
+        for name in (
+            "upsampling_noise",
+            "reconstruction_rate",
+            "weight_decay",
+            "generator_steps",
+            "class_weight",
+            "reconstruction_weight",
+            "kl_weight",
+        ):
+            self._require(name, getattr(self, name) >= 0, ">= 0")
+        for name in ("momentum", "ema_decay"):
+            self._require(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+        self._require("class_start", 0 <= self.class_start <= 1, "in [0, 1]")
+        for name in ("latent_dim", "generator_batch", "checkpoint_every"):
+            self._require(name, getattr(self, name) >= 1, ">= 1")
+        self._require("keep_checkpoints", self.keep_checkpoints >= 2, ">= 2")
+        self._require("physical_batch", self.physical_batch is None or self.physical_batch >= 1, ">= 1")
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise ConfigError(f"Expected {name}={getattr(self, name)!r} to be {expected}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; `from_json` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
+        """The configuration that `to_json` wrote.
+
+        Raises:
+            ConfigError: unknown fields, or a value out of range.
+        """
+        unknown = set(data) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ConfigError(f"Unknown training settings: {', '.join(sorted(unknown))}.")
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise ConfigError(f"The training settings do not hold together: {error}") from error

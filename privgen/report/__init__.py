@@ -1,0 +1,1 @@
+"""Reports: one summary object (`accountant.audit.Audit`) in several formats."""
