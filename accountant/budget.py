@@ -1,9 +1,9 @@
 """What is promised and what is spent: `Budget`, `EpsilonBounds`, `Neighbouring`.
 
-    >>> Budget(epsilon=10.0, delta=1e-5).neighbouring
-    <Neighbouring.ADD_OR_REMOVE_ONE: 'add-or-remove-one'>
-    >>> EpsilonBounds(lower=0.9, estimate=1.0, upper=1.1).upper
-    1.1
+>>> Budget(epsilon=10.0, delta=1e-5).neighbouring
+<Neighbouring.ADD_OR_REMOVE_ONE: 'add-or-remove-one'>
+>>> EpsilonBounds(lower=0.9, estimate=1.0, upper=1.1).upper
+1.1
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class Plan:
         dataset_size: N, treated as public, integer >= 1.
         feedback: which error feedback.
         bands: b; 1 unless feedback is banded.
-        sampling_rate: q of the first phase. iterations: all steps. noise_multiplier: joint z of the first phase.
+        sampling_rate, noise_multiplier: q and joint z of the first phase. iterations: all steps.
         phases: empty for a homogeneous plan; else at least two, whose first has the values above.
         parts: what a step releases together; their joint noise multiplier is at least `noise_multiplier`.
         accountant: "rdp" or "prv": which bound the plan was solved for and the guard spends.

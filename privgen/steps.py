@@ -1,0 +1,213 @@
+"""The two halves of a step: the private one, which sees records, and the free one, which does not.
+
+    private:  receipt → one Poisson draw → per-record clipped sums of every part → error feedback →
+              one joint noised release → optimisers of critic, classifier and reconstruction
+    free:     the generator learns from critic and classifier, whose parameters are already private
+
+Guarantees: records enter through `private_sums` alone, and what it returns leaves through `release.gaussian`
+alone. Every divisor is the public qN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian
+from accountant.guard import Receipt
+from accountant.plan import Part, Plan
+from privgen import losses
+from privgen.config import TrainConfig
+from privgen.efsgd import OwedError, PaperError, banded_weights, exchange, paper_exchange, paper_weights
+from privgen.noise import NoiseSource
+from privgen.per_example import Sums, private_sums
+from privgen.release import gaussian
+from privgen.state import TrainState, parameters_of, trained_by
+
+TensorDict = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrawStatistics:
+    """Of one draw of records; private, never released.
+
+    Args:
+        batch_size: realised. nonfinite: records whose gradient was not finite and counted as zero.
+        median_norm: by part, before clipping.
+    """
+
+    batch_size: int
+    nonfinite: int
+    median_norm: Mapping[str, float]
+
+
+def private_step(
+    state: TrainState,
+    plan: Plan,
+    config: TrainConfig,
+    *,
+    parts: tuple[Part, ...],
+    receipt: Receipt,
+    images: Tensor,
+    labels: Tensor,
+    noise: NoiseSource,
+) -> DrawStatistics:
+    """One private step on one Poisson draw.
+
+    Args:
+        parts: the plan's, with the noise of the current phase.
+        images: (n, C, H, W) in [-1, 1], n from 0 up. labels: (n,).
+
+    Raises:
+        ReceiptError: the receipt was used or is for another event.
+    """
+    event = receipt.event
+    bands = event.bands if isinstance(event, BandedGaussian) else 1
+    batch_size = event.sampling_rate * plan.dataset_size
+    to_release: dict[str, TensorDict] = {}
+    sums: dict[str, Sums] = {}
+    for part in parts:
+        sums[part.name] = _sums(part, state, config, event, images, labels)
+        to_release[part.name] = _fed_back(part, state.owed.get(part.name), sums[part.name], batch_size)
+    noised = gaussian(to_release, parts=parts, bands=bands, receipt=receipt, noise=noise)
+    for part in parts:
+        _update(part.name, state, noised[part.name], batch_size)
+    return DrawStatistics(
+        batch_size=len(labels),
+        nonfinite=sum(s.nonfinite for s in sums.values()),
+        median_norm={n: float(s.norms.median()) if len(s.norms) else 0.0 for n, s in sums.items()},
+    )
+
+
+def _sums(
+    part: Part, state: TrainState, config: TrainConfig, event: Event, images: Tensor, labels: Tensor
+) -> Sums:
+    loss, batch, rows = _RECORD_LOSSES[part.name](state, config, images, labels)
+    return private_sums(
+        trained_by(part.name, state.networks),
+        loss,
+        batch,
+        _weighting(part, event),
+        rows_per_record=rows,
+        physical_batch=config.physical_batch,
+    )
+
+
+def _weighting(part: Part, event: Event) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """Weights of each record from its norm: clipped, and what the feedback needs beside it."""
+    if isinstance(event, HiddenFeedbackGaussian):
+        return lambda norms: paper_weights(norms, clip_norm=part.clip_norm)
+    if isinstance(event, BandedGaussian) and event.bands > 1:
+        return lambda norms: banded_weights(
+            norms, clip_norm=part.clip_norm, residual_clip_norm=part.residual_clip_norm
+        )
+    return lambda norms: banded_weights(norms, clip_norm=part.clip_norm, residual_clip_norm=0.0)[:1]
+
+
+def _fed_back(
+    part: Part, owed: OwedError | PaperError | None, sums: Sums, batch_size: float
+) -> TensorDict:
+    """The sums to release before noise, and the owed error brought up to date."""
+    if isinstance(owed, PaperError):
+        return paper_exchange(
+            owed, *sums.sums, feedback_clip_norm=part.feedback_clip_norm, batch_size=batch_size
+        )
+    if isinstance(owed, OwedError) and owed.bands > 1:
+        return exchange(owed, *sums.sums)
+    return sums.sums[0]
+
+
+def _update(name: str, state: TrainState, noised: TensorDict, batch_size: float) -> None:
+    module = trained_by(name, state.networks)
+    for key, parameter in parameters_of(module).items():
+        parameter.grad = (noised[key] / batch_size).to(parameter.dtype)
+    state.optimisers[name].step()
+    module.zero_grad(set_to_none=True)
+
+
+def latents(state: TrainState, count: int) -> Tensor:
+    """(count, latent) standard normal vectors."""
+    generator = state.latents
+    return torch.randn(count, state.networks.config.latent_dim, generator=generator, device=generator.device)
+
+
+def _critic_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor):
+    """Each record against one generated image of its class: two rows a record, one clipped gradient."""
+    critic = state.networks.critic
+    with torch.no_grad():
+        fakes = state.networks.generator(latents(state, len(labels)), labels)
+
+    def loss(real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
+        scores = critic(torch.cat([real, fake]), torch.cat([y, y]))  # (2b,)
+        return losses.critic_loss(config.adversarial, *scores.chunk(2))
+
+    return loss, (images, fakes, labels), 2
+
+
+def _classifier_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor):
+    classifier = state.networks.classifier
+    return (lambda x, y: losses.classifier_loss(classifier(x), y)), (images, labels), 1
+
+
+def _reconstruction_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor):
+    networks = state.networks
+
+    def loss(x: Tensor, y: Tensor, noise: Tensor) -> Tensor:
+        mean, log_variance = networks.encoder(x, y)
+        z = mean + noise * torch.exp(0.5 * log_variance)
+        return losses.reconstruction_loss(
+            networks.generator(z, y),
+            x,
+            mean,
+            log_variance,
+            reconstruction_weight=config.reconstruction_weight,
+            kl_weight=config.kl_weight,
+        )
+
+    return loss, (images, labels, latents(state, len(labels))), 1
+
+
+_RECORD_LOSSES = {
+    "critic": _critic_loss,
+    "classifier": _classifier_loss,
+    "reconstruction": _reconstruction_loss,
+}
+
+
+def generator_step(state: TrainState, config: TrainConfig, *, class_weight: float) -> dict[str, float]:
+    """One free update of the generator and of its moving average; touches no record.
+
+    Returns:
+        The generator's losses on what it generated; post-processing, so they may be shown.
+    """
+    networks = state.networks
+    count = config.generator_batch
+    labels = torch.randint(
+        networks.config.classes, (count,), generator=state.latents, device=state.latents.device
+    )
+    images = networks.generator(latents(state, count), labels)  # (n, C, H, W)
+    adversarial = losses.generator_loss(config.adversarial, networks.critic(images, labels)).mean()
+    total = adversarial
+    shown = {"adversarial": float(adversarial.detach())}
+    if class_weight and "classifier" in state.optimisers:
+        cross_entropy = losses.classifier_loss(networks.classifier(images), labels).mean()
+        total = total + class_weight * cross_entropy
+        shown["class"] = float(cross_entropy.detach())
+    optimiser = state.optimisers["generator"]
+    optimiser.zero_grad(set_to_none=True)
+    gradients = torch.autograd.grad(total, list(networks.generator.parameters()), allow_unused=True)
+    for parameter, gradient in zip(networks.generator.parameters(), gradients, strict=True):
+        parameter.grad = gradient
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return shown
+
+
+@torch.no_grad()
+def average_generator(state: TrainState, decay: float) -> None:
+    """averaged ← decay · averaged + (1 − decay) · generator."""
+    for mean, value in zip(state.averaged.parameters(), state.networks.generator.parameters(), strict=True):
+        mean.lerp_(value, 1 - decay)
