@@ -1,1 +1,76 @@
+"""Privacy accounting for DP-SGD, banded error feedback and the published error feedback.
 
+    >>> from accountant import BandedGaussian, PrvAccountant, RdpAccountant
+    >>> step = BandedGaussian(sampling_rate=256 / 60000, noise_multiplier=0.65, bands=4)
+    >>> rdp = RdpAccountant().compose(step, 4000).get_epsilon(1e-5)
+    >>> prv = PrvAccountant().compose(step, 4000).get_epsilon_bounds(1e-5)
+    >>> prv.lower <= prv.upper <= rdp
+    True
+
+Every ε is for the natural logarithm; every bound is rounded towards privacy. See DESIGN sections 2 to 5 and
+docs/privacy.md.
+"""
+
+from accountant.budget import Budget, EpsilonBounds, Neighbouring
+from accountant.errors import (
+    AccountantError,
+    BudgetExhausted,
+    InvalidValue,
+    LedgerBroken,
+    LedgerError,
+    LedgerIncomplete,
+    LedgerLocked,
+    PlanError,
+    PrvFailure,
+    ReceiptError,
+)
+from accountant.events import (
+    BandedGaussian,
+    Event,
+    HiddenFeedbackGaussian,
+    SubsampledGaussian,
+    event_from_json,
+    event_to_json,
+    joint_noise_multiplier,
+)
+from accountant.guard import BudgetGuard, Receipt
+from accountant.ledger import Ledger
+from accountant.plan import Feedback, Part, Phase, Plan, Verified
+from accountant.prv import PrvAccountant
+from accountant.rdp import RdpAccountant
+from accountant.verify import LedgerState, verify_ledger
+
+__all__ = [
+    "AccountantError",
+    "BandedGaussian",
+    "Budget",
+    "BudgetExhausted",
+    "BudgetGuard",
+    "EpsilonBounds",
+    "Event",
+    "Feedback",
+    "HiddenFeedbackGaussian",
+    "InvalidValue",
+    "Ledger",
+    "LedgerBroken",
+    "LedgerError",
+    "LedgerIncomplete",
+    "LedgerLocked",
+    "LedgerState",
+    "Neighbouring",
+    "Part",
+    "Phase",
+    "Plan",
+    "PlanError",
+    "PrvAccountant",
+    "PrvFailure",
+    "RdpAccountant",
+    "Receipt",
+    "ReceiptError",
+    "SubsampledGaussian",
+    "Verified",
+    "event_from_json",
+    "event_to_json",
+    "joint_noise_multiplier",
+    "verify_ledger",
+]

@@ -149,11 +149,11 @@ def price(segments: Iterable[Segment], budget: Budget) -> Spent:
     if not any(segment.reserved for segment in segments):
         return Spent(rdp=0.0, prv=EpsilonBounds(0.0, 0.0, 0.0))
     rdp = compose(RdpAccountant(neighbouring=budget.neighbouring), segments).get_epsilon(budget.delta)
-    try:
-        accountant = compose(PrvAccountant(neighbouring=budget.neighbouring), segments)
-        bounds = accountant.get_epsilon_bounds(budget.delta)
-    except AccountantError as error:
-        return Spent(rdp=rdp, prv=None, fallback=str(error))
+    bounds = compose(PrvAccountant(neighbouring=budget.neighbouring), segments).get_epsilon_bounds(
+        budget.delta
+    )
+    if bounds.fallback is not None:
+        return Spent(rdp=rdp, prv=None, fallback=bounds.fallback)
     return Spent(rdp=rdp, prv=bounds)
 
 

@@ -74,6 +74,7 @@ class EpsilonBounds:
         lower: the true value is at least this, >= 0.
         estimate: best guess; never spent.
         upper: the true value is at most this; may be infinite.
+        fallback: why `upper` is another method's bound, where the method that was asked had no sound answer.
 
     Raises:
         InvalidValue: the three are not ordered, or one is NaN.
@@ -82,6 +83,7 @@ class EpsilonBounds:
     lower: float
     estimate: float
     upper: float
+    fallback: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.lower <= self.estimate <= self.upper:
