@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import math
 
-from scipy.optimize import brentq
-from scipy.special import log_ndtr
-
 
 def gaussian_delta(mu: float, *, epsilon: float) -> float:
     """Exact δ of a Gaussian mechanism at ε >= 0.
@@ -22,6 +19,8 @@ def gaussian_delta(mu: float, *, epsilon: float) -> float:
     Args:
         mu: sensitivity ÷ noise std, > 0.
     """
+    from scipy.special import log_ndtr
+
     first = float(log_ndtr(mu / 2 - epsilon / mu))
     second = epsilon + float(log_ndtr(-mu / 2 - epsilon / mu))
     return math.exp(first) * -math.expm1(min(0.0, second - first))
@@ -33,6 +32,8 @@ def gaussian_epsilon(mu: float, *, delta: float) -> float:
     Args:
         mu: sensitivity ÷ noise std, > 0. delta: in (0, 1).
     """
+    from scipy.optimize import brentq
+
     if gaussian_delta(mu, epsilon=0.0) <= delta:
         return 0.0
     high = mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta)) + 1

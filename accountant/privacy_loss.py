@@ -24,8 +24,8 @@ from accountant.mixtures import Floats, Mixture, MixturePair
 
 _PANELS, _NODES = 256, 16
 _REACH = 14.0
-# Standard deviations beyond which a Gaussian has no mass in double precision, points in the table that Newton's
-# method starts from, and its steps: the table's error is squared by each.
+# Standard deviations beyond which a Gaussian has no mass in double precision, points in the table that
+# Newton's method starts from, and its steps: the table's error is squared by each.
 _NO_MASS, _TABLE, _NEWTON_STEPS = 39.0, 1 << 16, 3
 
 

@@ -1,9 +1,9 @@
 """`PrvAccountant`: the tight referee, by numerical composition of privacy losses.
 
 The composition is prv-accountant's (Gopi, Lee & Wutschitz 2021, arXiv 2106.02848). Given to it are our own
-privacy losses (`accountant.privacy_loss`), so that both directions of every event are composed, the paper's
-feedback and replace-one too, and the domain comes from our own RDP bound. Where every record is in every batch
-(q = 1) the analytic Gaussian is exact and nothing is composed.
+privacy losses (`accountant.privacy_loss`), so that both directions of every event are composed, the
+paper's feedback and replace-one too, and the domain comes from our own RDP bound. Where every record is in
+every batch (q = 1) the analytic Gaussian is exact and nothing is composed.
 
     >>> from accountant.events import SubsampledGaussian
     >>> event = SubsampledGaussian(sampling_rate=1.0, noise_multiplier=2.0)
@@ -12,9 +12,10 @@ feedback and replace-one too, and the domain comes from our own RDP bound. Where
     4.377178
 
 Guarantees: `upper` bounds ε from above and `lower` from below (theorem 5.5 there: an error of at most
-`eps_error` in ε and `delta_error` in δ; the rounding error of the transforms is added to `delta_error`). `upper`
-is never above the RDP bound. Where no sound numerical answer exists the bounds are (0, rdp, rdp) and say so in
-`fallback`. This is for events fixed in advance: against an adaptive choice of events only RDP is a filter.
+`eps_error` in ε and `delta_error` in δ; the rounding error of the transforms is added to `delta_error`).
+`upper` is never above the RDP bound. Where no sound numerical answer exists the bounds are (0, rdp, rdp) and
+say so in `fallback`. This is for events fixed in advance: against an adaptive choice of events only RDP is a
+filter.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.fft import next_fast_len
 
 from accountant.budget import EpsilonBounds, Neighbouring, require_delta, require_neighbouring
 from accountant.errors import InvalidValue, PrvFailure
@@ -301,6 +301,7 @@ def _domain(reach: float, mesh: float) -> Any:
     Its node size/2 − 1 lies at 0: prv-accountant's composition turns the result by just that.
     """
     from prv_accountant.domain import Domain
+    from scipy.fft import next_fast_len
 
     half = next_fast_len(math.ceil(reach / mesh) + 2, real=True)
     return Domain(-(half - 1) * mesh, half * mesh, 2 * half)

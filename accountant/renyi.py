@@ -120,7 +120,7 @@ def _grid(pair: MixturePair, p: Mixture, q: Mixture, order: float) -> tuple[Floa
     count = int((high - low) / step) + 2
     if count > _LARGEST_GRID:
         return None
-    return low + step * np.arange(count), step
+    return np.asarray(low + step * np.arange(count), dtype=np.float64), step
 
 
 def _log_integrals(
