@@ -1,1 +1,23 @@
-"""placeholder"""
+"""privgen: train a private image generator, and know what it cost in privacy.
+
+from privgen import load_generator
+images = load_generator("runs/fm")(16, seed=0)     # uint8 (16, H, W, C)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from privgen.generate import load_generator
+
+__all__ = ["load_generator"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load torch only when the generator is asked for: `privgen plan` and `privgen audit` do without it."""
+    if name == "load_generator":
+        from privgen.generate import load_generator
+
+        return load_generator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

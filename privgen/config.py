@@ -117,3 +117,14 @@ class TrainConfig:
             return cls(**data)
         except TypeError as error:
             raise ConfigError(f"The training settings do not hold together: {error}") from error
+
+
+def default_config(dataset_size: int) -> TrainConfig:
+    """What to train with where nothing is said: small networks, and tiny ones below 5 000 records.
+
+    Args:
+        dataset_size: N, public.
+    """
+    if dataset_size < 5000:
+        return TrainConfig(preset="tiny", checkpoint_every=250, ema_decay=0.99)
+    return TrainConfig()

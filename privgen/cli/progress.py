@@ -1,0 +1,76 @@
+"""The live display of a training: steps, ε spent of the target, losses, time left."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from privgen.cli.console import err_console
+from privgen.session import Session
+from privgen.train import StepReport
+
+# Where there is no terminal to redraw, a line now and then does.
+_LINES = 20
+
+
+class TrainingDisplay:
+    """Shows `StepReport`s on stderr: a bar on a terminal, some twenty lines otherwise."""
+
+    def __init__(self, session: Session) -> None:
+        self._live = err_console.is_terminal
+        self._planned = session.plan.iterations
+        self._every = max(1, self._planned // _LINES)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("ε {task.fields[spent]:.3f} of {task.fields[epsilon]:g}"),
+            TextColumn("{task.fields[losses]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=err_console,
+            disable=not self._live,
+        )
+        self._task = self._progress.add_task(
+            "train",
+            total=self._planned,
+            completed=session.guard.steps,
+            spent=session.guard.epsilon_spent(),
+            epsilon=session.plan.epsilon,
+            losses="",
+        )
+
+    def __enter__(self) -> TrainingDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, report: StepReport) -> None:
+        """Show one step."""
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in report.losses.items())
+        self._progress.update(
+            self._task,
+            completed=report.step,
+            total=max(self._planned, report.step),
+            spent=report.epsilon_spent,
+            losses=losses,
+        )
+        if not self._live and (report.step % self._every == 0 or report.step == self._planned):
+            err_console.print(
+                f"step {report.step}/{report.planned}  ε {report.epsilon_spent:.3f} of {report.epsilon:g}  {losses}",
+                markup=False,
+                soft_wrap=True,
+            )

@@ -1,0 +1,317 @@
+"""`privgen train`: train under the budget guard, with a live display, until it halts."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from privgen.cli.console import console, err_console, warn
+
+if TYPE_CHECKING:
+    from accountant.plan import Plan
+    from accountant.verify import LedgerState
+    from privgen.config import TrainConfig
+    from privgen.data import DataSet
+    from privgen.session import Options, Session
+
+EPILOG = """\b
+Examples:
+  privgen train --plan plan.json --dataset fashion-mnist --out runs/fm
+  privgen train --resume --out runs/fm
+  privgen train --plan plan.json --out runs/quick --preset tiny --set generator_rate=1e-3
+"""
+
+DEFAULT_PLAN = Path("plan.json")
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--plan",
+    "plan_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The plan, made by privgen plan --out.  [default: plan.json; with --resume, the run's own]",
+)
+@click.option("--dataset", help="Name of the data set.  [default: the plan's]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data set's files are.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The run's folder.  [default: runs/ and the data set's name]",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out. Every step is charged anew.")
+@click.option("--checkpoint", help="Resume from this checkpoint and not from the newest.")
+@click.option("--preset", type=click.Choice(["tiny", "small", "paper"]), help="Size of the networks.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Another training setting, such as generator_rate=1e-3; may be given again.",
+)
+@click.option("--extend", is_flag=True, help="Go on past the plan's end to the limit that PRV certifies.")
+@click.option(
+    "--noise",
+    type=click.Choice(["fast", "secure"]),
+    default="fast",
+    show_default=True,
+    help="secure draws from a cryptographic generator and resists the known floating-point attack.",
+)
+@click.option(
+    "--insecure-fixed-seed",
+    type=int,
+    metavar="SEED",
+    help="Reproducible noise and batches: who knows the seed can subtract the noise. For debugging only.",
+)
+@click.option("--signing-key", type=click.Path(path_type=Path), help="Sign the ledger with this Ed25519 key.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads for torch.")
+def command(
+    plan_path: Path | None,
+    dataset: str | None,
+    data_dir: Path | None,
+    out: Path | None,
+    resume: bool,
+    checkpoint: str | None,
+    preset: str | None,
+    settings: tuple[str, ...],
+    extend: bool,
+    noise: str,
+    insecure_fixed_seed: int | None,
+    signing_key: Path | None,
+    device: str,
+    threads: int | None,
+) -> None:
+    """Train an image generator under a plan's budget.
+
+    The guard reserves steps in the ledger before they run and halts when the next one would overspend;
+    that is normal completion, exit status 0. Ctrl-C writes a checkpoint and exits 130; go on by --resume.
+    """
+    if resume and (preset or settings):
+        raise click.UsageError("--preset and --set belong to a new run; a resumed one keeps its own.")
+    if checkpoint and not resume:
+        raise click.UsageError("--checkpoint goes with --resume.")
+    with _stop_on_signals() as stopped:
+        plan = _plan(plan_path, resume=resume)
+        session = _open(
+            plan=plan,
+            dataset=dataset,
+            data_dir=data_dir,
+            out=out,
+            resume=resume,
+            checkpoint=checkpoint,
+            preset=preset,
+            settings=settings,
+            options=_options(device, threads, noise, insecure_fixed_seed, signing_key, extend),
+        )
+        if session is None:
+            return
+        with session:
+            _train(session, stopped)
+
+
+def _plan(path: Path | None, *, resume: bool) -> Plan | None:
+    from accountant.plan import Plan
+
+    if path is None and resume:
+        return None
+    return Plan.load(DEFAULT_PLAN if path is None else path)
+
+
+def _options(
+    device: str,
+    threads: int | None,
+    noise: str,
+    seed: int | None,
+    signing_key: Path | None,
+    extend: bool,
+) -> Options:
+    import numpy as np
+    import torch
+
+    from privgen.noise import NoiseSource
+    from privgen.session import Options
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise click.BadParameter(
+            f"{device} is not to be had here ({error}).", param_hint="--device"
+        ) from error
+    coins = None
+    make: Any = NoiseSource.secure if noise == "secure" else NoiseSource.fast
+    if seed is not None:
+        warn("INSECURE: noise and batches come from a seed; this run protects nobody.")
+        stream = np.random.default_rng(seed)
+        coins = lambda count: stream.integers(0, 2**64, size=count, dtype=np.uint64)  # noqa: E731
+        make = lambda on: NoiseSource.insecure_fixed_seed(seed, on)  # noqa: E731
+    return Options(device=chosen, noise=make, coins=coins, signing_key=signing_key, extend=extend)
+
+
+def _open(
+    *,
+    plan: Plan | None,
+    dataset: str | None,
+    data_dir: Path | None,
+    out: Path | None,
+    resume: bool,
+    checkpoint: str | None,
+    preset: str | None,
+    settings: tuple[str, ...],
+    options: Options,
+) -> Session | None:
+    from accountant.plan import Plan
+    from privgen.data import load_data
+    from privgen.networks import NetworkConfig
+    from privgen.runs import RunFolder
+    from privgen.session import begin
+    from privgen.session import resume as resume_run
+
+    if resume:
+        folder = RunFolder.existing(_out(out, dataset or (plan.dataset if plan else None)))
+        own = plan or (Plan.load(folder.plan) if folder.plan.exists() else None)
+        data = load_data(_dataset(dataset, own), data_dir)
+        resumed = resume_run(folder.path, data=data, options=options, plan=plan, checkpoint=checkpoint)
+        if not hasattr(resumed, "guard"):
+            _say_halted(resumed)
+            return None
+        err_console.print(_resumed_line(resumed), markup=False)
+        return resumed
+    data = load_data(_dataset(dataset, plan), data_dir)
+    config = _config(data, preset, settings)
+    height, width, channels = data.train.images.shape[1:]
+    network = NetworkConfig(
+        preset=config.preset,
+        image_shape=(channels, height, width),
+        classes=len(data.train.class_names),
+        latent_dim=config.latent_dim,
+        upsampling_noise=config.upsampling_noise,
+    )
+    return begin(_out(out, data.name), plan=plan, data=data, config=config, network=network, options=options)
+
+
+def _dataset(given: str | None, plan: Plan | None) -> str:
+    name = given or (plan.dataset if plan is not None else None)
+    if name is None:
+        raise click.UsageError("The plan names no data set; give --dataset, for example --dataset digits.")
+    return name
+
+
+def _out(given: Path | None, dataset: str | None) -> Path:
+    if given is None and dataset is None:
+        raise click.UsageError("Give the run's folder: --out runs/NAME.")
+    return given if given is not None else Path("runs") / Path(str(dataset)).name.replace(":", "-")
+
+
+def _config(data: DataSet, preset: str | None, settings: tuple[str, ...]) -> TrainConfig:
+    """The data set's default configuration with what was asked for changed."""
+    import json
+
+    from privgen.config import TrainConfig, default_config
+    from privgen.errors import ConfigError
+
+    values = default_config(len(data.train.labels)).to_json()
+    if preset is not None:
+        values["preset"] = preset
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or name not in values:
+            raise ConfigError(
+                f"Expected --set {setting!r} to be NAME=VALUE with NAME one of: {', '.join(values)}."
+            )
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    return TrainConfig.from_json(values)
+
+
+def _say_halted(state: LedgerState) -> None:
+    console.print(
+        f"The budget is spent: this run has halted ({state.halted}) after {state.steps_charged} charged steps. "
+        "Nothing was changed.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _resumed_line(session: Session) -> str:
+    body = next(e.body for e in reversed(session.ledger.entries) if e.kind == "resume")
+    how = (
+        "a clean stop" if body["clean"] else "a crash: what was owed is dropped, reserved steps stay charged"
+    )
+    return f"Resumed at {session.guard.steps} charged steps after {how}."
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[dict[str, int]]:
+    """The first SIGINT or SIGTERM asks for a checkpoint after this step; a second SIGINT stops at once."""
+    received: dict[str, int] = {}
+
+    def handler(number: int, frame: object) -> None:
+        if received and number == signal.SIGINT:
+            # The ledger covers every step that ran; a resume drops what was owed and goes on.
+            err_console.print("Stopped at once; the last checkpoint stands. Go on by --resume.")
+            sys.stderr.flush()
+            import os
+
+            os._exit(130)
+        received["signal"] = number
+        err_console.print("Stopping after this step; a checkpoint is being written ...")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _train(session: Session, stopped: dict[str, int]) -> None:
+    from privgen.cli.progress import TrainingDisplay
+    from privgen.train import run
+
+    told = False
+    with TrainingDisplay(session) as display:
+        for report in run(session, stop=lambda: bool(stopped)):
+            display.update(report)
+            if report.nonfinite and not told:
+                told = True
+                warn(
+                    f"Step {report.step}: {report.nonfinite} records had a gradient that is not finite; each "
+                    "counts as zero and the step is charged. (Private: do not publish this line.)"
+                )
+    folder = session.folder
+    if session.outcome == "interrupted":
+        number = stopped["signal"]
+        err_console.print(
+            f"Interrupted at {session.guard.steps} charged steps; checkpoint written. Go on by: "
+            f"privgen train --resume --out {folder.path}",
+            markup=False,
+            soft_wrap=True,
+        )
+        sys.exit(128 + number)
+    console.print(
+        f"Halted: {session.outcome}. {session.guard.steps} steps, ε = {session.guard.epsilon_spent():.4f} of "
+        f"{session.plan.epsilon:g} by RDP at δ = {session.plan.delta:g}.",
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print(
+        f"Released: {folder.release / 'generator.safetensors'}, {folder.release / 'samples.png'}. "
+        f"Check it: privgen audit {folder.path}",
+        markup=False,
+        soft_wrap=True,
+    )

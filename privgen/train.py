@@ -1,0 +1,188 @@
+"""The training loop: admit, draw, sum, release, update; a checkpoint now and then; a halt at the end.
+
+    with session.begin(out, plan=plan, data=data, ...) as run_session:
+        for report in run(run_session):
+            ...                                  # progress; a test takes three steps
+
+Halting is normal completion (DESIGN section 5): final checkpoint, released files, `release` and `halt` entries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from accountant.errors import BudgetExhausted
+from accountant.guard import Receipt
+from accountant.plan import Phase
+from privgen.errors import RunError
+from privgen.generate import load_generator, save_generator
+from privgen.images import write_grid
+from privgen.session import Session
+from privgen.state import begin_segment
+from privgen.steps import average_generator, generator_step, private_step
+
+RELEASED = ("generator.safetensors", "generator.json", "samples.png")
+_GRID_ROWS = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepReport:
+    """What one step says of itself.
+
+    Args:
+        step: steps charged so far, this one included. planned: the plan's iterations.
+        epsilon_spent: by RDP, reservations included. epsilon: the budget's.
+        losses: of the generator on what it generated: post-processing, may be shown to anyone.
+        nonfinite: records of this draw that counted as zero because a gradient was not finite; private.
+        checkpoint: name of the checkpoint written after this step, or None.
+    """
+
+    step: int
+    planned: int
+    epsilon_spent: float
+    epsilon: float
+    losses: Mapping[str, float] = field(default_factory=dict)
+    nonfinite: int = 0
+    checkpoint: str | None = None
+
+
+def run(session: Session, *, stop: Callable[[], bool] = lambda: False) -> Iterator[StepReport]:
+    """Take steps until the plan's end, the budget's end, or `stop()`.
+
+    Args:
+        stop: asked before each step; True checkpoints and ends with outcome "interrupted".
+
+    Yields:
+        One report a step. `session.outcome` says afterwards why it ended.
+
+    Raises:
+        RunError: a parameter is no longer finite; the last checkpoint is a good one.
+        LedgerError, OSError: no room; what is in the ledger covers every step that ran.
+    """
+    while True:
+        if stop():
+            session.save()
+            session.outcome = "interrupted"
+            return
+        step = session.guard.steps
+        if step >= session.plan.iterations and not session.extended:
+            reason = f"the plan's {session.plan.iterations} iterations are done"
+            break
+        phase = session.plan.phase_at(step)
+        event = session.plan.event_of(phase)
+        try:
+            receipt = session.guard.admit(event, at_most=_left_in_phase(session, step))
+        except BudgetExhausted as exhausted:
+            reason = f"the budget is reached: {exhausted}"
+            break
+        yield _step(session, phase, receipt)
+    _finish(session, reason)
+    session.outcome = reason
+
+
+def _left_in_phase(session: Session, step: int) -> int | None:
+    """Steps that the current phase still has; None past the plan's end, where nothing is planned."""
+    for phase in session.plan.schedule():
+        if step < phase.iterations:
+            return phase.iterations - step
+        step -= phase.iterations
+    return None
+
+
+def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
+    state, config = session.state, session.config
+    if receipt.cycle == 0 or state.event != receipt.event:
+        begin_segment(state, session.plan, receipt.event)
+    chosen = session.sampler.draw(receipt.event, receipt.cycle)
+    drawn = private_step(
+        state,
+        session.plan,
+        config,
+        parts=session.plan.parts_in(phase),
+        receipt=receipt,
+        images=to_tensor(session.data.train.images[chosen], state.latents.device),
+        labels=torch.from_numpy(session.data.train.labels[chosen]).to(state.latents.device),
+        noise=session.noise,
+    )
+    progress = session.guard.steps / session.plan.iterations
+    losses = _free_steps(session, progress)
+    session.folder.append_metrics(
+        {
+            "step": session.guard.steps,
+            "batch_size": drawn.batch_size,
+            "nonfinite": drawn.nonfinite,
+            "median_norm": dict(drawn.median_norm),
+            **losses,
+        }
+    )
+    if not all(math.isfinite(value) for value in losses.values()):
+        raise _diverged(session)
+    due = session.guard.steps % config.checkpoint_every == 0
+    if due and not _all_finite(session):
+        raise _diverged(session)
+    return StepReport(
+        step=session.guard.steps,
+        planned=session.plan.iterations,
+        epsilon_spent=session.guard.epsilon_spent(),
+        epsilon=session.plan.epsilon,
+        losses=losses,
+        nonfinite=drawn.nonfinite,
+        checkpoint=session.save() if due else None,
+    )
+
+
+def to_tensor(images: object, device: torch.device) -> Tensor:
+    """uint8 (n, H, W, C) as float (n, C, H, W) in [−1, 1]."""
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _free_steps(session: Session, progress: float) -> dict[str, float]:
+    """The generator's own updates: they touch released networks only."""
+    config = session.config
+    weight = config.class_weight if progress >= config.class_start else 0.0
+    losses: dict[str, float] = {}
+    for _ in range(config.generator_steps):
+        losses = generator_step(session.state, config, class_weight=weight)
+    # A young average would remember the initial weights for 1 / (1 − decay) steps.
+    steps = session.guard.steps
+    average_generator(session.state, min(config.ema_decay, (1 + steps) / (10 + steps)))
+    return losses
+
+
+def _all_finite(session: Session) -> bool:
+    modules = (session.state.networks.generator, session.state.networks.critic, session.state.averaged)
+    return all(bool(torch.isfinite(p).all()) for module in modules for p in module.parameters())
+
+
+def _diverged(session: Session) -> RunError:
+    return RunError(
+        f"Training diverged at step {session.guard.steps}: a loss or a weight is no longer finite. The last "
+        f"checkpoint is good: resume with privgen train --resume --out {session.folder.path} (the steps since "
+        "then stay charged), or begin anew with lower learning rates."
+    )
+
+
+def _finish(session: Session, reason: str) -> None:
+    """Checkpoint, release, halt: in this order, so that a crash between them is a resume away."""
+    session.save()
+    release = session.folder.release
+    save_generator(session.state.averaged, session.network, session.data.train.class_names, release)
+    _write_samples(session)
+    digests = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in RELEASED}
+    session.ledger.append("release", {"files": digests})
+    session.guard.halt(reason)
+
+
+def _write_samples(session: Session) -> None:
+    """A grid of samples, one column a class: made from the released generator alone."""
+    generator = load_generator(session.folder.release)
+    classes = len(session.data.train.class_names)
+    labels = [k for _ in range(_GRID_ROWS) for k in range(classes)]
+    images = generator(len(labels), labels=labels, seed=0)
+    write_grid(images, session.folder.release / "samples.png", columns=classes)
