@@ -130,7 +130,7 @@ def _log_integrals(
     log_p, log_q = pair.log_density(p, x), pair.log_density(q, x)
     density_p, density_q = np.exp(log_p), np.exp(log_q)
     near = pair.relative_excess(p, x) - pair.relative_excess(q, x)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         ratio_less_one = near / (1 + pair.relative_excess(q, x))
     ratio_less_one = np.where(np.isfinite(ratio_less_one), ratio_less_one, np.inf)
     result = np.empty(orders.shape)
