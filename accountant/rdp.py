@@ -115,7 +115,9 @@ class RdpAccountant:
         """What `get_epsilon(delta)` would say after `steps` more of this event. Changes nothing."""
         require_count(steps, "steps")
         charges = self._meter.would_charge(event, steps)
-        return epsilon_of(self._total + charges * self._curve(event), self._conversion(delta))
+        # None charged is no addition: 0 · ∞ would be NaN at orders without a bound.
+        total = self._total + charges * self._curve(event) if charges else self._total
+        return epsilon_of(total, self._conversion(delta))
 
     def best_order(self, target_delta: float) -> float:
         """The order α at which `get_epsilon` finds its bound."""

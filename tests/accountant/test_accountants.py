@@ -90,14 +90,16 @@ def test_delta_and_epsilon_are_each_others_inverse(kind):
     log_delta=st.floats(-20, -3),
 )
 def test_epsilon_moves_the_right_way_with_every_parameter(q, z, steps, log_delta):
-    def epsilon(q=q, z=z, steps=steps, delta=math.exp(log_delta)):
+    delta = math.exp(log_delta)
+
+    def epsilon(q=q, z=z, steps=steps, delta=delta):
         return RdpAccountant().compose(gaussian(q, z), steps).get_epsilon(delta)
 
     here = epsilon()
     assert epsilon(q=q * 1.2) >= here
     assert epsilon(z=z * 0.9) >= here
     assert epsilon(steps=steps + 1) >= here
-    assert epsilon(delta=math.exp(log_delta) / 2) >= here
+    assert epsilon(delta=delta / 2) >= here
 
 
 @settings(max_examples=15, deadline=None)
