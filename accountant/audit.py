@@ -149,9 +149,7 @@ def price(segments: Iterable[Segment], budget: Budget) -> Spent:
     if not any(segment.reserved for segment in segments):
         return Spent(rdp=0.0, prv=EpsilonBounds(0.0, 0.0, 0.0))
     rdp = compose(RdpAccountant(neighbouring=budget.neighbouring), segments).get_epsilon(budget.delta)
-    bounds = compose(PrvAccountant(neighbouring=budget.neighbouring), segments).get_epsilon_bounds(
-        budget.delta
-    )
+    bounds = compose(PrvAccountant(neighbouring=budget.neighbouring), segments).get_epsilon_bounds(budget.delta)
     if bounds.fallback is not None:
         return Spent(rdp=rdp, prv=None, fallback=bounds.fallback)
     return Spent(rdp=rdp, prv=bounds)
@@ -175,9 +173,7 @@ def _steps(state: LedgerState) -> dict[str, int | None]:
 def _head_check(path: Path, head_path: Path) -> Check:
     name = "nothing dropped from the end"
     if not head_path.exists():
-        return Check(
-            name=name, status=NOT_CHECKED, detail="needs the run's private folder, which is not at hand here"
-        )
+        return Check(name=name, status=NOT_CHECKED, detail="needs the run's private folder, which is not at hand here")
     try:
         verify_ledger(path, head_path=head_path)
     except LedgerError as error:
@@ -188,9 +184,7 @@ def _head_check(path: Path, head_path: Path) -> Check:
 def _signature_check(state: LedgerState, public_key: str | None) -> Check:
     own = state.genesis.get("public_key")
     if own is None:
-        return Check(
-            name="signature", status=NOT_CHECKED, detail="the ledger is not signed (train with --signing-key)"
-        )
+        return Check(name="signature", status=NOT_CHECKED, detail="the ledger is not signed (train with --signing-key)")
     if public_key is None:
         detail = f"every entry is signed by {own[:16]}…; compare that key with the signer's (--public-key)"
         return Check(name="signature", status=NOT_CHECKED, detail=detail)
@@ -206,9 +200,7 @@ def _plan_check(state: LedgerState, path: Path) -> Check:
     except AccountantError as error:
         return Check(name=name, status=FAILED, detail=str(error))
     if plan.digest != state.plan.digest:
-        return Check(
-            name=name, status=FAILED, detail="plan.json is not the plan that the ledger was begun with"
-        )
+        return Check(name=name, status=FAILED, detail="plan.json is not the plan that the ledger was begun with")
     return Check(
         name=name,
         status=PASSED,
@@ -233,17 +225,13 @@ def _budget_check(state: LedgerState, spent: Spent) -> Check:
     budget = state.budget
     ok = spent.epsilon <= budget.epsilon
     relation = "at most" if ok else "MORE THAN"
-    detail = (
-        f"ε = {spent.epsilon:.6g} spent, {relation} the promised {budget.epsilon:g} at δ = {budget.delta:g}"
-    )
+    detail = f"ε = {spent.epsilon:.6g} spent, {relation} the promised {budget.epsilon:g} at δ = {budget.delta:g}"
     return Check(name="spend within the budget", status=PASSED if ok else FAILED, detail=detail)
 
 
 def _release_checks(state: LedgerState, release: Path) -> list[Check]:
     if not state.releases:
-        return [
-            Check(name="released files", status=NOT_CHECKED, detail="the ledger names no released file yet")
-        ]
+        return [Check(name="released files", status=NOT_CHECKED, detail="the ledger names no released file yet")]
     checks = []
     for name, digest in sorted(state.releases.items()):
         # A name comes from the ledger: only a plain file of the release folder is ever opened.
@@ -261,9 +249,7 @@ def _release_checks(state: LedgerState, release: Path) -> list[Check]:
 def assumptions_of(state: LedgerState) -> tuple[Assumption, ...]:
     """What the theorem needs for such a run, each with how it is held."""
     common = (
-        Assumption(
-            text="one person is one record; N is public and so are all hyper-parameters", held="on-trust"
-        ),
+        Assumption(text="one person is one record; N is public and so are all hyper-parameters", held="on-trust"),
         Assumption(
             text="hyper-parameters were not chosen by looking at this data set, or their search was charged",
             held="on-trust",
@@ -272,9 +258,7 @@ def assumptions_of(state: LedgerState) -> tuple[Assumption, ...]:
             text="each step draws one true Poisson batch; sums are divided by qN, never by the realised size",
             held="by-construction",
         ),
-        Assumption(
-            text="each record's gradient is clipped to C1 and no layer mixes records", held="by-construction"
-        ),
+        Assumption(text="each record's gradient is clipped to C1 and no layer mixes records", held="by-construction"),
         Assumption(
             text="noise of the charged standard deviation, once a receipt, in floating point",
             held="by-construction",

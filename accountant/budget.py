@@ -31,9 +31,7 @@ def require_epsilon(epsilon: float, name: str = "epsilon") -> None:
 def require_delta(delta: float, name: str = "delta") -> None:
     """Raise InvalidValue unless 0 < delta < 1."""
     if not (isinstance(delta, int | float) and 0 < delta < 1):
-        raise InvalidValue(
-            f"Expected {name}={delta!r} in (0, 1); choose it well below 1/N, for example --delta 1e-5."
-        )
+        raise InvalidValue(f"Expected {name}={delta!r} in (0, 1); choose it well below 1/N, for example --delta 1e-5.")
 
 
 def require_neighbouring(neighbouring: Neighbouring) -> None:

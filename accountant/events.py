@@ -25,9 +25,7 @@ from accountant.errors import InvalidValue
 def require_sampling_rate(value: float, name: str = "sampling_rate") -> None:
     """Raise InvalidValue unless 0 < value <= 1."""
     if not (isinstance(value, int | float) and 0 < value <= 1):
-        raise InvalidValue(
-            f"Expected {name}={value!r} in (0, 1]; pass --batch-size no larger than the data set."
-        )
+        raise InvalidValue(f"Expected {name}={value!r} in (0, 1]; pass --batch-size no larger than the data set.")
 
 
 def require_noise_multiplier(value: float, name: str = "noise_multiplier") -> None:
@@ -92,9 +90,7 @@ class BandedGaussian:
     @property
     def per_block(self) -> SubsampledGaussian:
         """What one block of `bands` steps costs: the subsampled Gaussian at rate bands * q."""
-        return SubsampledGaussian(
-            sampling_rate=self.bands * self.sampling_rate, noise_multiplier=self.noise_multiplier
-        )
+        return SubsampledGaussian(sampling_rate=self.bands * self.sampling_rate, noise_multiplier=self.noise_multiplier)
 
     def blocks(self, steps: int) -> int:
         """ceil(steps / bands): blocks charged for so many steps of one segment."""

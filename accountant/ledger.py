@@ -93,13 +93,9 @@ def parse_line(line: bytes, *, seq: int, previous: str) -> Entry:
     if signature is not None and not isinstance(signature, str):
         raise LedgerBroken(f"Entry {seq} has a signature that is not text.")
     expected = digest(_content(seq=seq, kind=data["kind"], previous=previous, body=body))
-    entry = Entry(
-        seq=seq, kind=data["kind"], previous=previous, digest=expected, body=body, signature=signature
-    )
+    entry = Entry(seq=seq, kind=data["kind"], previous=previous, digest=expected, body=body, signature=signature)
     if data.get("digest") != expected or _line(entry) != line + b"\n":
-        raise LedgerBroken(
-            f"Entry {seq} ({data['kind']}) was changed: its digest does not match its content."
-        )
+        raise LedgerBroken(f"Entry {seq} ({data['kind']}) was changed: its digest does not match its content.")
     return entry
 
 
@@ -198,9 +194,7 @@ class Head:
             data = parse_object(path.read_bytes())
             return cls(seq=int(data["seq"]), digest=str(data["digest"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise LedgerError(
-                f"Cannot read the ledger's head {path}: {error}; restore it from a backup."
-            ) from error
+            raise LedgerError(f"Cannot read the ledger's head {path}: {error}; restore it from a backup.") from error
 
     def require_in(self, entries: list[Entry]) -> None:
         """Raise LedgerBroken unless this head is an entry of that ledger."""
@@ -240,9 +234,7 @@ class Ledger:
         self._closed = False
 
     @classmethod
-    def create(
-        cls, path: Path | str, *, head_path: Path | None = None, signer: Signer | None = None
-    ) -> Ledger:
+    def create(cls, path: Path | str, *, head_path: Path | None = None, signer: Signer | None = None) -> Ledger:
         """A new, empty ledger.
 
         Args:
@@ -257,13 +249,9 @@ class Ledger:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError as error:
-            raise LedgerError(
-                f"{path} exists already; go on with it by --resume or choose another --out."
-            ) from error
+            raise LedgerError(f"{path} exists already; go on with it by --resume or choose another --out.") from error
         except OSError as error:
-            raise LedgerError(
-                f"Cannot make the ledger {path}: {error.strerror}; choose another --out."
-            ) from error
+            raise LedgerError(f"Cannot make the ledger {path}: {error.strerror}; choose another --out.") from error
         _lock(descriptor, path)
         fsync_folder(path.parent)
         return cls(descriptor, path, [], head_path=head_path, signer=signer)
@@ -386,6 +374,4 @@ def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise LedgerLocked(
-            f"Another process holds {path}; wait for it to end, or train into another --out."
-        ) from error
+        raise LedgerLocked(f"Another process holds {path}; wait for it to end, or train into another --out.") from error

@@ -186,9 +186,7 @@ class Plan:
                     "feedback with at least two bands pays back; set it to 0 or plan with --bands 2."
                 )
             if part.feedback_clip_norm and self.feedback is not Feedback.PAPER:
-                raise PlanError(
-                    f"Part {part.name} has a feedback_clip_norm, which only --feedback paper uses."
-                )
+                raise PlanError(f"Part {part.name} has a feedback_clip_norm, which only --feedback paper uses.")
 
     def _require_consistent_phases(self) -> None:
         if not self.phases:
@@ -345,9 +343,7 @@ class Plan:
                 f"Cannot read the plan {path}: {error.strerror}; make one with privgen plan --out {path}."
             ) from error
         except ValueError as error:
-            raise PlanError(
-                f"{path} is damaged ({error}); make a new one with privgen plan --out {path}."
-            ) from error
+            raise PlanError(f"{path} is damaged ({error}); make a new one with privgen plan --out {path}.") from error
         return cls.from_json(data)
 
     def save(self, path: Path | str) -> None:
@@ -359,9 +355,7 @@ class Plan:
         path = Path(path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            temporary.write_text(
-                json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8"
-            )
+            temporary.write_text(json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -281,9 +281,7 @@ def _compose(
     return composed, eps_error
 
 
-def _domain_reach(
-    charges: Charges, neighbouring: Neighbouring, eps_error: float, delta_error: float
-) -> float:
+def _domain_reach(charges: Charges, neighbouring: Neighbouring, eps_error: float, delta_error: float) -> float:
     """Half the domain's width, by remark 5.6 of arXiv 2106.02848 with our RDP bounds."""
     steps = sum(count for _, count in charges)
     reach = _rdp(charges, neighbouring).get_epsilon(delta_error / 4)

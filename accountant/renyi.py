@@ -123,9 +123,7 @@ def _grid(pair: MixturePair, p: Mixture, q: Mixture, order: float) -> tuple[Floa
     return np.asarray(low + step * np.arange(count), dtype=np.float64), step
 
 
-def _log_integrals(
-    pair: MixturePair, p: Mixture, q: Mixture, orders: Floats, grid: tuple[Floats, float]
-) -> Floats:
+def _log_integrals(pair: MixturePair, p: Mixture, q: Mixture, orders: Floats, grid: tuple[Floats, float]) -> Floats:
     x, step = grid
     log_p, log_q = pair.log_density(p, x), pair.log_density(q, x)
     density_p, density_q = np.exp(log_p), np.exp(log_q)

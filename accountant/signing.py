@@ -54,9 +54,7 @@ def new_key(path: Path | str) -> str:
             file.write(private.private_bytes_raw().hex() + "\n")
         path.with_name(path.name + ".pub").write_text(public + "\n")
     except FileExistsError as error:
-        raise LedgerError(
-            f"{path} exists already; a key is never overwritten. Choose another name."
-        ) from error
+        raise LedgerError(f"{path} exists already; a key is never overwritten. Choose another name.") from error
     except OSError as error:
         raise LedgerError(f"Cannot write the key {path}: {error.strerror}; choose another place.") from error
     return public
@@ -71,9 +69,7 @@ def load_signer(path: Path | str) -> LedgerSigner:
     try:
         private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(Path(path).read_text().strip()))
     except (OSError, ValueError) as error:
-        raise LedgerError(
-            f"Cannot read the signing key {path}: {error}; make one with privgen keys new."
-        ) from error
+        raise LedgerError(f"Cannot read the signing key {path}: {error}; make one with privgen keys new.") from error
     return LedgerSigner(private.public_key().public_bytes_raw().hex(), private)
 
 
@@ -87,9 +83,7 @@ def load_public_key(text: str) -> str:
         candidate = text if len(text) == 64 and not Path(text).exists() else Path(text).read_text()
         return Ed25519PublicKey.from_public_bytes(bytes.fromhex(candidate.strip())).public_bytes_raw().hex()
     except (OSError, ValueError) as error:
-        raise LedgerError(
-            f"Expected --public-key {text!r} to be 64 hexadecimal digits or a .pub file."
-        ) from error
+        raise LedgerError(f"Expected --public-key {text!r} to be 64 hexadecimal digits or a .pub file.") from error
 
 
 def verify_signature(public_key: str, message: bytes, signature: bytes) -> bool:

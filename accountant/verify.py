@@ -111,9 +111,7 @@ class LedgerState:
         return self.checkpoints[-1] if self.checkpoints else None
 
 
-def verify_ledger(
-    path: Path | str, *, head_path: Path | None = None, public_key: str | None = None
-) -> LedgerState:
+def verify_ledger(path: Path | str, *, head_path: Path | None = None, public_key: str | None = None) -> LedgerState:
     """Check a ledger file from first to last entry and say what it says.
 
     Args:
@@ -128,9 +126,7 @@ def verify_ledger(
     """
     path = Path(path)
     if path.is_dir():
-        path = next(
-            (p for p in (path / "release" / "ledger.jsonl", path / "ledger.jsonl") if p.exists()), path
-        )
+        path = next((p for p in (path / "release" / "ledger.jsonl", path / "ledger.jsonl") if p.exists()), path)
     entries = read_entries(path)
     if head_path is not None:
         Head.load(head_path).require_in(entries)
@@ -142,17 +138,13 @@ def replay(entries: list[Entry], *, public_key: str | None = None) -> LedgerStat
     state = _genesis(entries[0])
     own_key = state.genesis.get("public_key")
     if public_key is not None and own_key != public_key:
-        raise LedgerBroken(
-            "Entry 0 was not signed with the key that you gave: this is another signer's ledger."
-        )
+        raise LedgerBroken("Entry 0 was not signed with the key that you gave: this is another signer's ledger.")
     for entry in entries:
         if own_key is not None:
             _require_signature(entry, own_key)
         if entry.seq:
             state = _apply(state, entry)
-        state = replace(
-            state, entries=entry.seq + 1, head=entry.digest, clean_head=entry.kind == "checkpoint"
-        )
+        state = replace(state, entries=entry.seq + 1, head=entry.digest, clean_head=entry.kind == "checkpoint")
     return state
 
 
@@ -170,16 +162,12 @@ def _genesis(entry: Entry) -> LedgerState:
         raise LedgerBroken(f"Entry 0 is a {entry.kind}, not the genesis: the ledger's beginning is missing.")
     try:
         data = entry.body["budget"]
-        budget = Budget(
-            epsilon=data["epsilon"], delta=data["delta"], neighbouring=Neighbouring(data["neighbouring"])
-        )
+        budget = Budget(epsilon=data["epsilon"], delta=data["delta"], neighbouring=Neighbouring(data["neighbouring"]))
         plan = None if entry.body.get("plan") is None else Plan.from_json(entry.body["plan"])
     except (AccountantError, KeyError, TypeError, ValueError) as error:
         raise LedgerBroken(f"Entry 0 (genesis) does not hold together: {error}") from error
     if plan is not None and (plan.digest != entry.body.get("plan_digest") or plan.budget != budget):
-        raise LedgerBroken(
-            "Entry 0 (genesis) holds a plan that is not the one whose digest or budget it names."
-        )
+        raise LedgerBroken("Entry 0 (genesis) holds a plan that is not the one whose digest or budget it names.")
     return LedgerState(
         budget=budget, plan=plan, genesis=entry.body, releases={}, extended=bool(entry.body.get("extend"))
     )
@@ -201,9 +189,7 @@ def _apply(state: LedgerState, entry: Entry) -> LedgerState:
 def _count(entry: Entry, name: str, *, least: int) -> int:
     value = entry.body[name]
     if type(value) is not int or value < least:
-        raise LedgerBroken(
-            f"Entry {entry.seq} ({entry.kind}) has {name}={value!r}, expected an integer >= {least}."
-        )
+        raise LedgerBroken(f"Entry {entry.seq} ({entry.kind}) has {name}={value!r}, expected an integer >= {least}.")
     return value
 
 
@@ -260,9 +246,7 @@ def _resume(state: LedgerState, entry: Entry) -> LedgerState:
         raise LedgerBroken(f"Entry {entry.seq} resumes from entry {seq}, which is no checkpoint.")
     clean = entry.body["clean"]
     if clean is True and not (state.clean_head and seq == entry.seq - 1):
-        raise LedgerBroken(
-            f"Entry {entry.seq} calls itself a clean resume, but the checkpoint was not the head."
-        )
+        raise LedgerBroken(f"Entry {entry.seq} calls itself a clean resume, but the checkpoint was not the head.")
     segments = state.segments
     if clean is not True and segments and segments[-1].reserved:
         # An empty segment marks the cut: nothing that is owed crosses it, and blocks round up on both sides.
@@ -280,9 +264,7 @@ def _resume(state: LedgerState, entry: Entry) -> LedgerState:
 def _halt(state: LedgerState, entry: Entry) -> LedgerState:
     steps = _count(entry, "steps", least=0)
     if steps != state.steps_charged or (state.steps_done != state.steps_charged and not state.crashes):
-        raise LedgerBroken(
-            f"Entry {entry.seq} halts at {steps} steps, but {state.steps_charged} are charged."
-        )
+        raise LedgerBroken(f"Entry {entry.seq} halts at {steps} steps, but {state.steps_charged} are charged.")
     return replace(state, halted=str(entry.body["reason"]))
 
 

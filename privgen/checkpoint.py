@@ -124,9 +124,7 @@ def released_digest(private: Path, name: str) -> str:
     try:
         return hashlib.sha256((private / name / "generator.safetensors").read_bytes()).hexdigest()
     except OSError as error:
-        raise CheckpointError(
-            f"{private / name} cannot be read ({error}).{_others(private, name)}"
-        ) from error
+        raise CheckpointError(f"{private / name} cannot be read ({error}).{_others(private, name)}") from error
 
 
 def kept_checkpoints(private: Path) -> list[str]:

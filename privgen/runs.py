@@ -1,12 +1,12 @@
 """A run's folder: what may leave the house, and what may not.
 
-    runs/NAME/release/   plan.json ledger.jsonl generator.safetensors generator.json samples.png report.*
-    runs/NAME/private/   (mode 0700) checkpoints, metrics.jsonl, fingerprint.json, head.json, results/
+runs/NAME/release/   plan.json ledger.jsonl generator.safetensors generator.json samples.png report.*
+runs/NAME/private/   (mode 0700) checkpoints, metrics.jsonl, fingerprint.json, head.json, results/
 
-    >>> import tempfile
-    >>> run = RunFolder.create(Path(tempfile.mkdtemp()) / "example")
-    >>> oct(run.private.stat().st_mode & 0o777)
-    '0o700'
+>>> import tempfile
+>>> run = RunFolder.create(Path(tempfile.mkdtemp()) / "example")
+>>> oct(run.private.stat().st_mode & 0o777)
+'0o700'
 """
 
 from __future__ import annotations

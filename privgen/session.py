@@ -120,9 +120,7 @@ class Session:
         self.close()
 
 
-def facts_of(
-    event: Event | None, *, salt: bytes, config: TrainConfig, network: NetworkConfig
-) -> dict[str, Any]:
+def facts_of(event: Event | None, *, salt: bytes, config: TrainConfig, network: NetworkConfig) -> dict[str, Any]:
     """What a checkpoint's state.json says beside the tensors."""
     return {
         "event": None if event is None else event_to_json(event),
@@ -136,8 +134,7 @@ def require_planned_data(plan: Plan, data: DataSet) -> None:
     """Raise DataError unless the data set is the one, and of the size, that the plan names."""
     if plan.dataset is not None and plan.dataset != data.name:
         raise DataError(
-            f"The plan is for data set {plan.dataset}, not for {data.name}; "
-            f"plan again with --dataset {data.name}."
+            f"The plan is for data set {plan.dataset}, not for {data.name}; plan again with --dataset {data.name}."
         )
     size = len(data.train.labels)
     if size != plan.dataset_size:
@@ -259,9 +256,7 @@ def resume(
     """
     folder = RunFolder.existing(out)
     if not folder.ledger.exists() or folder.ledger.stat().st_size == 0:
-        raise RunError(
-            f"{folder.path} was interrupted before it began and spent nothing; remove it and train again."
-        )
+        raise RunError(f"{folder.path} was interrupted before it began and spent nothing; remove it and train again.")
     signer = load_signer(options.signing_key) if options.signing_key else None
     ledger = Ledger.open(folder.ledger, head_path=folder.head, signer=signer.sign if signer else None)
     try:
@@ -321,9 +316,7 @@ def _record(known: LedgerState, name: str | None) -> CheckpointRecord:
     for record in reversed(known.checkpoints):
         if record.name == name:
             return record
-    raise CheckpointError(
-        f"{name} is not in this ledger's past; the newest that is: {known.checkpoints[-1].name}."
-    )
+    raise CheckpointError(f"{name} is not in this ledger's past; the newest that is: {known.checkpoints[-1].name}.")
 
 
 def _read_recorded(folder: RunFolder, record: CheckpointRecord) -> Snapshot:

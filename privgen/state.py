@@ -93,9 +93,7 @@ def _optimisers(parts: tuple[Part, ...], networks: Networks, config: TrainConfig
                 momentum=config.momentum,
             )
         elif config.optimiser == "sgd":
-            result[part.name] = torch.optim.SGD(
-                module.parameters(), lr=rates[part.name], momentum=config.momentum
-            )
+            result[part.name] = torch.optim.SGD(module.parameters(), lr=rates[part.name], momentum=config.momentum)
         else:
             result[part.name] = torch.optim.AdamW(
                 module.parameters(),
@@ -126,11 +124,7 @@ def snapshot(state: TrainState, facts: Mapping[str, Any]) -> Snapshot:
     return Snapshot(
         networks={f"{name}.{key}": tensor for name, key, tensor in _network_tensors(state)},
         optimisers=_optimiser_tensors(state.optimisers),
-        owed={
-            f"{part}/{name}": tensor
-            for part, owed in state.owed.items()
-            for name, tensor in owed.tensors().items()
-        },
+        owed={f"{part}/{name}": tensor for part, owed in state.owed.items() for name, tensor in owed.tensors().items()},
         generator=state.averaged.state_dict(),
         state=facts,
     )
@@ -138,9 +132,7 @@ def snapshot(state: TrainState, facts: Mapping[str, Any]) -> Snapshot:
 
 def _network_tensors(state: TrainState) -> list[tuple[str, str, Tensor]]:
     return [
-        (name, key, tensor)
-        for name, module in _modules(state).items()
-        for key, tensor in module.state_dict().items()
+        (name, key, tensor) for name, module in _modules(state).items() for key, tensor in module.state_dict().items()
     ]
 
 

@@ -82,9 +82,7 @@ def private_step(
     )
 
 
-def _sums(
-    part: Part, state: TrainState, config: TrainConfig, event: Event, images: Tensor, labels: Tensor
-) -> Sums:
+def _sums(part: Part, state: TrainState, config: TrainConfig, event: Event, images: Tensor, labels: Tensor) -> Sums:
     loss, batch, rows = _RECORD_LOSSES[part.name](state, config, images, labels)
     return private_sums(
         trained_by(part.name, state.networks),
@@ -101,20 +99,14 @@ def _weighting(part: Part, event: Event) -> Callable[[Tensor], tuple[Tensor, ...
     if isinstance(event, HiddenFeedbackGaussian):
         return lambda norms: paper_weights(norms, clip_norm=part.clip_norm)
     if isinstance(event, BandedGaussian) and event.bands > 1:
-        return lambda norms: banded_weights(
-            norms, clip_norm=part.clip_norm, residual_clip_norm=part.residual_clip_norm
-        )
+        return lambda norms: banded_weights(norms, clip_norm=part.clip_norm, residual_clip_norm=part.residual_clip_norm)
     return lambda norms: banded_weights(norms, clip_norm=part.clip_norm, residual_clip_norm=0.0)[:1]
 
 
-def _fed_back(
-    part: Part, owed: OwedError | PaperError | None, sums: Sums, batch_size: float
-) -> TensorDict:
+def _fed_back(part: Part, owed: OwedError | PaperError | None, sums: Sums, batch_size: float) -> TensorDict:
     """The sums to release before noise, and the owed error brought up to date."""
     if isinstance(owed, PaperError):
-        return paper_exchange(
-            owed, *sums.sums, feedback_clip_norm=part.feedback_clip_norm, batch_size=batch_size
-        )
+        return paper_exchange(owed, *sums.sums, feedback_clip_norm=part.feedback_clip_norm, batch_size=batch_size)
     if isinstance(owed, OwedError) and owed.bands > 1:
         return exchange(owed, *sums.sums)
     return sums.sums[0]
@@ -185,9 +177,7 @@ def generator_step(state: TrainState, config: TrainConfig, *, class_weight: floa
     """
     networks = state.networks
     count = config.generator_batch
-    labels = torch.randint(
-        networks.config.classes, (count,), generator=state.latents, device=state.latents.device
-    )
+    labels = torch.randint(networks.config.classes, (count,), generator=state.latents, device=state.latents.device)
     images = networks.generator(latents(state, count), labels)  # (n, C, H, W)
     adversarial = losses.generator_loss(config.adversarial, networks.critic(images, labels)).mean()
     total = adversarial

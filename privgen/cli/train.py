@@ -144,9 +144,7 @@ def _options(
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise click.BadParameter(
-            f"{device} is not to be had here ({error}).", param_hint="--device"
-        ) from error
+        raise click.BadParameter(f"{device} is not to be had here ({error}).", param_hint="--device") from error
     coins = None
     make: Any = NoiseSource.secure if noise == "secure" else NoiseSource.fast
     if seed is not None:
@@ -225,9 +223,7 @@ def _config(data: DataSet, preset: str | None, settings: tuple[str, ...]) -> Tra
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or name not in values:
-            raise ConfigError(
-                f"Expected --set {setting!r} to be NAME=VALUE with NAME one of: {', '.join(values)}."
-            )
+            raise ConfigError(f"Expected --set {setting!r} to be NAME=VALUE with NAME one of: {', '.join(values)}.")
         try:
             values[name] = json.loads(text)
         except ValueError:
@@ -246,9 +242,7 @@ def _say_halted(state: LedgerState) -> None:
 
 def _resumed_line(session: Session) -> str:
     body = next(e.body for e in reversed(session.ledger.entries) if e.kind == "resume")
-    how = (
-        "a clean stop" if body["clean"] else "a crash: what was owed is dropped, reserved steps stay charged"
-    )
+    how = "a clean stop" if body["clean"] else "a crash: what was owed is dropped, reserved steps stay charged"
     return f"Resumed at {session.guard.steps} charged steps after {how}."
 
 

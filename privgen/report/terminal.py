@@ -52,9 +52,7 @@ def _summary(audit: Audit) -> Table:
     table.add_row(
         "steps", f"{state.steps_done} done, {state.steps_charged} charged, {planned}, {state.resumes} resumes"
     )
-    table.add_row(
-        "halted", escape(state.halted or "no: the ledger does not end in a halt, the run may go on")
-    )
+    table.add_row("halted", escape(state.halted or "no: the ledger does not end in a halt, the run may go on"))
     return table
 
 

@@ -58,9 +58,7 @@ def test_each_segment_rounds_its_blocks_up(kind):
 @BOTH
 def test_one_band_is_plain_dp_sgd(kind):
     banded = BandedGaussian(sampling_rate=0.01, noise_multiplier=1.0, bands=1)
-    assert kind().compose(banded, 70).get_epsilon(1e-5) == kind().compose(
-        gaussian(0.01, 1.0), 70
-    ).get_epsilon(1e-5)
+    assert kind().compose(banded, 70).get_epsilon(1e-5) == kind().compose(gaussian(0.01, 1.0), 70).get_epsilon(1e-5)
 
 
 @BOTH

@@ -65,9 +65,7 @@ def test_with_prv_it_goes_on_to_the_last_step_that_prv_certifies():
 
 def test_replace_one_affords_fewer_steps():
     budget = Budget(epsilon=3.0, delta=1e-5, neighbouring=Neighbouring.REPLACE_ONE)
-    assert steps_until_exhausted(BudgetGuard(budget), EVENTS[0]) < steps_until_exhausted(
-        BudgetGuard(BUDGET), EVENTS[0]
-    )
+    assert steps_until_exhausted(BudgetGuard(budget), EVENTS[0]) < steps_until_exhausted(BudgetGuard(BUDGET), EVENTS[0])
 
 
 def test_a_budget_below_one_step_admits_nothing_and_reserves_nothing(tmp_path):

@@ -34,9 +34,7 @@ def prv(event, steps, delta, neighbouring=Neighbouring.ADD_OR_REMOVE_ONE):
         (8, gaussian(1.0, 0.7), 2, 1e-5, 10.8602036),
     ],
 )
-def test_rdp_is_within_a_thousandth_of_the_published_value_and_never_above(
-    row, event, steps, delta, published
-):
+def test_rdp_is_within_a_thousandth_of_the_published_value_and_never_above(row, event, steps, delta, published):
     mine = rdp(event, steps, delta)
     assert published * 0.999 <= mine <= published
 

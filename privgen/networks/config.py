@@ -1,0 +1,107 @@
+"""`NetworkConfig`: what the four networks are built from; goes into generator.json.
+
+>>> NetworkConfig.from_json(NetworkConfig(image_shape=(1, 28, 28), classes=10).to_json()).start
+7
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from privgen.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizes:
+    """Channels of the networks.
+
+    Args:
+        generator: at the start, and after each upsampling. critic, classifier, encoder: of each convolution.
+    """
+
+    generator: tuple[int, ...]
+    critic: tuple[int, ...]
+    classifier: tuple[int, ...]
+    encoder: tuple[int, ...]
+
+
+# The fourth generator width serves 64×64 images, which are upsampled three times.
+PRESETS: dict[str, Sizes] = {
+    "tiny": Sizes(generator=(48, 32, 16, 16), critic=(16, 32, 64), classifier=(16, 32), encoder=(8, 16, 32)),
+    "small": Sizes(generator=(96, 64, 32, 32), critic=(32, 64, 128), classifier=(16, 32), encoder=(16, 32, 32)),
+    "paper": Sizes(generator=(256, 256, 128, 64), critic=(64, 128, 256), classifier=(32, 64), encoder=(32, 64, 128)),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkConfig:
+    """What the networks are built from.
+
+    Args:
+        preset: tiny, small or paper.
+        image_shape: (C, H, W) with C 1 or 3 and H = W, 28, 32 or 64 (any multiple of 4 from 16 to 32, of 8 above).
+        classes: number of classes, >= 1.
+        latent_dim: length of a latent vector, >= 1.
+        upsampling_noise: std of the Gaussian noise after each upsampling, >= 0.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    preset: str = "small"
+    image_shape: tuple[int, int, int]
+    classes: int
+    latent_dim: int = 64
+    upsampling_noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ConfigError(f"Expected preset={self.preset!r} to be one of: {', '.join(PRESETS)}.")
+        channels, height, width = self.image_shape
+        steps = 2**self.upsamplings
+        if channels not in (1, 3) or height != width or not 16 <= height <= 128 or height % steps:
+            raise ConfigError(
+                f"Expected image_shape={self.image_shape!r} to be (1 or 3, H, H) with H = 28, 32 or 64; "
+                "resize the images."
+            )
+        if self.classes < 1 or self.latent_dim < 1 or not self.upsampling_noise >= 0:
+            raise ConfigError(
+                f"Expected classes={self.classes!r} >= 1, latent_dim={self.latent_dim!r} >= 1 and "
+                f"upsampling_noise={self.upsampling_noise!r} >= 0."
+            )
+
+    @property
+    def upsamplings(self) -> int:
+        """How often the generator doubles the height."""
+        return 2 if self.image_shape[1] <= 32 else 3
+
+    @property
+    def start(self) -> int:
+        """Height at which the generator starts."""
+        return self.image_shape[1] // 2**self.upsamplings
+
+    @property
+    def sizes(self) -> Sizes:
+        """Channels of the preset."""
+        return PRESETS[self.preset]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; `from_json` is its inverse."""
+        return asdict(self) | {"image_shape": list(self.image_shape)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> NetworkConfig:
+        """The configuration that `to_json` wrote.
+
+        Raises:
+            ConfigError: unknown or missing fields, or a value out of range.
+        """
+        names = {f.name for f in fields(cls)}
+        if set(data) != names:
+            raise ConfigError(f"Expected network settings {sorted(names)}, got {sorted(data)}.")
+        try:
+            return cls(**{**data, "image_shape": tuple(data["image_shape"])})
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"The network settings do not hold together: {error}") from error
