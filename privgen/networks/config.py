@@ -29,8 +29,8 @@ class Sizes:
 
 # The fourth generator width serves 64×64 images, which are upsampled three times.
 PRESETS: dict[str, Sizes] = {
-    "tiny": Sizes(generator=(48, 32, 16, 16), critic=(16, 32, 64), classifier=(16, 32), encoder=(8, 16, 32)),
-    "small": Sizes(generator=(96, 64, 32, 32), critic=(32, 64, 128), classifier=(16, 32), encoder=(16, 32, 32)),
+    "tiny": Sizes(generator=(64, 32, 16, 16), critic=(16, 32, 64), classifier=(16, 32), encoder=(8, 16, 32)),
+    "small": Sizes(generator=(96, 48, 24, 24), critic=(32, 64, 128), classifier=(16, 32), encoder=(16, 32, 32)),
     "paper": Sizes(generator=(256, 256, 128, 64), critic=(64, 128, 256), classifier=(32, 64), encoder=(32, 64, 128)),
 }
 

@@ -6,6 +6,8 @@ convolution runs before the upsampling, where it costs a quarter.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -65,8 +67,7 @@ class Generator(nn.Module):
         self.label = nn.Embedding(config.classes, config.latent_dim)
         self.project = nn.Linear(2 * config.latent_dim, widths[0] * self.start**2)
         self.blocks = nn.ModuleList(
-            UpsamplingBlock(before, after, config.upsampling_noise)
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
+            UpsamplingBlock(before, after, config.upsampling_noise) for before, after in itertools.pairwise(widths)
         )
         self.norm = nn.GroupNorm(_groups(widths[-1]), widths[-1])
         self.image = nn.Conv2d(widths[-1], config.image_shape[0], 3, padding=1)

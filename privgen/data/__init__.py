@@ -1,0 +1,11 @@
+"""Image data sets: uint8 images, labels, and a stable identity for each record.
+
+>>> digits = load_data("digits")
+>>> digits.train.images.shape, len(digits.test.labels)
+((1437, 28, 28, 1), 360)
+"""
+
+from privgen.data.load import KNOWN, load_data, whereabouts
+from privgen.data.records import DataSet, ImageData
+
+__all__ = ["KNOWN", "DataSet", "ImageData", "load_data", "whereabouts"]

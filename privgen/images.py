@@ -1,0 +1,87 @@
+"""Images to files: a PNG grid, a folder of PNGs, an npz. Each is written whole or not at all.
+
+>>> import tempfile
+>>> path = Path(tempfile.mkdtemp()) / "grid.png"
+>>> write_grid(np.zeros((4, 28, 28, 1), np.uint8), path, columns=2)
+>>> Image.open(path).size
+(62, 62)
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from accountant.ledger import write_durably
+
+_GAP = 2
+
+
+def write_grid(images: NDArray[np.uint8], path: Path, *, columns: int) -> None:
+    """A PNG grid, row by row, with white gaps.
+
+    Args:
+        images: (n, H, W, C) uint8, C 1 or 3. columns: images in a row.
+
+    Raises:
+        OSError: it cannot be written; whatever stood there is untouched.
+    """
+    count, height, width, channels = images.shape
+    rows = -(-count // columns)
+    size = (rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, channels)
+    grid = np.full(size, 255, np.uint8)
+    for index, image in enumerate(images):
+        top = _GAP + index // columns * (height + _GAP)
+        left = _GAP + index % columns * (width + _GAP)
+        grid[top : top + height, left : left + width] = image
+    write_durably(path, png_bytes(grid))
+
+
+def png_bytes(image: NDArray[np.uint8]) -> bytes:
+    """One image (H, W, C) as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_npz(images: NDArray[np.uint8], labels: NDArray[np.int64], path: Path) -> None:
+    """Arrays `images` and `labels`, compressed; readable by `--dataset npz:PATH`.
+
+    Raises:
+        OSError: it cannot be written; whatever stood there is untouched.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, images=images, labels=labels)
+    write_durably(path, buffer.getvalue())
+
+
+def write_folder(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: tuple[str, ...], path: Path
+) -> None:
+    """One PNG an image in one subfolder a class; readable by `--dataset image-folder:PATH`.
+
+    Raises:
+        FileExistsError: something stands there already. OSError: it cannot be written; nothing is left.
+    """
+    if path.exists():
+        raise FileExistsError(17, "Exists already", str(path))
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        for name in class_names:
+            (temporary / _folder_name(name)).mkdir(parents=True)
+        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+            file = temporary / _folder_name(class_names[label]) / f"{index:06d}.png"
+            file.write_bytes(png_bytes(image))
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _folder_name(class_name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_ " else "-" for c in class_name) or "class"
