@@ -28,6 +28,8 @@ from privgen.release import gaussian
 from privgen.state import TrainState, parameters_of, trained_by
 
 TensorDict = dict[str, Tensor]
+# A loss a record, the tensors that it takes, and how many rows of a record a layer sees.
+RecordLoss = tuple[Callable[..., Tensor], tuple[Tensor, ...], int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,11 +128,11 @@ def latents(state: TrainState, count: int) -> Tensor:
     return torch.randn(count, state.networks.config.latent_dim, generator=generator, device=generator.device)
 
 
-def _critic_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor):
+def _critic_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor) -> RecordLoss:
     """Each record against one generated image of its class: two rows a record, one clipped gradient."""
     critic = state.networks.critic
     with torch.no_grad():
-        fakes = state.networks.generator(latents(state, len(labels)), labels)
+        fakes = state.networks.generator(latents(state, len(labels)), labels, state.latents)
 
     def loss(real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
         scores = critic(torch.cat([real, fake]), torch.cat([y, y]))  # (2b,)
@@ -139,19 +141,19 @@ def _critic_loss(state: TrainState, config: TrainConfig, images: Tensor, labels:
     return loss, (images, fakes, labels), 2
 
 
-def _classifier_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor):
+def _classifier_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor) -> RecordLoss:
     classifier = state.networks.classifier
     return (lambda x, y: losses.classifier_loss(classifier(x), y)), (images, labels), 1
 
 
-def _reconstruction_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor):
+def _reconstruction_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor) -> RecordLoss:
     networks = state.networks
 
     def loss(x: Tensor, y: Tensor, noise: Tensor) -> Tensor:
         mean, log_variance = networks.encoder(x, y)
         z = mean + noise * torch.exp(0.5 * log_variance)
         return losses.reconstruction_loss(
-            networks.generator(z, y),
+            networks.generator(z, y, state.latents),
             x,
             mean,
             log_variance,
@@ -178,7 +180,7 @@ def generator_step(state: TrainState, config: TrainConfig, *, class_weight: floa
     networks = state.networks
     count = config.generator_batch
     labels = torch.randint(networks.config.classes, (count,), generator=state.latents, device=state.latents.device)
-    images = networks.generator(latents(state, count), labels)  # (n, C, H, W)
+    images = networks.generator(latents(state, count), labels, state.latents)  # (n, C, H, W)
     adversarial = losses.generator_loss(config.adversarial, networks.critic(images, labels)).mean()
     total = adversarial
     shown = {"adversarial": float(adversarial.detach())}
