@@ -36,10 +36,11 @@ SUPPORTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.GroupNorm, nn.LayerNor
 # Rounding in the products below, relative to ‖A‖²‖U‖²: added to a norm found without the product, so that
 # it is not smaller than the norm of what is summed.
 _ROUNDING = 4e-7
-# Unfolded inputs larger than this many numbers are made and used a few records at a time.
-_LARGEST = 1 << 23
+# Numbers in memory at a time: unfolded inputs are made and used a few records at a time, within the cache's reach.
+_LARGEST = 1 << 22
 
 Calls = list[tuple[Tensor, Tensor]]
+Pair = tuple[int, int]
 
 
 class Factor(Protocol):
@@ -88,7 +89,7 @@ class MatrixFactor:
     Args:
         name: the parameter's. shape: the parameter's.
         left, right: for each call the tensors that A and U are made from, rows first.
-        unfold: keyword arguments of `functional.unfold` for `right`, or None.
+        unfold: kernel, stride, padding and dilation to unfold `right` with, or None.
         records: in the batch; the rows are stacked blocks of so many.
     """
 
@@ -96,60 +97,72 @@ class MatrixFactor:
     shape: torch.Size
     left: list[Tensor]
     right: list[Tensor]
-    unfold: dict[str, object] | None
+    unfold: tuple[Pair, Pair, Pair, Pair] | None
     records: int
     _products: Tensor | None = field(default=None)
 
-    def _columns(self, first: int, last: int) -> tuple[Tensor, Tensor]:
-        """A (n, p, L) and U (n, d, L) of records first to last."""
-        lefts = [_joined_rows(t, self.records, first, last, None) for t in self.left]
-        rights = [_joined_rows(t, self.records, first, last, self.unfold) for t in self.right]
-        if len(lefts) == 1:
-            return lefts[0], rights[0]
-        return torch.cat(lefts, 2), torch.cat(rights, 2)
+    def _pairs(self, first: int, last: int) -> list[tuple[Tensor, Tensor]]:
+        """A (n, p, L) and U (n, d, L) of records first to last, for each call and block of rows."""
+        pairs = []
+        for left, right in zip(self.left, self.right, strict=True):
+            for start in range(0, len(left), self.records):
+                rows = slice(start + first, start + last)
+                columns = right[rows] if self.unfold is None else _unfolded(right[rows], *self.unfold)
+                pairs.append((left[rows].flatten(2), columns))
+        return pairs
 
-    def _slices(self) -> list[tuple[int, int]]:
-        one_left, one_right = self._columns(0, 1)
-        columns = one_left.shape[2]
-        each = max(one_left.numel() + one_right.numel(), columns * columns if self._by_gram() else 1)
+    def _columns(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """The same as one A and one U."""
+        pairs = self._pairs(first, last)
+        if len(pairs) == 1:
+            return pairs[0]
+        return torch.cat([left for left, _ in pairs], 2), torch.cat([right for _, right in pairs], 2)
+
+    def _cost(self) -> tuple[bool, int]:
+        """Whether two Gram products cost less than the product itself, and numbers needed for a record."""
+        left, right = self._columns(0, 1)
+        p, d, columns = left.shape[1], right.shape[1], left.shape[2]
+        gram = columns * (p + d) < p * d
+        return gram, left.numel() + right.numel() + (columns * columns if gram else p * d)
+
+    def _slices(self, each: int) -> list[tuple[int, int]]:
         step = max(1, min(self.records, _LARGEST // each))
         return [(at, min(at + step, self.records)) for at in range(0, self.records, step)]
 
-    def _by_gram(self) -> bool:
-        """Whether two Gram products cost less than the product itself."""
-        left, right = self._columns(0, 1)
-        p, d, columns = left.shape[1], right.shape[1], left.shape[2]
-        return columns * (p + d) < p * d
-
     def squared_norms(self) -> Tensor:
         """See Factor."""
-        gram = self._by_gram()
-        norms, products = [], []
-        for first, last in self._slices():
-            left, right = self._columns(first, last)
-            if gram:
-                product = (left.mT @ left) * (right.mT @ right)  # (n, L, L)
-                slack = left.flatten(1).square().sum(1) * right.flatten(1).square().sum(1)
-                norms.append(product.sum((1, 2)).clamp_min(0) + _ROUNDING * slack)
-            else:
-                product = left @ right.mT  # (n, p, d)
-                norms.append(product.flatten(1).square().sum(1))
-                products.append(product)
+        gram, each = self._cost()
         if not gram:
-            self._products = torch.cat(products).flatten(1) if len(products) > 1 else products[0].flatten(1)
+            slices = [self._product(*ends) for ends in self._slices(each)]
+            self._products = torch.cat(slices) if len(slices) > 1 else slices[0]
+            return self._products.square().sum(1)
+        norms = []
+        for ends in self._slices(each):
+            left, right = self._columns(*ends)
+            product = (left.mT @ left) * (right.mT @ right)  # (n, L, L)
+            slack = left.flatten(1).square().sum(1) * right.flatten(1).square().sum(1)
+            norms.append(product.sum((1, 2)).clamp_min(0) + _ROUNDING * slack)
         return torch.cat(norms)
+
+    def _product(self, first: int, last: int) -> Tensor:
+        """(n, p·d): the gradients of records first to last, written out."""
+        (left, right), *others = self._pairs(first, last)
+        product = left @ right.mT
+        for left, right in others:
+            product.baddbmm_(left, right.mT)
+        return product.flatten(1)
 
     def weighted_sums(self, weights: Sequence[Tensor]) -> list[Tensor]:
         """See Factor."""
         if self._products is not None:
             return [total.view(self.shape) for total in torch.stack(list(weights)) @ self._products]
         totals: list[Tensor | float] = [0.0] * len(weights)
-        for first, last in self._slices():
-            left, right = self._columns(first, last)
-            across = right.transpose(1, 2).flatten(0, 1)  # (n·L, d)
-            for index, weight in enumerate(weights):
-                scaled = left * weight[first:last, None, None]
-                totals[index] = totals[index] + scaled.transpose(0, 1).flatten(1) @ across
+        for first, last in self._slices(self._cost()[1]):
+            for left, right in self._pairs(first, last):
+                across = right.transpose(1, 2).flatten(0, 1)  # (n·L, d)
+                for index, weight in enumerate(weights):
+                    scaled = left * weight[first:last, None, None]
+                    totals[index] = totals[index] + scaled.transpose(0, 1).flatten(1) @ across
         return [total.view(self.shape) for total in totals]
 
     def drop(self, bad: Tensor) -> None:
@@ -166,14 +179,20 @@ def _zeroed(rows: Tensor, bad: Tensor) -> Tensor:
     return torch.where(repeated.view(-1, *[1] * (rows.dim() - 1)), torch.zeros((), dtype=rows.dtype), rows)
 
 
-def _joined_rows(rows: Tensor, records: int, first: int, last: int, unfold: dict[str, object] | None) -> Tensor:
-    """(blocks · records, c, *positions) of records first to last as (n, c, blocks · positions)."""
-    blocks = rows.view(len(rows) // records, records, *rows.shape[1:])[:, first:last]
-    parts = []
-    for block in blocks:
-        block = functional.unfold(block, **unfold) if unfold is not None else block.flatten(2)
-        parts.append(block)
-    return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+def _unfolded(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+    """What `functional.unfold` gives, (n, C·kh·kw, L), by one strided copy: two to three times as fast on CPU."""
+    x = functional.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    n, channels, height, width = x.shape
+    out = [
+        (size - d * (k - 1) - 1) // s + 1
+        for size, k, s, d in zip((height, width), kernel, stride, dilation, strict=True)
+    ]
+    of_n, of_c, of_h, of_w = x.stride()
+    windows = x.as_strided(
+        (n, channels, *kernel, *out),
+        (of_n, of_c, of_h * dilation[0], of_w * dilation[1], of_h * stride[0], of_w * stride[1]),
+    )
+    return windows.reshape(n, channels * kernel[0] * kernel[1], out[0] * out[1])
 
 
 def _per_record(rows: Tensor, records: int) -> Tensor:
@@ -226,13 +245,8 @@ def _channels_last(rows: Tensor) -> Tensor:
     return rows.reshape(len(rows), -1, rows.shape[-1]).transpose(1, 2)
 
 
-def _unfolding(layer: nn.Conv2d | nn.ConvTranspose2d) -> dict[str, object]:
-    return {
-        "kernel_size": layer.kernel_size,
-        "stride": layer.stride,
-        "padding": layer.padding,
-        "dilation": layer.dilation,
-    }
+def _unfolding(layer: nn.Conv2d | nn.ConvTranspose2d) -> tuple[Pair, Pair, Pair, Pair]:
+    return layer.kernel_size, layer.stride, layer.padding, layer.dilation
 
 
 def _bias_rows(layer: nn.Module, gradient: Tensor) -> Tensor:
