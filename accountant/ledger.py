@@ -30,6 +30,7 @@ from typing import Any
 
 from accountant.canonical import canonical, digest, parse_object
 from accountant.errors import LedgerBroken, LedgerError, LedgerIncomplete, LedgerLocked
+from accountant.files import fsync_folder, write_durably
 
 SCHEMA = "privgen.ledger/1"
 KINDS = ("genesis", "reserve", "commit", "checkpoint", "resume", "halt", "release")
@@ -140,33 +141,6 @@ def _read(path: Path) -> bytes:
         raise LedgerError(
             f"Cannot read the ledger {path}: {error.strerror}; name the run's folder, runs/NAME."
         ) from error
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make a new or renamed name in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace a file whole: temporary file, fsync, rename, fsync of the folder.
-
-    Raises:
-        OSError: nothing was replaced.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        fsync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
@@ -37,6 +36,7 @@ from accountant.events import (
     require_noise_multiplier,
     require_sampling_rate,
 )
+from accountant.files import write_durably
 
 SCHEMA = "privgen.plan/1"
 LARGEST_FILE = 1_000_000
@@ -352,13 +352,7 @@ class Plan:
         Raises:
             OSError: the place cannot be written to; whatever stood there is untouched.
         """
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_durably(Path(path), (json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n").encode())
 
 
 def _as_dict(value: Part | Phase) -> dict[str, Any]:

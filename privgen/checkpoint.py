@@ -24,7 +24,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from accountant.canonical import canonical, parse_object
-from accountant.ledger import fsync_folder
+from accountant.files import fsync_folder
 from privgen.errors import CheckpointError
 
 SCHEMA = "privgen.checkpoint/1"

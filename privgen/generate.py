@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from accountant.canonical import parse_object
-from accountant.ledger import write_durably
+from accountant.files import write_durably
 from privgen.errors import ConfigError, RunError
 from privgen.networks import Generator, NetworkConfig
 

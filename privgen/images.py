@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from accountant.ledger import write_durably
+from accountant.files import write_durably
 
 _GAP = 2
 

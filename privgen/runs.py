@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accountant.ledger import write_durably
+from accountant.files import write_durably
 from privgen.errors import RunError
 
 

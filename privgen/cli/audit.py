@@ -44,7 +44,7 @@ def command(run: Path, form: str, out: Path | None, public_key: str | None) -> N
     if out is None:
         click.echo(text, nl=False, color=True)
     else:
-        from accountant.ledger import write_durably
+        from accountant.files import write_durably
 
         write_durably(out, text.encode())
     if audit.verdict == "failed":

@@ -1,0 +1,156 @@
+"""`privgen plan`: solve for noise, sampling rate and iterations before any training. Loads no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Examples:
+  privgen plan --epsilon 10 --dataset fashion-mnist --out plan.json
+  privgen plan --epsilon 3 --dataset-size 20000 --batch-size 512 --iterations 2000
+  privgen plan --epsilon 1 --noise-multiplier 2 --accountant prv --json
+"""
+
+
+class Shares(click.ParamType):
+    """critic=0.6,classifier=0.3,reconstruction=0.1"""
+
+    name = "PART=SHARE,..."
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, float] | None:
+        """The text as a dictionary."""
+        if not isinstance(value, str):
+            return value  # type: ignore[return-value]
+        try:
+            pairs = [item.split("=") for item in value.split(",")]
+            return {name.strip(): float(share) for name, share in pairs}
+        except ValueError:
+            self.fail(f"{value!r} is not like critic=0.6,classifier=0.4", param, ctx)
+
+
+@click.command(epilog=EPILOG)
+@click.option("--epsilon", type=float, required=True, help="ε of the budget, > 0 (natural logarithm).")
+@click.option("--delta", type=float, help="δ of the budget.  [default: from N, well below 1/N]")
+@click.option("--dataset", help="Name of the data set; gives N.")
+@click.option("--dataset-size", type=int, help="N, the number of training records; treated as public.")
+@click.option("--batch-size", type=float, help="Expected batch size, qN.")
+@click.option("--sampling-rate", type=float, help="q, instead of --batch-size.")
+@click.option("--iterations", type=int, help="T, the number of private steps.")
+@click.option("--noise-multiplier", type=float, help="z, noise std ÷ sensitivity.")
+@click.option(
+    "--feedback",
+    type=click.Choice(["banded", "paper", "none"]),
+    default="banded",
+    show_default=True,
+    help="Error feedback: ours, the published one (certified, expensive), or none (DP-SGD).",
+)
+@click.option("--bands", type=int, help="Memory of the banded feedback plus one.  [default: 4]")
+@click.option("--feedback-ratio", type=float, help="ρ = 2·C2·qN/C1 of the published feedback.  [default: 0.006]")
+@click.option("--share", "shares", type=Shares(), help="Each part's share of the privacy cost; 0 drops a part.")
+@click.option("--clip-norm", type=float, default=1.0, show_default=True, help="Total L2 bound on one gradient.")
+@click.option(
+    "--accountant",
+    type=click.Choice(["rdp", "prv"]),
+    default="rdp",
+    show_default=True,
+    help="Bound to plan for; prv is tighter and takes seconds.",
+)
+@click.option(
+    "--neighbouring",
+    type=click.Choice(["add-or-remove-one", "replace-one"]),
+    default="add-or-remove-one",
+    show_default=True,
+    help="Which data sets count as neighbours.",
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan there.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, and nothing else, on stdout.")
+def command(
+    dataset: str | None,
+    dataset_size: int | None,
+    neighbouring: str,
+    out: Path | None,
+    as_json: bool,
+    **values: object,
+) -> None:
+    """Plan a run: given (ε, δ), solve for what was not given of noise, sampling rate and iterations.
+
+    Nothing is trained and no data is read. Every default is printed with the reason for it.
+    """
+    from accountant.budget import Neighbouring
+    from accountant.errors import InvalidValue
+    from planners import plan as make_plan
+    from planners.errors import ContradictoryRequest
+    from privgen.cli.console import console, warn
+    from privgen.report.plan import render_plan
+
+    try:
+        made = make_plan(
+            dataset=dataset,
+            dataset_size=_size(dataset, dataset_size),
+            neighbouring=Neighbouring(neighbouring),
+            **values,  # type: ignore[arg-type]
+        )
+    except InvalidValue as error:
+        raise click.BadParameter(str(error)) from error
+    except ContradictoryRequest as error:
+        raise click.UsageError(str(error)) from error
+    if made.delta >= 1 / made.dataset_size:
+        warn(
+            f"δ = {made.delta:g} is not below 1/N = {1 / made.dataset_size:g}: publishing one record whole may fit it."
+        )
+    if made.parts[0].sensitivity(made.bands) * made.parts[0].noise_multiplier > made.expected_batch_size:
+        warn("The noise is larger than the whole batch's signal: expect nothing useful. Raise ε, N or the batch.")
+    if out is not None:
+        made.save(out)
+    if as_json:
+        click.echo(json.dumps(made.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    render_plan(made, console)
+    if made.verified is not None and made.verified.prv is not None:
+        console.print(_saving(made), markup=False, soft_wrap=True)
+    file = out if out is not None else "plan.json"
+    hint = f"privgen train --plan {file}" + (f" --dataset {dataset}" if dataset else " --dataset NAME")
+    prefix = "Next: " if out is not None else "Next: the same with --out plan.json, then "
+    console.print(prefix + hint + " --out runs/NAME", markup=False, soft_wrap=True)
+
+
+def _size(dataset: str | None, given: int | None) -> int | None:
+    from privgen.dataset_sizes import DATASET_SIZES
+    from privgen.errors import DataError
+
+    if dataset is None:
+        return given
+    if dataset in DATASET_SIZES:
+        if given not in (None, DATASET_SIZES[dataset]):
+            raise click.UsageError(f"{dataset} has N = {DATASET_SIZES[dataset]}; leave --dataset-size away.")
+        return DATASET_SIZES[dataset]
+    if dataset.startswith(("npz:", "image-folder:")):
+        if given is None:
+            raise click.UsageError(f"N of {dataset} is not known here; give --dataset-size (privgen data {dataset}).")
+        return given
+    raise DataError(
+        f"Unknown data set {dataset!r}; known are: {', '.join(DATASET_SIZES)}, image-folder:PATH, npz:PATH."
+    )
+
+
+def _saving(made: object) -> str:
+    """What PRV bought over RDP, in one sentence."""
+    from accountant.plan import Plan
+    from planners import solve_noise_multiplier
+
+    assert isinstance(made, Plan)
+    by_rdp = solve_noise_multiplier(
+        epsilon=made.epsilon,
+        delta=made.delta,
+        sampling_rate=made.sampling_rate,
+        iterations=made.iterations,
+        neighbouring=made.neighbouring,
+        bands=made.bands,
+    )
+    saved = 1 - made.noise_multiplier / by_rdp
+    return f"PRV buys {saved:.1%} less noise than RDP, which would need {by_rdp:.4f}."
