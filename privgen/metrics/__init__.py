@@ -1,0 +1,1 @@
+"""Measures of what a generator makes; each one says by which protocol."""
