@@ -97,7 +97,8 @@ def _cnn(channels: int, height: int, classes: int) -> nn.Module:
 
 def _pixels(images: NDArray[np.uint8]) -> Tensor:
     """(n, H, W, C) uint8 as (n, C, H, W) in [−1, 1]."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    # Copied: arrays read from files are read-only, which torch cannot say of a tensor.
+    return torch.tensor(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _train(
