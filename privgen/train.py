@@ -14,7 +14,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from accountant.errors import BudgetExhausted
@@ -137,7 +139,7 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
     )
 
 
-def to_tensor(images: object, device: torch.device) -> Tensor:
+def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """uint8 (n, H, W, C) as float (n, C, H, W) in [−1, 1]."""
     return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 

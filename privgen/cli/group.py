@@ -14,7 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("privgen.cli.train", "Train under the budget guard; halt when the budget is reached."),
     "audit": ("privgen.cli.audit", "Recompute what a run spent, from its ledger alone."),
     "sample": ("privgen.cli.sample", "Make images with a trained generator."),
-    "evaluate": ("privgen.cli.evaluate", "FID, Inception Score and gen2real accuracy, by a named protocol."),
+    "evaluate": ("privgen.cli.evaluate", "gen2real accuracy on real test images, by a named protocol."),
     "data": ("privgen.cli.data", "List the data sets, and where each was found."),
 }
 
