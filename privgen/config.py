@@ -44,7 +44,7 @@ class TrainConfig:
         checkpoint_every: private steps between checkpoints, >= 1.
         keep_checkpoints: how many of the newest are kept, >= 2.
         physical_batch: records in one forward pass, or None for all; never changes result or accounting.
-        seed: of initialisation and latent vectors; never of noise or of batches.
+        seed: of initialisation; never of noise, batches or latent vectors.
     """
 
     preset: str = "small"

@@ -2,7 +2,7 @@
 
 | kind | source | for |
 |---|---|---|
-| fast | torch's generator on the device, seeded by the operating system | research; the default |
+| fast | torch's generator on the device, its whole state from the operating system | research; the default |
 | secure | AES-CTR keyed by the operating system, Box–Muller in float64, four draws summed and halved | release |
 | insecure-fixed-seed | torch's generator with the seed that was given | debugging; protects nobody |
 
@@ -28,6 +28,30 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from torch import Tensor
 
 _SUMMED = 4
+# Where torch keeps the 624 words of its Mersenne twister, one in eight bytes (at::CPUGeneratorImplStateLegacy).
+_WORDS, _WORDS_AT = 624, 24
+
+
+def system_generator(device: torch.device) -> torch.Generator:
+    """A torch generator that nobody can guess, for noise and for whatever is drawn beside records.
+
+    On the CPU the whole state of the Mersenne twister comes from the operating system: torch's own seeding takes
+    32 bits of the seed and no more (seeds 5 and 5 + 2³² give the same numbers), which anybody can try out.
+    Elsewhere it is Philox under 64 bits of the operating system's.
+
+    Raises:
+        RuntimeError: this torch keeps its state in another form.
+    """
+    seed = int.from_bytes(os.urandom(8), "big")
+    generator = torch.Generator(device=device).manual_seed(seed >> 1)
+    if device.type != "cpu":
+        return generator
+    state = generator.get_state().numpy().copy()
+    words = state[_WORDS_AT : _WORDS_AT + 8 * _WORDS].view(np.uint64)
+    if int(words[0]) != (seed >> 1) & 0xFFFFFFFF or int(words.max()) > 0xFFFFFFFF:
+        raise RuntimeError("This torch keeps its generator's state in another form; use --noise secure.")
+    words[:] = np.frombuffer(os.urandom(4 * _WORDS), dtype=np.uint32)
+    return generator.set_state(torch.from_numpy(state))
 
 
 class KeyStream:
@@ -55,8 +79,8 @@ class NoiseSource:
 
     @classmethod
     def fast(cls, device: torch.device) -> NoiseSource:
-        """torch's generator on the device, freshly seeded by the operating system."""
-        return cls("fast", _torch_draw(int.from_bytes(os.urandom(8), "big") >> 1, device))
+        """torch's generator on the device, freshly filled by the operating system (`system_generator`)."""
+        return cls("fast", _torch_draw(system_generator(device)))
 
     @classmethod
     def secure(cls, device: torch.device) -> NoiseSource:
@@ -73,16 +97,15 @@ class NoiseSource:
     @classmethod
     def insecure_fixed_seed(cls, seed: int, device: torch.device) -> NoiseSource:
         """Reproducible, and so without any protection: who knows the seed can subtract the noise."""
-        return cls("insecure-fixed-seed", _torch_draw(seed, device))
+        return cls("insecure-fixed-seed", _torch_draw(torch.Generator(device=device).manual_seed(seed)))
 
     def normal(self, shape: Sequence[int], *, std: float) -> Tensor:
         """Independent N(0, std²) numbers, float32, on the device."""
         return self._draw(shape) * std
 
 
-def _torch_draw(seed: int, device: torch.device) -> Callable[[Sequence[int]], Tensor]:
-    generator = torch.Generator(device=device).manual_seed(seed)
-    return lambda shape: torch.randn(tuple(shape), generator=generator, device=device)
+def _torch_draw(generator: torch.Generator) -> Callable[[Sequence[int]], Tensor]:
+    return lambda shape: torch.randn(tuple(shape), generator=generator, device=generator.device)
 
 
 def _box_muller(stream: KeyStream, count: int) -> np.ndarray:

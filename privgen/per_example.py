@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from privgen.errors import ConfigError
 from privgen.layer_gradients import Factor, VectorFactor, factors, require_supported
@@ -70,12 +71,12 @@ def private_sums(
         batch: tensors with the records first, (B, ...); B may be 0.
         weighting: norms (b,) → weight vectors (b,).
         rows_per_record: a layer may see up to so many rows of a record, as stacked blocks of b rows; a
-            record's gradient is the sum over its rows.
+            record's gradient is the sum over its rows. Rows are a layer's first dimension.
         physical_batch: records in one pass, or None for all.
 
     Raises:
-        UnsupportedLayer: a layer mixes records. ConfigError: half precision, or a layer's rows are no
-            blocks of records.
+        UnsupportedLayer: a layer mixes records. ConfigError: half precision, a layer's rows are no blocks of
+            records, or its input was changed in place after it was read.
     """
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
     _require_precision(parameters)
@@ -120,7 +121,7 @@ def _layers(module: nn.Module) -> dict[str, nn.Module] | None:
     """The layers with trainable parameters by name, or None where one of them needs the slow way."""
     layers: dict[str, nn.Module] = {}
     owners: dict[int, str] = {}
-    fast = True
+    slow: list[str] = []
     for name, layer in module.named_modules():
         own = [p for p in layer.parameters(recurse=False) if p.requires_grad]
         # Asked of every layer, also of one without parameters: a BatchNorm without scale mixes records too.
@@ -129,17 +130,19 @@ def _layers(module: nn.Module) -> dict[str, nn.Module] | None:
             continue
         tied = any(owners.setdefault(id(p), name) != name for p in own)
         if not supported or tied or hasattr(layer, "parametrizations"):
-            fast = False
-            _warn_once(f"{type(layer).__name__} ({name})" + (" with shared parameters" if tied else ""))
+            slow.append(f"{type(layer).__name__} ({name})" + (" with shared parameters" if tied else ""))
         layers[name] = layer
-    return layers if fast else None
+    if slow:
+        _warn_once(", ".join(slow))
+        return None
+    return layers
 
 
 def _warn_once(what: str) -> None:
     if what not in _warned:
         _warned.add(what)
         warnings.warn(
-            f"{what} has no fast per-record gradient; taking one backward pass a record, which is slow.",
+            f"No fast per-record gradient for {what}; taking one backward pass a record, which is slow.",
             stacklevel=4,
         )
 
@@ -156,35 +159,55 @@ def _factors(
     records = len(chunk[0])
     calls, losses = _forward(layers, loss, chunk)
     _require_losses(losses, records)
-    outputs = [output for seen in calls.values() for _, output in seen]
+    outputs = [call.output for seen in calls.values() for call in seen]
     if not outputs:
         raise ConfigError("The loss calls none of the module's layers.")
     gradients = iter(torch.autograd.grad(losses.sum(), outputs, allow_unused=True))
     found: list[Factor] = []
     for name, layer in layers.items():
         seen = []
-        for rows, output in calls[name]:
-            blocks, rest = divmod(len(rows), records)
+        for call in calls[name]:
+            blocks, rest = divmod(len(call.rows), records)
             if rest or not 1 <= blocks <= rows_per_record:
                 raise ConfigError(
-                    f"Layer {name} saw {len(rows)} rows for {records} records; expected stacked blocks of "
+                    f"Layer {name} saw {len(call.rows)} rows for {records} records; expected stacked blocks of "
                     f"{records}, at most rows_per_record={rows_per_record} of them."
                 )
+            if call.rows._version != call.version:
+                raise ConfigError(
+                    f"The input of layer {name} was changed in place after the layer read it, so its gradient is "
+                    "lost; use the form that makes a new tensor (relu instead of relu_)."
+                )
             gradient = next(gradients)
-            seen.append((rows, torch.zeros_like(output) if gradient is None else gradient))
+            if gradient is not None:
+                seen.append((call.rows, gradient.detach()))
         if seen:
-            found.extend(factors(layer, name, [(x, g.detach()) for x, g in seen], records=records))
+            found.extend(factors(layer, name, seen, records=records))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of a layer: what it read, in which version, and the place of its output in the graph.
+
+    The edge and not the tensor: an in-place activation behind the layer would replace the tensor's gradient by
+    the one behind the activation.
+    """
+
+    rows: Tensor
+    version: int
+    output: GradientEdge
 
 
 def _forward(
     layers: dict[str, nn.Module], loss: Loss, chunk: tuple[Tensor, ...]
-) -> tuple[dict[str, list[tuple[Tensor, Tensor]]], Tensor]:
-    calls: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
+) -> tuple[dict[str, list[_Call]], Tensor]:
+    calls: dict[str, list[_Call]] = {name: [] for name in layers}
 
     def keeper(name: str) -> Callable[..., None]:
         def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            calls[name].append((inputs[0].detach(), output))
+            rows = inputs[0].detach()
+            calls[name].append(_Call(rows, rows._version, get_gradient_edge(output)))
 
         return keep
 

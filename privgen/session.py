@@ -40,7 +40,7 @@ from privgen.config import TrainConfig
 from privgen.data import DataSet
 from privgen.errors import CheckpointError, DataError, RunError
 from privgen.networks import NetworkConfig
-from privgen.noise import NoiseSource
+from privgen.noise import NoiseSource, system_generator
 from privgen.runs import RunFolder, discard
 from privgen.sampling import PoissonSampler
 from privgen.state import TrainState, new_state, restore, snapshot
@@ -55,6 +55,7 @@ class Options:
     Args:
         device: torch device. noise: makes a noise source for the device.
         coins: source of Poisson coins, or None for the operating system's; others are insecure.
+        latents: makes the source of latent vectors for the device; any but the default is insecure.
         signing_key: an Ed25519 key file, or None.
         extend: go on past the plan's last step to the limit that PRV certifies.
     """
@@ -62,6 +63,7 @@ class Options:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     noise: Callable[[torch.device], NoiseSource] = NoiseSource.fast
     coins: Callable[[int], Any] | None = None
+    latents: Callable[[torch.device], torch.Generator] = system_generator
     signing_key: Path | None = None
     extend: bool = False
 
@@ -165,7 +167,7 @@ def begin(
     try:
         plan.save(folder.plan)
         folder.write_fingerprint(data.fingerprint())
-        state = new_state(plan, network, config, options.device)
+        state = new_state(plan, network, config, options.latents(options.device))
         salt = os.urandom(16)
         facts = facts_of(None, salt=salt, config=config, network=network)
         first = snapshot(state, facts)
@@ -339,8 +341,6 @@ def _restored(
         event = None if facts["event"] is None else event_from_json(facts["event"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"The checkpoint's state.json does not hold together: {error}") from error
-    state = new_state(plan, network, config, options.device)
+    state = new_state(plan, network, config, options.latents(options.device))
     restore(state, snap, plan=plan, event=event, clean=clean)
-    # Continue the latent stream elsewhere than where it began; nothing private depends on it.
-    state.latents.manual_seed(int.from_bytes(os.urandom(7), "big"))
     return config, network, state, salt

@@ -33,7 +33,9 @@ class TrainState:
         optimisers: by name; "generator" is the free one.
         event: of the current segment, or None before the first step.
         owed: hidden error of each part in the current segment; made of raw gradients, private.
-        latents: source of latent vectors; nothing private depends on it.
+        latents: source of latent vectors and of the generator's injected noise. Nobody may know its seed: the
+            records of a batch take their numbers from it one after another, so to who knows the stream one
+            record more shifts what all later ones are paired with, and the sensitivity is not one record's.
     """
 
     networks: Networks
@@ -63,8 +65,9 @@ def parameters_of(module: nn.Module) -> dict[str, Tensor]:
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 
-def new_state(plan: Plan, network_config: NetworkConfig, config: TrainConfig, device: torch.device) -> TrainState:
-    """Freshly initialised networks and optimisers; nothing owed."""
+def new_state(plan: Plan, network_config: NetworkConfig, config: TrainConfig, latents: torch.Generator) -> TrainState:
+    """Freshly initialised networks and optimisers, on the device of `latents`; nothing owed."""
+    device = latents.device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         networks = build_networks(network_config).to(device)
@@ -75,7 +78,7 @@ def new_state(plan: Plan, network_config: NetworkConfig, config: TrainConfig, de
         optimisers=_optimisers(plan.parts, networks, config),
         event=None,
         owed={},
-        latents=torch.Generator(device=device).manual_seed(config.seed + 1),
+        latents=latents,
     )
 
 

@@ -145,14 +145,15 @@ def _options(
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise click.BadParameter(f"{device} is not to be had here ({error}).", param_hint="--device") from error
-    coins = None
+    insecure: dict[str, Any] = {}
     make: Any = NoiseSource.secure if noise == "secure" else NoiseSource.fast
     if seed is not None:
         warn("INSECURE: noise and batches come from a seed; this run protects nobody.")
         stream = np.random.default_rng(seed)
-        coins = lambda count: stream.integers(0, 2**64, size=count, dtype=np.uint64)  # noqa: E731
+        insecure["coins"] = lambda count: stream.integers(0, 2**64, size=count, dtype=np.uint64)
+        insecure["latents"] = lambda on: torch.Generator(device=on).manual_seed(seed + 1)
         make = lambda on: NoiseSource.insecure_fixed_seed(seed, on)  # noqa: E731
-    return Options(device=chosen, noise=make, coins=coins, signing_key=signing_key, extend=extend)
+    return Options(device=chosen, noise=make, signing_key=signing_key, extend=extend, **insecure)
 
 
 def _open(
