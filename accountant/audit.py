@@ -9,38 +9,36 @@ ledger does not end in a halt) or "failed".
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accountant.assumptions import Assumption, assumptions_of
 from accountant.budget import Budget, EpsilonBounds
-from accountant.errors import AccountantError, LedgerError
-from accountant.plan import Feedback, Plan
+from accountant.checks import (
+    FAILED,
+    Check,
+    budget_check,
+    chain_check,
+    checkpoint_checks,
+    head_check,
+    plan_check,
+    release_checks,
+    sampling_check,
+    signature_check,
+)
+from accountant.errors import LedgerError
+from accountant.events import SubsampledGaussian, joint_noise_multiplier
+from accountant.plan import Feedback, Phase, Plan
 from accountant.prv import PrvAccountant
 from accountant.rdp import RdpAccountant
+from accountant.shares import Share, shares_of
 from accountant.verify import LedgerState, Segment, verify_ledger
 
 SCHEMA = "privgen.audit/1"
-PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not-checked"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
-    """One thing that was looked at: its name, "passed", "failed" or "not-checked", and what was seen."""
-
-    name: str
-    status: str
-    detail: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Assumption:
-    """One thing the theorem needs, and how it is held: "checked", "by-construction" or "on-trust"."""
-
-    text: str
-    held: str
+CLAIMED_LABEL = "claimed by the published analysis, not a bound"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,14 +59,28 @@ class Spent:
         """The smaller of the two valid upper bounds: this is what is spent."""
         return self.rdp if self.prv is None else min(self.rdp, self.prv.upper)
 
+    def to_json(self) -> dict[str, Any]:
+        """Both bounds and the spend; an infinite bound is the text "inf"."""
+        prv = self.prv
+        bounds = None if prv is None else {name: finite(getattr(prv, name)) for name in ("lower", "estimate", "upper")}
+        return {"rdp": finite(self.rdp), "prv": bounds, "epsilon": finite(self.epsilon)}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
-    """What an audit found. `state` and `spent` are None where the ledger could not be read as one."""
+    """What an audit found. `state` and `spent` are None where the ledger could not be read as one.
+
+    Args:
+        run: the run folder's name.
+        state: what the ledger says. spent: what that costs, recomputed.
+        claimed: for `paper` feedback what the published analysis would say of the same steps, which is no bound.
+        checks, assumptions: what was looked at, and what the theorem needs beside it.
+    """
 
     run: str
     state: LedgerState | None
     spent: Spent | None
+    claimed: Spent | None = None
     checks: tuple[Check, ...]
     assumptions: tuple[Assumption, ...]
 
@@ -79,6 +91,11 @@ class Audit:
             return "failed"
         return "incomplete" if self.state.halted is None else "passed"
 
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """Who spends what of a step; empty for a run without a plan."""
+        return () if self.state is None or self.state.plan is None else shares_of(self.state.plan)
+
     def to_json(self) -> dict[str, Any]:
         """The audit as JSON (DESIGN section 10)."""
         state, spent = self.state, self.spent
@@ -87,11 +104,15 @@ class Audit:
             "run": self.run,
             "verdict": self.verdict,
             "target": None if state is None else _target(state.budget),
-            "spent": None if spent is None else _spent_to_json(spent),
+            "spent": None if spent is None else spent.to_json(),
+            "claimed": None if self.claimed is None else {**self.claimed.to_json(), "label": CLAIMED_LABEL},
             "steps": None if state is None else _steps(state),
             "halted": None if state is None else state.halted,
             "checks": [{"name": c.name, "status": c.status, "detail": c.detail} for c in self.checks],
             "assumptions": [{"text": a.text, "held": a.held} for a in self.assumptions],
+            "mechanism": None if state is None else _mechanism(state),
+            "parts": [_share_to_json(share) for share in self.shares],
+            "provenance": None if state is None else _provenance(state),
         }
 
 
@@ -99,7 +120,7 @@ def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
     """Audit a run's folder.
 
     Args:
-        run: runs/NAME. public_key: the signer's key as known from elsewhere, hexadecimal.
+        run: runs/NAME, or its release folder alone. public_key: the signer's key as known from elsewhere, hexadecimal.
 
     Returns:
         The audit; a broken ledger is a failed audit, not an exception.
@@ -109,6 +130,8 @@ def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
     """
     run = Path(run)
     release, private = run / "release", run / "private"
+    if not release.exists() and (run / "ledger.jsonl").exists():
+        release = run  # what a third party was given may be the release folder alone
     path = release / "ledger.jsonl"
     if not path.exists():
         raise LedgerError(f"There is no ledger in {run}; name a run's folder, such as runs/NAME.")
@@ -116,22 +139,26 @@ def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
         state = verify_ledger(path, public_key=public_key)
     except LedgerError as error:
         broken = Check(name="ledger chain", status=FAILED, detail=str(error))
-        return Audit(run=run.name, state=None, spent=None, checks=(broken,), assumptions=())
+        return Audit(run=run.resolve().name, state=None, spent=None, checks=(broken,), assumptions=())
     spent = price(state.segments, state.budget)
     checks = (
-        Check(
-            name="ledger chain",
-            status=PASSED,
-            detail=f"{state.entries} entries, each chained to the one before; head {state.head[:16]}",
-        ),
-        _head_check(path, private / "head.json"),
-        _signature_check(state, public_key),
-        _plan_check(state, release / "plan.json"),
-        _sampling_check(state),
-        _budget_check(state, spent),
-        *_release_checks(state, release),
+        chain_check(state),
+        head_check(path, private / "head.json"),
+        signature_check(state, public_key),
+        plan_check(state, release / "plan.json"),
+        sampling_check(state),
+        budget_check(state, spent.epsilon),
+        *checkpoint_checks(state, private),
+        *release_checks(state, release),
     )
-    return Audit(run=run.name, state=state, spent=spent, checks=checks, assumptions=assumptions_of(state))
+    return Audit(
+        run=run.resolve().name,
+        state=state,
+        spent=spent,
+        claimed=claimed_by_the_paper(state),
+        checks=checks,
+        assumptions=assumptions_of(state),
+    )
 
 
 def compose(accountant: Any, segments: Iterable[Segment]) -> Any:
@@ -155,14 +182,38 @@ def price(segments: Iterable[Segment], budget: Budget) -> Spent:
     return Spent(rdp=rdp, prv=bounds)
 
 
+def claimed_by_the_paper(state: LedgerState) -> Spent | None:
+    """What the published analysis of `paper` feedback says of these steps, or None for other feedback.
+
+    It treats a step as a subsampled Gaussian whose sensitivity is C1 · √(1 + 2·C2/C1), as DiceSGD's code does: as if
+    what is fed back were amplified by the step's own sampling. It is not (DESIGN 3.2), so this is not a bound.
+    """
+    plan = state.plan
+    if plan is None or plan.feedback is not Feedback.PAPER:
+        return None
+    claimed, first = [], 0
+    for segment in state.segments:
+        event = _claimed_event(plan, plan.phase_at(first))
+        claimed.append(Segment(event=event, committed=segment.committed, reserved=segment.reserved))
+        first += segment.reserved
+    return price(claimed, state.budget)
+
+
+def _claimed_event(plan: Plan, phase: Phase) -> SubsampledGaussian:
+    claimed = (
+        part.noise_multiplier / math.sqrt(1 + 2 * part.feedback_clip_norm / part.clip_norm)
+        for part in plan.parts_in(phase)
+    )
+    return SubsampledGaussian(sampling_rate=phase.sampling_rate, noise_multiplier=joint_noise_multiplier(*claimed))
+
+
+def finite(value: float) -> float | str:
+    """A number as JSON can hold it: ∞ is the text "inf", which no reader takes for a small one."""
+    return value if math.isfinite(value) else "inf"
+
+
 def _target(budget: Budget) -> dict[str, Any]:
     return {"epsilon": budget.epsilon, "delta": budget.delta, "neighbouring": budget.neighbouring.value}
-
-
-def _spent_to_json(spent: Spent) -> dict[str, Any]:
-    prv = spent.prv
-    bounds = None if prv is None else {"lower": prv.lower, "estimate": prv.estimate, "upper": prv.upper}
-    return {"rdp": spent.rdp, "prv": bounds, "epsilon": spent.epsilon}
 
 
 def _steps(state: LedgerState) -> dict[str, int | None]:
@@ -170,122 +221,68 @@ def _steps(state: LedgerState) -> dict[str, int | None]:
     return {"done": state.steps_done, "reserved": state.steps_charged, "planned": planned}
 
 
-def _head_check(path: Path, head_path: Path) -> Check:
-    name = "nothing dropped from the end"
-    if not head_path.exists():
-        return Check(name=name, status=NOT_CHECKED, detail="needs the run's private folder, which is not at hand here")
-    try:
-        verify_ledger(path, head_path=head_path)
-    except LedgerError as error:
-        return Check(name=name, status=FAILED, detail=str(error))
-    return Check(name=name, status=PASSED, detail="the head's digest in the private folder is in the chain")
+def _mechanism(state: LedgerState) -> dict[str, Any]:
+    plan = state.plan
+    phases = () if plan is None else plan.schedule()
+    return {
+        "feedback": None if plan is None else plan.feedback.value,
+        "bands": None if plan is None else plan.bands,
+        "dataset": None if plan is None else plan.dataset,
+        "dataset_size": None if plan is None else plan.dataset_size,
+        "phases": [
+            {"iterations": p.iterations, "sampling_rate": p.sampling_rate, "noise_multiplier": p.noise_multiplier}
+            for p in phases
+        ],
+        "sampling": state.genesis.get("sampling"),
+        "noise": state.genesis.get("noise"),
+    }
 
 
-def _signature_check(state: LedgerState, public_key: str | None) -> Check:
-    own = state.genesis.get("public_key")
-    if own is None:
-        return Check(name="signature", status=NOT_CHECKED, detail="the ledger is not signed (train with --signing-key)")
-    if public_key is None:
-        detail = f"every entry is signed by {own[:16]}…; compare that key with the signer's (--public-key)"
-        return Check(name="signature", status=NOT_CHECKED, detail=detail)
-    return Check(name="signature", status=PASSED, detail=f"every entry is signed by {own[:16]}…")
+def _share_to_json(share: Share) -> dict[str, Any]:
+    return {
+        "name": share.name,
+        "clip_norm": share.clip_norm,
+        "residual_clip_norm": share.residual_clip_norm,
+        "feedback_clip_norm": share.feedback_clip_norm,
+        "noise_multiplier": share.noise_multiplier,
+        "share": share.share,
+        "feedback": share.feedback,
+    }
 
 
-def _plan_check(state: LedgerState, path: Path) -> Check:
-    name = "plan against what ran"
-    if state.plan is None:
-        return Check(name=name, status=NOT_CHECKED, detail="the run had no plan, only a budget")
-    try:
-        plan = Plan.load(path)
-    except AccountantError as error:
-        return Check(name=name, status=FAILED, detail=str(error))
-    if plan.digest != state.plan.digest:
-        return Check(name=name, status=FAILED, detail="plan.json is not the plan that the ledger was begun with")
-    return Check(
-        name=name,
-        status=PASSED,
-        detail=f"every reserved step is the plan's event at its place; plan {plan.digest[:16]}",
-    )
+def versions_of(state: LedgerState) -> dict[str, str]:
+    """The software that the ledger says it was written by."""
+    versions = state.genesis.get("versions")
+    return {str(k): str(v) for k, v in versions.items()} if isinstance(versions, Mapping) else {}
 
 
-def _sampling_check(state: LedgerState) -> Check:
-    sampling, noise = state.genesis.get("sampling"), state.genesis.get("noise")
-    detail = f"sampling {sampling or 'not stated'}, noise {noise or 'not stated'}"
-    if noise == "insecure-fixed-seed":
-        return Check(
-            name="sampling and noise",
-            status=FAILED,
-            detail=f"{detail}: who knows the seed can subtract the noise; this run protects nobody",
-        )
-    status = PASSED if sampling and noise else NOT_CHECKED
-    return Check(name="sampling and noise", status=status, detail=detail)
-
-
-def _budget_check(state: LedgerState, spent: Spent) -> Check:
-    budget = state.budget
-    ok = spent.epsilon <= budget.epsilon
-    relation = "at most" if ok else "MORE THAN"
-    detail = f"ε = {spent.epsilon:.6g} spent, {relation} the promised {budget.epsilon:g} at δ = {budget.delta:g}"
-    return Check(name="spend within the budget", status=PASSED if ok else FAILED, detail=detail)
-
-
-def _release_checks(state: LedgerState, release: Path) -> list[Check]:
-    if not state.releases:
-        return [Check(name="released files", status=NOT_CHECKED, detail="the ledger names no released file yet")]
-    checks = []
-    for name, digest in sorted(state.releases.items()):
-        # A name comes from the ledger: only a plain file of the release folder is ever opened.
-        path = release / Path(name).name
-        if Path(name).name != name or not path.is_file():
-            status, detail = FAILED, f"{name} is named in the ledger and is not there"
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            status, detail = FAILED, f"{name} is not the file that was released: its digest differs"
-        else:
-            status, detail = PASSED, f"SHA-256 {digest[:16]}… as in the ledger"
-        checks.append(Check(name=f"released {Path(name).name}", status=status, detail=detail))
-    return checks
-
-
-def assumptions_of(state: LedgerState) -> tuple[Assumption, ...]:
-    """What the theorem needs for such a run, each with how it is held."""
-    common = (
-        Assumption(text="one person is one record; N is public and so are all hyper-parameters", held="on-trust"),
-        Assumption(
-            text="hyper-parameters were not chosen by looking at this data set, or their search was charged",
-            held="on-trust",
-        ),
-        Assumption(
-            text="each step draws one true Poisson batch; sums are divided by qN, never by the realised size",
-            held="by-construction",
-        ),
-        Assumption(text="each record's gradient is clipped to C1 and no layer mixes records", held="by-construction"),
-        Assumption(
-            text="noise of the charged standard deviation, once a receipt, in floating point",
-            held="by-construction",
-        ),
-        Assumption(text="every step was reserved in the ledger before it ran", held="by-construction"),
-        Assumption(text="the steps in the ledger are the plan's", held="checked"),
-        Assumption(text="the program that ran is the published one", held="on-trust"),
-    )
-    if state.plan is None or state.plan.feedback is not Feedback.BANDED:
-        return common
-    banded = (
-        Assumption(
-            text="a record's group depends on its identity and a salt alone, so removing one moves no other",
-            held="by-construction",
-        ),
-        Assumption(text="nothing owed crosses a crash; a crash starts a new segment", held="checked"),
-    )
-    return (*common, *banded)
+def _provenance(state: LedgerState) -> dict[str, Any]:
+    return {
+        "date": state.genesis.get("date"),
+        "versions": versions_of(state),
+        "plan_digest": None if state.plan is None else state.plan.digest,
+        "ledger": {"entries": state.entries, "head": state.head},
+        "public_key": state.genesis.get("public_key"),
+        "checkpoints": [
+            {"name": c.name, "step": c.step, "weights_digest": c.weights_digest} for c in state.checkpoints
+        ],
+        "released": dict(sorted(state.releases.items())),
+        "resumes": state.resumes,
+        "crashes": state.crashes,
+    }
 
 
 __all__ = [
+    "CLAIMED_LABEL",
     "Assumption",
     "Audit",
     "Check",
     "Spent",
     "assumptions_of",
     "audit_run",
+    "claimed_by_the_paper",
     "compose",
+    "finite",
     "price",
+    "versions_of",
 ]

@@ -1,0 +1,56 @@
+"""What the theorem needs of a run, each with how it is held: checked, by construction, or on trust.
+
+"checked" is what this audit looked at itself; "by-construction" is what the published program cannot do otherwise;
+"on-trust" is what no ledger can show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accountant.plan import Feedback
+from accountant.verify import LedgerState
+
+CHECKED, BY_CONSTRUCTION, ON_TRUST = "checked", "by-construction", "on-trust"
+
+_COMMON = (
+    ("one person is one record; N is public and so are all hyper-parameters", ON_TRUST),
+    ("hyper-parameters were not chosen by looking at this data set, or their search was charged", ON_TRUST),
+    ("each step draws one true Poisson batch; sums are divided by qN, never by the realised size", BY_CONSTRUCTION),
+    ("each record's gradient is clipped to C1 and no layer mixes records", BY_CONSTRUCTION),
+    ("noise of the charged standard deviation is added once for a receipt", BY_CONSTRUCTION),
+    ("every step was reserved in the ledger before it ran", BY_CONSTRUCTION),
+)
+_LAST = ("the program that ran is the published one, and only the release folder left the house", ON_TRUST)
+_BANDED = (
+    ("a record's group depends on its identity and a salt alone, so removing one moves no other", BY_CONSTRUCTION),
+    ("nothing owed crosses a crash; a crash starts a new segment", CHECKED),
+)
+_PAPER = (
+    ("the fed-back error is clipped to C2; nothing is assumed of gradients or of how the error fades", BY_CONSTRUCTION),
+)
+_FLOATING_POINT = {
+    "secure": (
+        "floating-point noise is as good as exact: four draws are summed, which makes the known attack on its low "
+        "bits impractical"
+    ),
+}
+_FAST = "nobody attacks the low bits of floating-point noise (train with --noise secure against that)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Assumption:
+    """One thing the theorem needs, and how it is held: "checked", "by-construction" or "on-trust"."""
+
+    text: str
+    held: str
+
+
+def assumptions_of(state: LedgerState) -> tuple[Assumption, ...]:
+    """What the theorem needs for such a run, each with how it is held."""
+    plan = state.plan
+    planned = () if plan is None else (("the steps in the ledger are the plan's", CHECKED),)
+    by_feedback = {Feedback.BANDED: _BANDED, Feedback.PAPER: _PAPER, Feedback.NONE: ()}
+    extra = () if plan is None else by_feedback[plan.feedback]
+    noise = ((_FLOATING_POINT.get(str(state.genesis.get("noise")), _FAST), ON_TRUST),)
+    return tuple(Assumption(text=text, held=held) for text, held in (*_COMMON, *planned, *extra, *noise, _LAST))

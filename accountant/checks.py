@@ -1,0 +1,160 @@
+"""What an audit looks at, one function a check: each says "passed", "failed" or "not-checked", and what it saw.
+
+    >>> Check(name="signature", status=NOT_CHECKED, detail="the ledger is not signed").status
+    'not-checked'
+
+Names of files come from the ledger: only a plain file of the release folder, or of a checkpoint's folder, is
+ever opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from accountant.errors import AccountantError, LedgerError
+from accountant.plan import Plan
+from accountant.verify import CheckpointRecord, LedgerState, verify_ledger
+
+PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not-checked"
+# The weights that a run releases, under the name that they also have in a checkpoint.
+WEIGHTS = "generator.safetensors"
+_NOISE_KINDS = ("fast", "secure")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One thing that was looked at: its name, "passed", "failed" or "not-checked", and what was seen."""
+
+    name: str
+    status: str
+    detail: str
+
+
+def chain_check(state: LedgerState) -> Check:
+    """The ledger was read, so its chain holds; says how long it is."""
+    detail = f"{state.entries} entries, each chained to the one before; head {state.head[:16]}"
+    return Check(name="ledger chain", status=PASSED, detail=detail)
+
+
+def head_check(path: Path, head_path: Path) -> Check:
+    """The end of the ledger at `path` against the digest that the private folder remembers."""
+    name = "nothing dropped from the end"
+    if not head_path.exists():
+        return Check(name=name, status=NOT_CHECKED, detail="needs the run's private folder, which is not at hand here")
+    try:
+        verify_ledger(path, head_path=head_path)
+    except LedgerError as error:
+        return Check(name=name, status=FAILED, detail=str(error))
+    return Check(name=name, status=PASSED, detail="the head's digest in the private folder is in the chain")
+
+
+def signature_check(state: LedgerState, public_key: str | None) -> Check:
+    """Who signed; the signatures themselves were verified when the ledger was read."""
+    own = state.genesis.get("public_key")
+    if own is None:
+        return Check(name="signature", status=NOT_CHECKED, detail="the ledger is not signed (train with --signing-key)")
+    if public_key is None:
+        detail = f"every entry is signed by {own[:16]}…; compare that key with the signer's (--public-key)"
+        return Check(name="signature", status=NOT_CHECKED, detail=detail)
+    return Check(name="signature", status=PASSED, detail=f"every entry is signed by {own[:16]}…")
+
+
+def plan_check(state: LedgerState, path: Path) -> Check:
+    """The plan file at `path` against the plan that the ledger was begun with."""
+    name = "plan against what ran"
+    if state.plan is None:
+        return Check(name=name, status=NOT_CHECKED, detail="the run had no plan, only a budget")
+    try:
+        plan = Plan.load(path)
+    except AccountantError as error:
+        return Check(name=name, status=FAILED, detail=str(error))
+    if plan.digest != state.plan.digest:
+        return Check(name=name, status=FAILED, detail="plan.json is not the plan that the ledger was begun with")
+    detail = f"every reserved step is the plan's event at its place; plan {plan.digest[:16]}"
+    return Check(name=name, status=PASSED, detail=detail)
+
+
+def sampling_check(state: LedgerState) -> Check:
+    """What the run says of its coins and its noise: a seed that somebody knows protects nobody."""
+    name = "sampling and noise"
+    sampling, noise = state.genesis.get("sampling"), state.genesis.get("noise")
+    detail = f"sampling {sampling or 'not stated'}, noise {noise or 'not stated'}"
+    if "insecure" in f"{sampling} {noise}":
+        detail = f"{detail}: who knows the seed can subtract the noise; this run protects nobody"
+        return Check(name=name, status=FAILED, detail=detail)
+    known = bool(sampling) and noise in _NOISE_KINDS
+    return Check(name=name, status=PASSED if known else NOT_CHECKED, detail=detail)
+
+
+def budget_check(state: LedgerState, epsilon: float) -> Check:
+    """The recomputed spend against the promise."""
+    budget = state.budget
+    ok = epsilon <= budget.epsilon
+    relation = "at most" if ok else "MORE THAN"
+    detail = f"ε = {epsilon:.6g} spent, {relation} the promised {budget.epsilon:g} at δ = {budget.delta:g}"
+    return Check(name="spend within the budget", status=PASSED if ok else FAILED, detail=detail)
+
+
+def checkpoint_checks(state: LedgerState, private: Path) -> list[Check]:
+    """Checkpoints: the released weights are the last one's, and what the private folder still holds is unchanged."""
+    name, last = "checkpoint digests", state.last_checkpoint
+    if last is None:
+        return [Check(name=name, status=NOT_CHECKED, detail="the ledger names no checkpoint yet")]
+    if state.releases.get(WEIGHTS) not in (None, last.weights_digest):
+        detail = f"the released {WEIGHTS} is not that of the last checkpoint, {last.name}"
+        return [Check(name=name, status=FAILED, detail=detail)]
+    # A step may be checkpointed again after a resume: the newest record of a name is the one that counts.
+    records = {record.name: record for record in state.checkpoints}.values()
+    kept = [record for record in records if (_plain(private, record.name) / WEIGHTS).is_file()]
+    changed = [record.name for record in kept if _digest(private / record.name / WEIGHTS) != record.weights_digest]
+    if changed:
+        detail = f"{', '.join(changed)}: the weights are not those that the ledger names"
+        return [Check(name=name, status=FAILED, detail=detail)]
+    return [_checkpoints_found(name, state, last, kept)]
+
+
+def _checkpoints_found(name: str, state: LedgerState, last: CheckpointRecord, kept: list[CheckpointRecord]) -> Check:
+    seen = []
+    if WEIGHTS in state.releases:
+        seen.append(f"the released weights are those of {last.name}")
+    if kept:
+        seen.append(f"{len(kept)} of {len(state.checkpoints)} are in the private folder, unchanged")
+    detail = "; ".join(seen) or "needs the run's private folder, which is not at hand here"
+    return Check(name=name, status=PASSED if seen else NOT_CHECKED, detail=detail)
+
+
+def release_checks(state: LedgerState, release: Path) -> list[Check]:
+    """Each released file against its digest in the ledger."""
+    if not state.releases:
+        return [Check(name="released files", status=NOT_CHECKED, detail="the ledger names no released file yet")]
+    return [_release_check(name, digest, release) for name, digest in sorted(state.releases.items())]
+
+
+def _release_check(name: str, digest: str, release: Path) -> Check:
+    path = _plain(release, name)
+    if path.name != name or not path.is_file():
+        status, detail = FAILED, f"{name} is named in the ledger and is not there"
+    elif _digest(path) != digest:
+        status, detail = FAILED, f"{name} is not the file that was released: its digest differs"
+    else:
+        status, detail = PASSED, f"SHA-256 {digest[:16]}… as in the ledger"
+    return Check(name=f"released {Path(name).name}", status=status, detail=detail)
+
+
+def released_file(state: LedgerState, release: Path, name: str) -> bytes | None:
+    """The bytes of a released file, or None unless they are there and match their digest in the ledger."""
+    path = release / name
+    if name not in state.releases or not path.is_file():
+        return None
+    data = path.read_bytes()
+    return data if hashlib.sha256(data).hexdigest() == state.releases[name] else None
+
+
+def _plain(folder: Path, name: str) -> Path:
+    return folder / Path(name.replace("\0", "�")).name
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
