@@ -38,6 +38,7 @@ class TrainConfig:
         generator_batch: images in a generator update, >= 1.
         class_weight: weight of the classifier's cross-entropy in the generator's loss, >= 0.
         class_start: fraction of the run after which the classifier's loss enters the generator's, in [0, 1].
+        diversity_weight: weight of the mode-seeking loss in the generator's, >= 0.
         reconstruction_weight: γ_recon of the L2 reconstruction loss, >= 0.
         kl_weight: weight of the encoder's KL term beside it, >= 0.
         ema_decay: of the generator's moving average, in [0, 1).
@@ -63,6 +64,7 @@ class TrainConfig:
     generator_batch: int = 128
     class_weight: float = 0.2
     class_start: float = 0.05
+    diversity_weight: float = 0.0
     reconstruction_weight: float = 1.0
     kl_weight: float = 0.01
     ema_decay: float = 0.998
@@ -83,6 +85,7 @@ class TrainConfig:
             "weight_decay",
             "generator_steps",
             "class_weight",
+            "diversity_weight",
             "reconstruction_weight",
             "kl_weight",
         ):

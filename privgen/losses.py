@@ -74,3 +74,19 @@ def reconstruction_loss(
     squared = (reconstructed - images).square().flatten(1).mean(1)
     divergence = 0.5 * (torch.exp(log_variance) + mean.square() - 1 - log_variance).mean(1)
     return reconstruction_weight * squared + kl_weight * divergence
+
+
+def diversity_loss(images: Tensor, z: Tensor) -> Tensor:
+    """Mode seeking: large where two images of a class are alike though their latent vectors are not.
+
+        mean |z₁ − z₂| / mean |G(z₁) − G(z₂)|                  (Mao et al. 2019, arXiv 1903.05628, eq. 3)
+
+    Args:
+        images: (2n, C, H, W) in [−1, 1], the second half of the same classes as the first. z: (2n, latent).
+
+    Returns:
+        A scalar. Touches generated images only: free.
+    """
+    first, second = images.chunk(2)
+    apart, latents = (first - second).abs().mean(), (z[: len(first)] - z[len(first) :]).abs().mean()
+    return latents / (apart + 1e-5)

@@ -178,9 +178,11 @@ def generator_step(state: TrainState, config: TrainConfig, *, class_weight: floa
         The generator's losses on what it generated; post-processing, so they may be shown.
     """
     networks = state.networks
-    count = config.generator_batch
-    labels = torch.randint(networks.config.classes, (count,), generator=state.latents, device=state.latents.device)
-    images = networks.generator(latents(state, count), labels, state.latents)  # (n, C, H, W)
+    pairs = max(1, config.generator_batch // 2)
+    labels = torch.randint(networks.config.classes, (pairs,), generator=state.latents, device=state.latents.device)
+    labels = labels.repeat(2)  # two images of each class drawn, for the diversity loss
+    z = latents(state, 2 * pairs)
+    images = networks.generator(z, labels, state.latents)  # (n, C, H, W)
     adversarial = losses.generator_loss(config.adversarial, networks.critic(images, labels)).mean()
     total = adversarial
     shown = {"adversarial": float(adversarial.detach())}
@@ -188,6 +190,10 @@ def generator_step(state: TrainState, config: TrainConfig, *, class_weight: floa
         cross_entropy = losses.classifier_loss(networks.classifier(images), labels).mean()
         total = total + class_weight * cross_entropy
         shown["class"] = float(cross_entropy.detach())
+    if config.diversity_weight:
+        alike = losses.diversity_loss(images, z)
+        total = total + config.diversity_weight * alike
+        shown["alike"] = float(alike.detach())
     optimiser = state.optimisers["generator"]
     optimiser.zero_grad(set_to_none=True)
     gradients = torch.autograd.grad(total, list(networks.generator.parameters()), allow_unused=True)
