@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def write_checkpoint(private: Path, name: str, snapshot: Snapshot) -> str:
         SHA-256 of the released weights (`generator.safetensors`), for the ledger.
 
     Raises:
-        OSError: it could not be written; no folder of that name was made or changed.
+        OSError: it could not be written, or the name is taken; nothing was made or changed.
     """
     files = {f"{kind}.safetensors": _tensor_bytes(getattr(snapshot, kind)) for kind in TENSOR_FILES}
     files["state.json"] = json.dumps({"schema": SCHEMA, **snapshot.state}, indent=1).encode()
@@ -73,8 +73,7 @@ def write_checkpoint(private: Path, name: str, snapshot: Snapshot) -> str:
         for file, data in files.items():
             _write_synced(temporary / file, data)
         fsync_folder(temporary)
-        # A folder cannot be replaced by rename: one left by a crash before its ledger entry goes first.
-        shutil.rmtree(private / name, ignore_errors=True)
+        # Never onto another checkpoint: between removing it and the rename a crash would lose both.
         temporary.rename(private / name)
         fsync_folder(private)
     finally:
@@ -93,8 +92,19 @@ def _write_synced(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def read_checkpoint(private: Path, name: str) -> Snapshot:
+def free_name(private: Path, step: int) -> str:
+    """The step's name, with a number behind it if an earlier session stopped at the same step."""
+    name, number = checkpoint_name(step), 2
+    while (private / name).exists():
+        name, number = f"{checkpoint_name(step)}-{number}", number + 1
+    return name
+
+
+def read_checkpoint(private: Path, name: str, *, recorded: Sequence[str]) -> Snapshot:
     """Read a checkpoint, every file checked against the manifest first.
+
+    Args:
+        recorded: names in the ledger, oldest first: no other could be resumed from, so no other is offered.
 
     Raises:
         CheckpointError: missing or damaged; the message names the file and the checkpoints beside it.
@@ -105,13 +115,13 @@ def read_checkpoint(private: Path, name: str) -> Snapshot:
         files = {file: (folder / file).read_bytes() for file in digests}
         for file, data in files.items():
             if hashlib.sha256(data).hexdigest() != digests[file]:
-                raise CheckpointError(f"{folder / file} is damaged.{_others(private, name)}")
+                raise CheckpointError(f"{folder / file} is damaged.{_others(private, name, recorded)}")
         state = parse_object(files["state.json"])
         if state.pop("schema", None) != SCHEMA:
-            raise CheckpointError(f"{folder} is of another schema than {SCHEMA}.{_others(private, name)}")
+            raise CheckpointError(f"{folder} is of another schema than {SCHEMA}.{_others(private, name, recorded)}")
         tensors = {kind: load(files[f"{kind}.safetensors"]) for kind in TENSOR_FILES}
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} cannot be read ({error}).{_others(private, name)}") from error
+        raise CheckpointError(f"{folder} cannot be read ({error}).{_others(private, name, recorded)}") from error
     return Snapshot(state=state, **tensors)
 
 
@@ -124,7 +134,7 @@ def released_digest(private: Path, name: str) -> str:
     try:
         return hashlib.sha256((private / name / "generator.safetensors").read_bytes()).hexdigest()
     except OSError as error:
-        raise CheckpointError(f"{private / name} cannot be read ({error}).{_others(private, name)}") from error
+        raise CheckpointError(f"{private / name} cannot be read ({error}).") from error
 
 
 def kept_checkpoints(private: Path) -> list[str]:
@@ -132,14 +142,22 @@ def kept_checkpoints(private: Path) -> list[str]:
     return sorted(path.name for path in private.glob("checkpoint-*") if path.is_dir())
 
 
-def drop_old_checkpoints(private: Path, *, keep: int) -> None:
-    """Remove all but the newest `keep`."""
-    for name in kept_checkpoints(private)[:-keep]:
+def drop_old_checkpoints(private: Path, *, recorded: Sequence[str], keep: int) -> None:
+    """Remove all but the newest `keep` that the ledger names, and what interrupted writes left behind.
+
+    Args:
+        recorded: names in the ledger, oldest first. One that is not among them can never be resumed from.
+    """
+    there = set(kept_checkpoints(private))
+    newest = [name for name in dict.fromkeys(reversed(recorded)) if name in there][:keep]
+    for name in there - set(newest):
         shutil.rmtree(private / name, ignore_errors=True)
+    for interrupted in private.glob(".checkpoint-*.tmp"):
+        shutil.rmtree(interrupted, ignore_errors=True)
 
 
-def _others(private: Path, name: str) -> str:
-    others = [other for other in kept_checkpoints(private) if other != name]
+def _others(private: Path, name: str, recorded: Sequence[str]) -> str:
+    others = [other for other in recorded if other != name and (private / other).is_dir()]
     if not others:
         return " No other checkpoint is kept; train anew into another --out."
     return f" Resume from the one before it: --resume --checkpoint {others[-1]}."

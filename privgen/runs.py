@@ -11,6 +11,7 @@ runs/NAME/private/   (mode 0700) checkpoints, metrics.jsonl, fingerprint.json, h
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from typing import Any
 
 from accountant.files import write_durably
 from privgen.errors import RunError
+
+RELEASED = ("generator.safetensors", "generator.json", "samples.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class RunFolder:
             run.private.mkdir(mode=0o700)
             run.private.chmod(0o700)
         except OSError as error:
+            discard(run)
             raise RunError(f"Cannot make {run.path}: {error.strerror}; choose another --out.") from error
         return run
 
@@ -86,6 +90,12 @@ class RunFolder:
         if not run.private.is_dir() or not run.release.is_dir():
             raise RunError(f"There is no run in {run.path}; leave --resume away to begin one there.")
         return run
+
+    def sweep(self) -> None:
+        """Remove the temporary files that interrupted writes of this run's own left behind."""
+        for path in (self.plan, self.ledger, self.head, *(self.release / name for name in RELEASED)):
+            for interrupted in path.parent.glob(f".{path.name}.*.tmp"):
+                interrupted.unlink(missing_ok=True)
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         """Add a line to private/metrics.jsonl: losses on real data, batch sizes and norms stay in there."""
@@ -111,13 +121,14 @@ class RunFolder:
 
 
 def discard(run: RunFolder) -> None:
-    """Remove a run that spent nothing: its start failed before the genesis entry.
+    """Remove a run whose start failed before it spent anything.
 
-    Nothing is removed once a ledger with an entry exists.
+    Nothing is removed once a ledger exists in which a step was reserved.
     """
-    if run.ledger.exists() and run.ledger.stat().st_size:
+    if run.ledger.exists() and b'"kind":"reserve"' in run.ledger.read_bytes():
         return
     for folder in (run.release, run.private):
         shutil.rmtree(folder, ignore_errors=True)
-    if run.path.exists() and not any(run.path.iterdir()):
+    # It may hold something else, or be a mount point: the reason why the start failed is what matters.
+    with contextlib.suppress(OSError):
         run.path.rmdir()

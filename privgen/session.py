@@ -24,7 +24,7 @@ import torch
 
 from accountant.events import Event, event_from_json, event_to_json
 from accountant.guard import BudgetGuard, genesis_budget
-from accountant.ledger import Ledger
+from accountant.ledger import Head, Ledger, parse_entries
 from accountant.plan import Plan
 from accountant.signing import LedgerSigner, load_signer
 from accountant.verify import CheckpointRecord, LedgerState, replay
@@ -32,6 +32,8 @@ from privgen.checkpoint import (
     Snapshot,
     checkpoint_name,
     drop_old_checkpoints,
+    free_name,
+    kept_checkpoints,
     read_checkpoint,
     released_digest,
     write_checkpoint,
@@ -46,6 +48,7 @@ from privgen.sampling import PoissonSampler
 from privgen.state import TrainState, new_state, restore, snapshot
 
 SAMPLING = "Poisson, 64-bit cryptographic coins"
+_INSECURE = "insecure-fixed-seed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,11 +104,16 @@ class Session:
         Raises:
             OSError: no room; the checkpoints before are untouched and the spend is in the ledger.
         """
+        newest = self.ledger.entries[-1]
+        if newest.kind == "checkpoint":
+            # A step would have reserved: nothing has happened since.
+            return str(newest.body["name"])
         self.guard.commit()
-        name = checkpoint_name(self.guard.steps)
+        name = free_name(self.folder.private, self.guard.steps)
         digest = write_checkpoint(self.folder.private, name, snapshot(self.state, self._facts()))
         self.ledger.append("checkpoint", {"name": name, "step": self.guard.steps, "weights_digest": digest})
-        drop_old_checkpoints(self.folder.private, keep=self.config.keep_checkpoints)
+        recorded = [str(entry.body["name"]) for entry in self.ledger.entries if entry.kind == "checkpoint"]
+        drop_old_checkpoints(self.folder.private, recorded=recorded, keep=self.config.keep_checkpoints)
         return name
 
     def _facts(self) -> dict[str, Any]:
@@ -257,9 +265,8 @@ def resume(
             but that an unterminated last line was repaired.
     """
     folder = RunFolder.existing(out)
-    if not folder.ledger.exists() or folder.ledger.stat().st_size == 0:
-        raise RunError(f"{folder.path} was interrupted before it began and spent nothing; remove it and train again.")
     signer = load_signer(options.signing_key) if options.signing_key else None
+    _require_begun(folder)
     ledger = Ledger.open(folder.ledger, head_path=folder.head, signer=signer.sign if signer else None)
     try:
         known = replay(ledger.entries)
@@ -271,10 +278,11 @@ def resume(
         require_planned_data(own, data)
         folder.require_fingerprint(data.fingerprint())
         record = _record(known, checkpoint)
-        snap = _read_recorded(folder, record)
+        snap = _read_recorded(folder, record, [known_record.name for known_record in known.checkpoints])
         clean = known.clean_head and record.seq == known.entries - 1
         session_parts = _restored(own, snap, options, clean=clean)
         noise = options.noise(options.device)
+        _require_no_less_secrecy(known, noise, options)
         body: dict[str, Any] = {
             "checkpoint_seq": record.seq,
             "clean": clean,
@@ -284,11 +292,33 @@ def resume(
         if ledger.repaired is not None:
             body["repaired"] = ledger.repaired
         ledger.append("resume", body)
+        folder.sweep()
         config, network, state, salt = session_parts
         return _session(folder, own, config, network, data, state, ledger, salt, noise, options)
     except BaseException:
         ledger.close()
         raise
+
+
+def _require_begun(folder: RunFolder) -> None:
+    """Raise RunError unless a genesis stands; write the head that a crash right after it left unwritten."""
+    data = folder.ledger.read_bytes() if folder.ledger.exists() else b""
+    if b"\n" not in data:
+        raise RunError(f"{folder.path} was interrupted before it began and spent nothing; remove it and train again.")
+    if data.count(b"\n") == 1 and not folder.head.exists() and kept_checkpoints(folder.private) == [checkpoint_name(0)]:
+        (genesis,), _ = parse_entries(data)
+        Head(seq=0, digest=genesis.digest).save(folder.head)
+
+
+def _require_no_less_secrecy(known: LedgerState, noise: NoiseSource, options: Options) -> None:
+    """Raise RunError if a seed that somebody knows would come into a run whose genesis says that there is none."""
+    seeded_noise = noise.kind == _INSECURE and known.genesis.get("noise") != _INSECURE
+    seeded_coins = options.coins is not None and known.genesis.get("sampling") == SAMPLING
+    if seeded_noise or seeded_coins:
+        raise RunError(
+            "The run was begun with noise and batches that nobody can guess; a fixed seed would void what it "
+            "promises: leave --insecure-fixed-seed away."
+        )
 
 
 def _own_plan(known: LedgerState, plan: Plan | None, folder: RunFolder) -> Plan:
@@ -321,8 +351,8 @@ def _record(known: LedgerState, name: str | None) -> CheckpointRecord:
     raise CheckpointError(f"{name} is not in this ledger's past; the newest that is: {known.checkpoints[-1].name}.")
 
 
-def _read_recorded(folder: RunFolder, record: CheckpointRecord) -> Snapshot:
-    snap = read_checkpoint(folder.private, record.name)
+def _read_recorded(folder: RunFolder, record: CheckpointRecord, recorded: list[str]) -> Snapshot:
+    snap = read_checkpoint(folder.private, record.name, recorded=recorded)
     if record.weights_digest and released_digest(folder.private, record.name) != record.weights_digest:
         raise CheckpointError(
             f"{folder.private / record.name} is not the checkpoint that the ledger names: its weights differ."

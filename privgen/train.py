@@ -25,11 +25,11 @@ from accountant.plan import Phase
 from privgen.errors import RunError
 from privgen.generate import load_generator, save_generator
 from privgen.images import write_grid
+from privgen.runs import RELEASED
 from privgen.session import Session
 from privgen.state import begin_segment
 from privgen.steps import average_generator, generator_step, private_step
 
-RELEASED = ("generator.safetensors", "generator.json", "samples.png")
 _GRID_ROWS = 8
 
 
@@ -69,7 +69,7 @@ def run(session: Session, *, stop: Callable[[], bool] = lambda: False) -> Iterat
     """
     while True:
         if stop():
-            session.save()
+            _save(session)
             session.outcome = "interrupted"
             return
         step = session.guard.steps
@@ -126,8 +126,6 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
     if not all(math.isfinite(value) for value in losses.values()):
         raise _diverged(session)
     due = session.guard.steps % config.checkpoint_every == 0
-    if due and not _all_finite(session):
-        raise _diverged(session)
     return StepReport(
         step=session.guard.steps,
         planned=session.plan.iterations,
@@ -135,7 +133,7 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
         epsilon=session.plan.epsilon,
         losses=losses,
         nonfinite=drawn.nonfinite,
-        checkpoint=session.save() if due else None,
+        checkpoint=_save(session) if due else None,
     )
 
 
@@ -157,9 +155,13 @@ def _free_steps(session: Session, progress: float) -> dict[str, float]:
     return losses
 
 
-def _all_finite(session: Session) -> bool:
-    modules = (session.state.networks.generator, session.state.networks.critic, session.state.averaged)
-    return all(bool(torch.isfinite(p).all()) for module in modules for p in module.parameters())
+def _save(session: Session) -> str:
+    """A checkpoint, unless a weight is no longer finite: the last one must stay a good one."""
+    networks = session.state.networks
+    modules = (networks.generator, networks.critic, networks.classifier, networks.encoder, session.state.averaged)
+    if not all(bool(torch.isfinite(p).all()) for module in modules for p in module.parameters()):
+        raise _diverged(session)
+    return session.save()
 
 
 def _diverged(session: Session) -> RunError:
@@ -172,7 +174,7 @@ def _diverged(session: Session) -> RunError:
 
 def _finish(session: Session, reason: str) -> None:
     """Checkpoint, release, halt: in this order, so that a crash between them is a resume away."""
-    session.save()
+    _save(session)
     release = session.folder.release
     save_generator(session.state.averaged, session.network, session.data.train.class_names, release)
     _write_samples(session)
