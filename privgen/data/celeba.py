@@ -31,12 +31,18 @@ def celeba(folder: Path) -> DataSet:
     Raises:
         DataError: a file is missing or does not say what it should.
     """
-    partition = dict(line.split()[:2] for line in _lines(folder / "list_eval_partition.txt"))
-    header, *rows = _lines(folder / "list_attr_celeba.txt")[1:]
-    if "Male" not in header.split():
-        raise DataError(f"{folder / 'list_attr_celeba.txt'} has no attribute Male in its second line.")
-    column = header.split().index("Male") + 1
-    male = {row.split()[0]: int(row.split()[column] == "1") for row in rows if row.strip()}
+    try:
+        partition = dict(line.split()[:2] for line in _lines(folder / "list_eval_partition.txt") if line.strip())
+        _, header, *rows = _lines(folder / "list_attr_celeba.txt")
+        column = header.split().index("Male") + 1
+        male = {row.split()[0]: int(row.split()[column] == "1") for row in rows if row.strip()}
+    except (ValueError, IndexError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"The lists in {folder} are not CelebA's ({error}); expected an attribute Male in the second line of "
+            "list_attr_celeba.txt and a file and a number in each line of list_eval_partition.txt; get them anew."
+        ) from error
     splits = {split: _split(folder, split, [f for f, p in partition.items() if p == number], male)
               for split, number in _SPLITS.items()}  # fmt: skip
     return DataSet("celeba", splits["train"], splits["test"])

@@ -1,6 +1,8 @@
 """The user's own images: `npz:PATH` and `image-folder:PATH`. No pickle is ever loaded.
 
-A class is a subfolder or a label; a fifth of the records is held out by a fixed stratified split.
+A class is a subfolder or a label. About a fifth of the records is held out, each by its own identity alone (its
+row in the file, its path in the folder): a split by position or in fixed proportions would move other records
+in and out of what is trained on when one comes or goes, and the sensitivity would not be one record's.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from privgen.data.embedded import split_set
-from privgen.data.records import DataSet
+from privgen.data.records import DataSet, ImageData, identities
 from privgen.errors import DataError
 
+_HELD_OUT = 5  # one in so many
+_MOST_CLASSES = 10_000
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 
@@ -28,14 +31,19 @@ def npz(path: Path) -> DataSet:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images, labels = arrays["images"], arrays["labels"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise DataError(f"Cannot read {path} ({error}); it must hold arrays called images and labels.") from error
     if images.ndim == 3:
         images = images[..., None]
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1 or len(labels) == 0:
         raise DataError(f"{name}: expected integer labels (N,) from 0, got {labels.shape} {labels.dtype}.")
+    if not 0 <= labels.min() <= labels.max() < _MOST_CLASSES:
+        raise DataError(
+            f"{name}: expected labels from 0 to the number of classes − 1, got {labels.min()} to {labels.max()}."
+        )
     classes = tuple(str(k) for k in range(int(labels.max()) + 1))
-    return _held_out(name, images, labels.astype(np.int64), classes, None)
+    # Not by the file's path: the same file under another name is the same data set.
+    return _held_out(name, images, labels.astype(np.int64), classes, [f"row/{row}" for row in range(len(labels))])
 
 
 def image_folder(path: Path) -> DataSet:
@@ -69,18 +77,15 @@ def _read(file: Path) -> np.ndarray:
     try:
         with Image.open(file) as image:
             pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "I;16", "LA") else "RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(f"{file} is no image that can be read ({error}); remove or replace it.") from error
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _held_out(
-    name: str, images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], keys: list[str] | None
-) -> DataSet:
-    if len(images) != len(labels):
-        raise DataError(f"{name}: {len(images)} images and {len(labels)} labels do not fit together.")
-    test = max(len(classes), len(images) // 5)
-    try:
-        return split_set(name, images, labels, classes, test=test, keys=keys)
-    except ValueError as error:
-        raise DataError(f"{name} cannot be split: {error} Give each class two images or more.") from error
+def _held_out(name: str, images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], keys: list[str]) -> DataSet:
+    ids = identities(keys)
+    everything = ImageData(name=name, split="all", images=images, labels=labels, class_names=classes, ids=ids)
+    held_out = ids[:, :8].copy().view(np.uint64)[:, 0] % np.uint64(_HELD_OUT) == 0
+    if held_out.all() or not held_out.any():
+        raise DataError(f"{name} has too few records to hold some out ({len(labels)}); give twenty or more.")
+    return DataSet(name, everything.subset(np.flatnonzero(~held_out)), everything.subset(np.flatnonzero(held_out)))
