@@ -77,7 +77,10 @@ class LoadedGenerator:
         """
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise ConfigError(f"Expected n={n!r} to be an integer >= 1.")
-        chosen = self.labels_for(int(n)) if labels is None else np.asarray(labels, dtype=np.int64)
+        chosen = self.labels_for(int(n)) if labels is None else np.asarray(labels)
+        if not np.issubdtype(chosen.dtype, np.integer):
+            raise ConfigError(f"Expected labels to be integers, got {chosen.dtype}.")
+        chosen = chosen.astype(np.int64)
         if chosen.shape != (n,) or not 0 <= chosen.min() <= chosen.max() < self.config.classes:
             raise ConfigError(f"Expected {n} labels from 0 to {self.config.classes - 1}, got {chosen.shape}.")
         device = next(self._network.parameters()).device
@@ -139,6 +142,8 @@ def load_generator(run: Path | str) -> LoadedGenerator:
         network = Generator(config)
         network.load_state_dict(weights)
         names = tuple(str(name) for name in about["class_names"])
-    except (KeyError, TypeError, RuntimeError, ConfigError) as error:
+    except (KeyError, TypeError, AttributeError, RuntimeError, ConfigError) as error:
         raise RunError(f"The generator in {folder} does not hold together: {error}") from error
+    if len(names) != config.classes:
+        raise RunError(f"The generator in {folder} has {config.classes} classes and {len(names)} names of them.")
     return LoadedGenerator(network, config, names)

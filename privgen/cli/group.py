@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 class LazyGroup(click.Group):
-    """Loads a command's module when it is called, and turns known errors into one red line."""
+    """Loads a command's module when it is called, and turns errors into one red line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order in which they are used."""
@@ -38,22 +38,23 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; a known error is one red line and exit status 1."""
+        """Run the command; an error is one red line and exit status 1."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            if ctx.params.get("debug") or not _is_known(error):
+            if ctx.params.get("debug"):
                 raise
             from privgen.cli.console import err_console
 
-            err_console.print(f"Error: {_one_line(error)}", style="bold red", markup=False, soft_wrap=True)
+            text = _one_line(error) if _is_known(error) else _bug(error)
+            err_console.print(f"Error: {text}", style="bold red", markup=False, soft_wrap=True)
             sys.exit(1)
 
 
 def _is_known(error: Exception) -> bool:
-    """Ours, or the operating system's; anything else is a bug and shows itself as one."""
+    """Ours, or the operating system's; anything else is a bug and is called one."""
     from accountant.errors import AccountantError
     from privgen.errors import PrivgenError
 
@@ -70,6 +71,13 @@ def _one_line(error: Exception) -> str:
         name = f" {error.filename}" if error.filename else ""
         return f"{error.strerror}:{name}; give another place, or make room there."
     return " ".join(str(error).split())
+
+
+def _bug(error: Exception) -> str:
+    return (
+        f"this is a bug in privgen ({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
+        "privgen --debug COMMAND ... shows where: please report it."
+    )
 
 
 EPILOG = """\b

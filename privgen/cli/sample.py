@@ -13,6 +13,7 @@ Examples:
   privgen sample runs/fm -n 500 --labels 8 --out bags/
 """
 
+SEED = click.IntRange(0, 2**62)
 _LARGEST_GRID = 400
 
 
@@ -26,7 +27,7 @@ _LARGEST_GRID = 400
     help="NAME.png: a grid. NAME.npz: arrays images and labels. Otherwise a folder of PNGs, one subfolder a class.",
 )
 @click.option("--labels", help="Class indices to cycle through, such as 3 or 0,1,8.  [default: all, balanced]")
-@click.option("--seed", type=int, help="The same seed gives the same images.  [default: a fresh one]")
+@click.option("--seed", type=SEED, help="The same seed gives the same images.  [default: a fresh one]")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ...")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for torch.")
 def command(
@@ -46,7 +47,11 @@ def command(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    generator = load_generator(run).to(torch.device(device))
+    generator = load_generator(run)
+    try:
+        generator.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise click.BadParameter(f"{device} is not to be had here ({error}).", param_hint="--device") from error
     wanted = _labels(labels, len(generator.class_names))
     grid = out.suffix == ".png"
     if grid and count > _LARGEST_GRID:

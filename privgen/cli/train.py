@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -65,7 +66,7 @@ DEFAULT_PLAN = Path("plan.json")
 )
 @click.option(
     "--insecure-fixed-seed",
-    type=int,
+    type=click.IntRange(0, 2**62),
     metavar="SEED",
     help="Reproducible noise and batches: who knows the seed can subtract the noise. For debugging only.",
 )
@@ -253,15 +254,13 @@ def _stop_on_signals() -> Iterator[dict[str, int]]:
     received: dict[str, int] = {}
 
     def handler(number: int, frame: object) -> None:
+        # A handler may run in the middle of a write to stderr, so it does not go through it.
         if received and number == signal.SIGINT:
             # The ledger covers every step that ran; a resume drops what was owed and goes on.
-            err_console.print("Stopped at once; the last checkpoint stands. Go on by --resume.")
-            sys.stderr.flush()
-            import os
-
+            os.write(2, b"\nStopped at once; the last checkpoint stands. Go on by --resume.\n")
             os._exit(130)
         received["signal"] = number
-        err_console.print("Stopping after this step; a checkpoint is being written ...")
+        os.write(2, b"\nStopping after this step; a checkpoint is being written ...\n")
 
     if threading.current_thread() is not threading.main_thread():
         yield received
