@@ -15,6 +15,7 @@ from pathlib import Path
 
 from accountant.errors import AccountantError, LedgerError
 from accountant.plan import Plan
+from accountant.rounding import exact_text, upper_text
 from accountant.verify import CheckpointRecord, LedgerState, verify_ledger
 
 PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not-checked"
@@ -93,7 +94,10 @@ def budget_check(state: LedgerState, epsilon: float) -> Check:
     budget = state.budget
     ok = epsilon <= budget.epsilon
     relation = "at most" if ok else "MORE THAN"
-    detail = f"ε = {epsilon:.6g} spent, {relation} the promised {budget.epsilon:g} at δ = {budget.delta:g}"
+    detail = (
+        f"ε = {upper_text(epsilon)} spent, {relation} the promised {exact_text(budget.epsilon)} "
+        f"at δ = {exact_text(budget.delta)}"
+    )
     return Check(name="spend within the budget", status=PASSED if ok else FAILED, detail=detail)
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from accountant.plan import Plan
+from accountant.plan import Feedback, Part, Plan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,8 @@ class Share:
         clip_norm, residual_clip_norm, feedback_clip_norm: C1, R and C2 (DESIGN section 2).
         noise_multiplier: z_k in the first phase.
         share: of the step's 1/z², in [0, 1]; all parts sum to 1.
-        feedback: what of `share` banded feedback takes, in [0, share]; 0 for other feedback, whose cost is no share.
+        feedback: what of `share` error feedback takes, in [0, share]; 0 without feedback, and None for the published
+            one, whose cost is not a part of Δ² (DESIGN 3.2).
     """
 
     name: str
@@ -41,7 +42,7 @@ class Share:
     feedback_clip_norm: float
     noise_multiplier: float
     share: float
-    feedback: float
+    feedback: float | None
 
 
 def shares_of(plan: Plan) -> tuple[Share, ...]:
@@ -58,7 +59,13 @@ def shares_of(plan: Plan) -> tuple[Share, ...]:
             feedback_clip_norm=part.feedback_clip_norm,
             noise_multiplier=part.noise_multiplier,
             share=weight / total,
-            feedback=weight / total * (1 - (part.clip_norm / part.sensitivity(plan.bands)) ** 2),
+            feedback=_of_feedback(plan, part, weight / total),
         )
         for part, weight in zip(plan.parts, weights, strict=True)
     )
+
+
+def _of_feedback(plan: Plan, part: Part, share: float) -> float | None:
+    if plan.feedback is Feedback.PAPER:
+        return None
+    return float(share * (1 - (part.clip_norm / part.sensitivity(plan.bands)) ** 2))

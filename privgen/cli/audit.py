@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from accountant.audit import Audit
 
 EPILOG = """\b
 Examples:
   privgen audit runs/fm
   privgen audit runs/fm --format json > audit.json
+  privgen audit runs/fm --format markdown --out PRIVACY.md
 """
 
 
@@ -20,7 +25,7 @@ Examples:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["terminal", "json"]),
+    type=click.Choice(["terminal", "json", "markdown"]),
     default="terminal",
     show_default=True,
     help="How to show it; json prints JSON alone.",
@@ -34,27 +39,46 @@ def command(run: Path, form: str, out: Path | None, public_key: str | None) -> N
     """
     from accountant.audit import audit_run
     from accountant.signing import load_public_key
-    from privgen.report.terminal import render_audit
 
     audit = audit_run(run, public_key=load_public_key(public_key) if public_key else None)
-    if form == "json":
-        text = json.dumps(audit.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    else:
-        text = render_audit(audit, colour=out is None and sys.stdout.isatty())
-    if out is None:
-        click.echo(text, nl=False, color=True)
-    else:
-        from accountant.files import write_durably
-
-        write_durably(out, text.encode())
+    _deliver(_render(audit, form, colour=out is None and sys.stdout.isatty()), out)
     if audit.verdict == "failed":
-        broken = next(check for check in audit.checks if check.status == "failed")
-        from privgen.cli.console import err_console
+        _fail(audit)
 
-        err_console.print(
-            f"Error: the audit failed: {broken.name}: {broken.detail}",
-            style="bold red",
-            markup=False,
-            soft_wrap=True,
-        )
-        sys.exit(1)
+
+def _render(audit: Audit, form: str, *, colour: bool) -> str:
+    if form == "json":
+        return as_json(audit.to_json())
+    if form == "markdown":
+        from privgen.report.markdown import render_markdown
+
+        return render_markdown(audit)
+    from privgen.report.terminal import render_audit
+
+    return render_audit(audit, colour=colour)
+
+
+def as_json(value: object) -> str:
+    """JSON for a script, one line end at its end."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _deliver(text: str, out: Path | None) -> None:
+    # A lone surrogate, which a ledger can hold, is no UTF-8; its escape is JSON, and harmless elsewhere.
+    data = text.encode("utf-8", "backslashreplace")
+    if out is None:
+        click.echo(data, nl=False, color=True)
+        return
+    from accountant.files import write_durably
+
+    write_durably(out, data)
+
+
+def _fail(audit: Audit) -> None:
+    from privgen.cli.console import err_console
+    from privgen.report.text import plain
+
+    broken = next(check for check in audit.checks if check.status == "failed")
+    line = f"Error: the audit failed: {plain(broken.name)}: {plain(broken.detail)}"
+    err_console.print(line, style="bold red", markup=False, soft_wrap=True)
+    sys.exit(1)

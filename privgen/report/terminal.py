@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from accountant.audit import Audit
+from privgen.report.content import HELD, spend_rows
+from privgen.report.text import plain
 
 _STYLE = {"passed": "bold green", "incomplete": "bold yellow", "failed": "bold red", "not-checked": "yellow"}
 _MARK = {"passed": "✓", "failed": "✗", "not-checked": "–"}
-_HELD = {"checked": "checked", "by-construction": "enforced by construction", "on-trust": "taken on trust"}
 
 
 def render_audit(audit: Audit, *, colour: bool = True, width: int = 110) -> str:
@@ -25,7 +26,7 @@ def render_audit(audit: Audit, *, colour: bool = True, width: int = 110) -> str:
     buffer = io.StringIO()
     console = Console(file=buffer, force_terminal=colour, no_color=not colour, width=width, highlight=False)
     console.print(Text(f"Verdict: {audit.verdict.upper()}", style=_STYLE[audit.verdict]), end="")
-    console.print(f"   run {escape(audit.run)}\n")
+    console.print(f"   run {escape(plain(audit.run))}\n")
     if audit.state is not None and audit.spent is not None:
         console.print(_summary(audit))
     console.print(_checks(audit))
@@ -35,24 +36,13 @@ def render_audit(audit: Audit, *, colour: bool = True, width: int = 110) -> str:
 
 
 def _summary(audit: Audit) -> Table:
-    state, spent = audit.state, audit.spent
-    budget = state.budget
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_row(
-        "promised",
-        f"ε = {budget.epsilon:g}, δ = {budget.delta:g}, {budget.neighbouring.value}, unit: one record",
-    )
-    table.add_row("spent", f"ε = {spent.epsilon:.4f}  (the smaller of the two upper bounds)")
-    table.add_row("  by RDP", f"ε ≤ {spent.rdp:.4f}")
-    if spent.prv is None:
-        table.add_row("  by PRV", escape(f"no sound answer here: {spent.fallback}"))
-    else:
-        table.add_row("  by PRV", f"{spent.prv.lower:.4f} ≤ ε ≤ {spent.prv.upper:.4f}")
-    planned = "no plan" if state.plan is None else f"{state.plan.iterations} planned"
-    table.add_row(
-        "steps", f"{state.steps_done} done, {state.steps_charged} charged, {planned}, {state.resumes} resumes"
-    )
-    table.add_row("halted", escape(state.halted or "no: the ledger does not end in a halt, the run may go on"))
+    for name, value in spend_rows(audit, audit.state, audit.spent):
+        table.add_row(name, escape(value))
+    for share in audit.shares:
+        by_feedback = "" if share.feedback is None else f", {share.feedback:.1%} by feedback"
+        detail = f"{share.share:.1%} of the spend{by_feedback}; noise multiplier {share.noise_multiplier:.4f}"
+        table.add_row(f"  {escape(plain(share.name))}", detail)
     return table
 
 
@@ -60,7 +50,7 @@ def _checks(audit: Audit) -> Table:
     table = Table(title="Checks", title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
     for check in audit.checks:
         mark = Text(_MARK[check.status], style=_STYLE[check.status])
-        table.add_row(mark, escape(check.name), escape(check.detail))
+        table.add_row(mark, escape(plain(check.name)), escape(plain(check.detail)))
     return table
 
 
@@ -73,5 +63,5 @@ def _assumptions(audit: Audit) -> Table:
         show_header=False,
     )
     for assumption in audit.assumptions:
-        table.add_row(_HELD[assumption.held], escape(assumption.text))
+        table.add_row(HELD[assumption.held], escape(plain(assumption.text)))
     return table

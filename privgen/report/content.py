@@ -1,0 +1,303 @@
+"""What an audit's report says, once for every format: sections of paragraphs, tables and code.
+
+Nothing here is escaped for a format, and everything that came from the ledger has passed `plain`; the renderers
+(`privgen.report.markdown`, `privgen.report.html`) escape all of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accountant.audit import CLAIMED_LABEL, Audit, Spent, versions_of
+from accountant.plan import Feedback, Plan
+from accountant.rounding import exact_text, lower_text, upper_text
+from accountant.shares import Share
+from accountant.verify import LedgerState
+from privgen.report.recipe import recompute, verify_files
+from privgen.report.text import plain
+
+HELD = {"checked": "checked", "by-construction": "enforced by construction", "on-trust": "taken on trust"}
+STATUS = {"passed": "passed", "failed": "FAILED", "not-checked": "not checked"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paragraph:
+    """One paragraph of text."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Code:
+    """Lines to copy. Holds no text from a ledger, but for numbers."""
+
+    language: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A table whose first column names its rows.
+
+    Args:
+        caption: what it shows. head: column headings. rows: cells, as many a row as there are headings.
+    """
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+Block = Paragraph | Code | Table
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """A headed part of the report.
+
+    Args:
+        key: a short word that is stable, for anchors and figures. title: the heading.
+    """
+
+    key: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """The whole report: verdict first.
+
+    Args:
+        title: what it is of. verdict: "passed", "incomplete" or "failed". summary: the verdict in a sentence or two.
+    """
+
+    title: str
+    verdict: str
+    summary: str
+    sections: tuple[Section, ...]
+
+
+def report_of(audit: Audit) -> Report:
+    """The report of an audit."""
+    sections = [_checks(audit)]
+    if audit.state is not None and audit.spent is not None:
+        state = audit.state
+        sections = [_spend(audit, state, audit.spent), *sections, _mechanism(state)]
+        if audit.shares:
+            sections.append(_parts(audit))
+        sections += [_assumptions(audit), _provenance(state)]
+    sections.append(_yourself(audit))
+    return Report(
+        title=f"Privacy of {plain(audit.run)}",
+        verdict=audit.verdict,
+        summary=summary_of(audit),
+        sections=tuple(sections),
+    )
+
+
+def summary_of(audit: Audit) -> str:
+    """The verdict in a sentence or two."""
+    failed = [plain(check.name) for check in audit.checks if check.status == "failed"]
+    if audit.state is None or audit.spent is None:
+        return "The ledger cannot be relied on, so nothing can be said about the privacy of this run."
+    if failed:
+        return f"Rely on no figure below: {', '.join(failed)} failed."
+    budget = audit.state.budget
+    promise = f"({exact_text(budget.epsilon)}, {exact_text(budget.delta)})"
+    spend = f"({upper_text(audit.spent.epsilon)}, {exact_text(budget.delta)})"
+    if audit.verdict == "incomplete":
+        return (
+            f"Every check holds and the ledger does not end in a halt: the run may go on. The steps charged so far are "
+            f"{spend}-differentially private; {promise} is promised."
+        )
+    return (
+        f"What this run released is {spend}-differentially private for one record ({budget.neighbouring.value}); "
+        f"{promise} was promised. Every figure is recomputed from the ledger."
+    )
+
+
+def spend_rows(audit: Audit, state: LedgerState, spent: Spent) -> tuple[tuple[str, str], ...]:
+    """Promise, spend and steps, as (name, value); the terminal shows the same."""
+    budget = state.budget
+    planned = "no plan" if state.plan is None else f"{state.plan.iterations} planned"
+    resumes = f"{state.resumes} resumes, {state.crashes} of them after a crash"
+    rows = [
+        (
+            "promised",
+            f"ε = {exact_text(budget.epsilon)}, δ = {exact_text(budget.delta)}, {budget.neighbouring.value}, "
+            "unit: one record",
+        ),
+        ("spent", f"ε ≤ {upper_text(spent.epsilon)} (the smaller of the two upper bounds)"),
+        *_bound_rows("by", spent),
+    ]
+    if audit.claimed is not None:
+        rows[1] = ("certified", f"ε ≤ {upper_text(spent.epsilon)} (the smaller of the two upper bounds); this is spent")
+        rows.append(("claimed", f"ε = {upper_text(audit.claimed.epsilon)} ({CLAIMED_LABEL})"))
+    rows.append(("steps", f"{state.steps_done} done, {state.steps_charged} charged, {planned}, {resumes}"))
+    halted = "no: the ledger does not end in a halt, the run may go on" if state.halted is None else plain(state.halted)
+    rows.append(("halted", halted))
+    return tuple(rows)
+
+
+def _bound_rows(prefix: str, spent: Spent) -> list[tuple[str, str]]:
+    """What RDP and PRV say, lower and upper."""
+    rows = [(f"{prefix} RDP", f"ε ≤ {upper_text(spent.rdp)}")]
+    if spent.prv is None:
+        rows.append((f"{prefix} PRV", f"no sound answer here: {plain(spent.fallback)}"))
+    else:
+        bounds = f"{lower_text(spent.prv.lower)} ≤ ε ≤ {upper_text(spent.prv.upper)}"
+        rows.append((f"{prefix} PRV", bounds))
+    return rows
+
+
+def _spend(audit: Audit, state: LedgerState, spent: Spent) -> Section:
+    table = Table(caption="Promised and spent", head=("item", "value"), rows=spend_rows(audit, state, spent))
+    blocks: list[Block] = [table]
+    if audit.claimed is not None:
+        blocks.append(Paragraph(text=WHY_THE_CLAIM_IS_NO_BOUND))
+    return Section(key="spend", title="Promised and spent", blocks=tuple(blocks))
+
+
+WHY_THE_CLAIM_IS_NO_BOUND = (
+    "The published analysis charges this feedback as if each step's sampling amplified what is fed back. The error "
+    "that is fed back depends on every earlier batch, so the sampling of the present one does not amplify it; the "
+    "certified figure charges it in full."
+)
+
+
+def _checks(audit: Audit) -> Section:
+    rows = tuple((plain(c.name), STATUS[c.status], plain(c.detail)) for c in audit.checks)
+    table = Table(caption="What was looked at", head=("check", "result", "what was seen"), rows=rows)
+    return Section(key="checks", title="Checks", blocks=(table,))
+
+
+def _mechanism(state: LedgerState) -> Section:
+    genesis, plan = state.genesis, state.plan
+    rows = [
+        ("sampling", plain(genesis.get("sampling") or "not stated")),
+        ("noise", _noise(genesis.get("noise"))),
+    ]
+    if plan is None:
+        rows.append(("plan", "none, only a budget"))
+        return _mechanism_section(Table(caption="How it was done", head=("item", "value"), rows=tuple(rows)))
+    rows += [
+        ("data set", f"{plain(plan.dataset or 'not named')}, N = {plan.dataset_size} records (public)"),
+        ("error feedback", _feedback(plan)),
+    ]
+    phases = tuple(
+        (
+            str(number),
+            str(phase.iterations),
+            f"{phase.sampling_rate:.6g}",
+            f"{phase.sampling_rate * plan.dataset_size:.6g}",
+            f"{phase.noise_multiplier:.6g}",
+        )
+        for number, phase in enumerate(plan.schedule(), start=1)
+    )
+    heads = ("phase", "steps", "sampling rate q", "expected batch qN", "joint noise multiplier z")
+    return _mechanism_section(
+        Table(caption="How it was done", head=("item", "value"), rows=tuple(rows)),
+        Table(caption="Planned phases", head=heads, rows=phases),
+    )
+
+
+def _noise(kind: object) -> str:
+    known = {
+        "fast": "fast: torch's generator, its state from the operating system",
+        "secure": "secure: a cryptographic generator keyed by the operating system, four draws summed",
+        "insecure-fixed-seed": "insecure-fixed-seed: somebody knows the seed, and can subtract the noise",
+    }
+    return known.get(str(kind), plain(kind or "not stated"))
+
+
+def _mechanism_section(*tables: Table) -> Section:
+    return Section(key="mechanism", title="Sampling and noise", blocks=tables)
+
+
+def _feedback(plan: Plan) -> str:
+    if plan.feedback is Feedback.BANDED:
+        return (
+            f"banded, {plan.bands} bands: a record can enter one step in {plan.bands}, with probability "
+            f"{plan.bands * plan.sampling_rate:.6g} there, and each block of {plan.bands} steps is charged once"
+        )
+    if plan.feedback is Feedback.PAPER:
+        return "as published: the fed-back error is not amplified by sampling and is charged in full"
+    return "none: each step is a subsampled Gaussian release (DP-SGD)"
+
+
+def _parts(audit: Audit) -> Section:
+    head = (
+        "part",
+        "clip norm C1",
+        "residual R",
+        "feedback C2",
+        "noise multiplier",
+        "share of the spend",
+        "by clipped gradients",
+        "by feedback",
+    )
+    rows = tuple(
+        (
+            plain(share.name),
+            exact_text(share.clip_norm),
+            exact_text(share.residual_clip_norm),
+            exact_text(share.feedback_clip_norm),
+            f"{share.noise_multiplier:.6g}",
+            f"{share.share:.1%}",
+            *split_of(share),
+        )
+        for share in audit.shares
+    )
+    text = (
+        "Every step releases one noised sum for each part, together: the tuple is charged once. A part's share is its "
+        "1/z² in the sum of all; what banded feedback takes of it is (R²/K) ÷ (C1² + R²/K), where K is bands − 1."
+    )
+    table = Table(caption="What each step releases", head=head, rows=rows)
+    return Section(key="parts", title="Spend by part", blocks=(Paragraph(text=text), table))
+
+
+def split_of(share: Share) -> tuple[str, str]:
+    """A part's share, by clipped gradients and by feedback, as text."""
+    if share.feedback is None:
+        return "not a share", "not a share: charged in full"
+    return f"{share.share - share.feedback:.1%}", f"{share.feedback:.1%}"
+
+
+def _assumptions(audit: Audit) -> Section:
+    rows = tuple(
+        (HELD[a.held], plain(a.text)) for a in sorted(audit.assumptions, key=lambda a: list(HELD).index(a.held))
+    )
+    table = Table(caption="What the guarantee rests on", head=("held", "assumption"), rows=rows)
+    return Section(key="assumptions", title="What the theorem needs", blocks=(table,))
+
+
+def _provenance(state: LedgerState) -> Section:
+    software = ", ".join(f"{name} {version}" for name, version in sorted(versions_of(state).items()))
+    rows = [
+        ("begun", plain(state.genesis.get("date") or "not stated")),
+        ("software", plain(software or "not stated")),
+        ("plan, SHA-256", "no plan" if state.plan is None else state.plan.digest),
+        ("ledger", f"{state.entries} entries, the last one's SHA-256 is {state.head}"),
+        ("signed by", plain(state.genesis.get("public_key") or "not signed")),
+    ]
+    if state.last_checkpoint is not None:
+        last = state.last_checkpoint
+        rows.append((f"weights at step {last.step}, SHA-256", plain(last.weights_digest)))
+    rows += [(f"{plain(name)}, SHA-256", plain(digest)) for name, digest in sorted(state.releases.items())]
+    table = Table(caption="Where it comes from", head=("item", "value"), rows=tuple(rows))
+    return Section(key="provenance", title="Provenance", blocks=(table,))
+
+
+def _yourself(audit: Audit) -> Section:
+    blocks: list[Block] = [
+        Paragraph(
+            text="Put the run's folder in place of RUN. The first line recomputes all of the above from the ledger:"
+        ),
+        Code(language="sh", text=verify_files(audit.state)),
+    ]
+    other = None if audit.state is None else recompute(audit.state)
+    if other is not None:
+        text = "Another library, Google's dp-accounting, can price the same steps (it needs nothing of ours):"
+        blocks += [Paragraph(text=text), Code(language="python", text=other)]
+    return Section(key="yourself", title="How to check it yourself", blocks=tuple(blocks))
