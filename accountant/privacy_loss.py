@@ -31,16 +31,17 @@ _NO_MASS, _TABLE, _NEWTON_STEPS = 39.0, 1 << 16, 3
 
 def inverse_log_ratio(pair: MixturePair, t: Floats) -> Floats:
     """The x at which log P/Q is t; −∞ or ∞ where it never gets there."""
-    if pair.p.low == 0 and pair.q.weight == 0:
-        return _inverse_subsampled(pair, t)
-    if pair.p.low == 0 and pair.symmetric:
-        return _inverse_mirrored(pair, t)
+    weight = pair.subsampling_weight
+    if weight is not None:
+        return _inverse_subsampled(weight, pair.sigma, t)
+    if pair.symmetric and [mean for _, mean in pair.p.components] == [0.0, 1.0]:
+        return _inverse_mirrored(pair.p.components[1][0], pair.sigma, t)
     return _inverse_by_newton(pair, t)
 
 
-def _inverse_subsampled(pair: MixturePair, t: Floats) -> Floats:
+def _inverse_subsampled(w: float, sigma: float, t: Floats) -> Floats:
     """Of log(1 − w + w e^((2x − 1) / 2σ²))."""
-    w, variance = pair.p.weight, pair.sigma**2
+    variance = sigma**2
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         positive = t + np.log1p(-(1 - w) * np.exp(-t))
         negative = np.log(np.expm1(t) + w)
@@ -48,9 +49,9 @@ def _inverse_subsampled(pair: MixturePair, t: Floats) -> Floats:
     return np.asarray(np.where(np.isnan(x), -np.inf, x))
 
 
-def _inverse_mirrored(pair: MixturePair, t: Floats) -> Floats:
+def _inverse_mirrored(w: float, sigma: float, t: Floats) -> Floats:
     """Of the ratio of (1−w) N(0) + w N(1) to its mirror image: a quadratic in e^(x/σ²), odd in t."""
-    w, variance = pair.p.weight, pair.sigma**2
+    variance = sigma**2
     size = np.abs(t)
     half = (1 - w) * -np.expm1(-size) / 2
     root = np.sqrt(half**2 + (w * math.exp(-1 / (2 * variance))) ** 2 * np.exp(-size))
@@ -65,7 +66,7 @@ def _inverse_by_newton(pair: MixturePair, t: Floats) -> Floats:
     Raises:
         PrvFailure: it did not converge.
     """
-    means = [m for mixture in (pair.p, pair.q) for _, m in mixture.components()]
+    means = [m for mixture in (pair.p, pair.q) for _, m in mixture.components]
     reach = _NO_MASS * pair.sigma
     table_x = np.linspace(min(means) - reach, max(means) + reach, _TABLE)
     table_t = pair.log_ratio(table_x)
@@ -87,12 +88,17 @@ def _slope(pair: MixturePair, x: Floats) -> Floats:
 
 def _component_mean(pair: MixturePair, mixture: Mixture, x: Floats) -> Floats:
     """The mean of the component that x came from, given x."""
-    components = mixture.components()
-    if len(components) == 1:
-        return np.full_like(x, components[0][1])
-    (w0, m0), (w1, m1) = components
-    logit = math.log(w1 / w0) + ((x - m0) ** 2 - (x - m1) ** 2) / (2 * pair.sigma**2)
-    return np.asarray(m0 + (m1 - m0) / (1 + np.exp(-np.clip(logit, -700, 700))))
+    (_, first), *others = mixture.components
+    if not others:
+        return np.full_like(x, first)
+    if len(others) == 1:
+        (w0, m0), (w1, m1) = mixture.components
+        logit = math.log(w1 / w0) + ((x - m0) ** 2 - (x - m1) ** 2) / (2 * pair.sigma**2)
+        return np.asarray(m0 + (m1 - m0) / (1 + np.exp(-np.clip(logit, -700, 700))))
+    weights, means = np.array(mixture.components).T[:, :, None]
+    logs = np.log(weights) - (x - means) ** 2 / (2 * pair.sigma**2)
+    shares = np.exp(logs - logs.max(axis=0))
+    return np.asarray((shares * means).sum(axis=0) / shares.sum(axis=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,7 @@ class PrivacyLoss:
         source = self.pair.p if self.forward else self.pair.q
         ends = np.array([low, high]) if self.forward else np.array([-high, -low])
         x_low, x_high = inverse_log_ratio(self.pair, ends)
-        means = [m for _, m in source.components()]
+        means = [m for _, m in source.components]
         x_low = max(x_low, min(means) - _REACH * self.pair.sigma)
         x_high = min(x_high, max(means) + _REACH * self.pair.sigma)
         if x_high <= x_low:

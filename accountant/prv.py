@@ -27,16 +27,18 @@ from typing import Any
 import numpy as np
 
 from accountant.budget import EpsilonBounds, Neighbouring, require_delta, require_neighbouring
+from accountant.conversion import Conversion, delta_of, epsilon_of
 from accountant.errors import InvalidValue, PrvFailure
-from accountant.events import BandedGaussian, Event, require_count
+from accountant.events import Event, require_count
 from accountant.gaussian import gaussian_delta, gaussian_epsilon
-from accountant.mixtures import dominating_pair
+from accountant.mixtures import Floats, MixturePair, charges_per_block, dominating_pair
 from accountant.privacy_loss import PrivacyLoss, TruncatedLoss
-from accountant.rdp import RdpAccountant
+from accountant.renyi import default_orders, pair_curve
 from accountant.segments import BlockMeter
 
-Charges = tuple[tuple[Event, int], ...]
+Charges = tuple[tuple[MixturePair, int], ...]
 
+_ORDERS = default_orders()
 _LARGEST_DOMAIN = 1 << 22
 # Rounding in F(f)^T: a few units in the last place for each of T factors, in the sum over a tail.
 _ROUNDING = 32 * float(np.finfo(np.float64).eps)
@@ -49,6 +51,7 @@ class PrvAccountant:
         neighbouring: adjacency.
         eps_error: the error in ε that is allowed for and added, > 0.
         delta_error: the same in δ, or None for target_delta / 1000.
+        group_size: k, records that are added, removed or replaced together, integer >= 1.
 
     Raises:
         InvalidValue: a value is out of range.
@@ -60,8 +63,10 @@ class PrvAccountant:
         *,
         eps_error: float = 0.01,
         delta_error: float | None = None,
+        group_size: int = 1,
     ) -> None:
         require_neighbouring(neighbouring)
+        require_count(group_size, "group_size", least=1)
         if not (math.isfinite(eps_error) and eps_error > 0):
             raise InvalidValue(f"Expected eps_error={eps_error!r} > 0; 0.01 is usual.")
         if delta_error is not None:
@@ -69,12 +74,18 @@ class PrvAccountant:
         self.neighbouring = neighbouring
         self.eps_error = eps_error
         self.delta_error = delta_error
-        self._charges: dict[Event, int] = {}
+        self.group_size = group_size
+        self._charges: dict[MixturePair, int] = {}
         self._meter = BlockMeter()
 
     def copy(self) -> PrvAccountant:
         """An independent accountant that has composed the same."""
-        other = PrvAccountant(self.neighbouring, eps_error=self.eps_error, delta_error=self.delta_error)
+        other = PrvAccountant(
+            self.neighbouring,
+            eps_error=self.eps_error,
+            delta_error=self.delta_error,
+            group_size=self.group_size,
+        )
         other._charges, other._meter = dict(self._charges), self._meter.copy()
         return other
 
@@ -88,11 +99,10 @@ class PrvAccountant:
             InvalidValue: event or count is not what is expected.
         """
         require_count(count)
-        dominating_pair(event, self.neighbouring)
-        charged: Event = event.per_block if isinstance(event, BandedGaussian) else event
-        charges = self._meter.charge(event, count)
+        pair = dominating_pair(event, self.neighbouring, self.group_size)
+        charges = self._meter.charge(event, count) * charges_per_block(event, self.group_size)
         if charges:
-            self._charges[charged] = self._charges.get(charged, 0) + charges
+            self._charges[pair] = self._charges.get(pair, 0) + charges
         return self
 
     def new_segment(self) -> PrvAccountant:
@@ -116,9 +126,7 @@ class PrvAccountant:
         """
         require_delta(target_delta, "target_delta")
         delta_error = self.delta_error or target_delta / 1000
-        return _epsilon_bounds(
-            tuple(self._charges.items()), self.neighbouring, target_delta, self.eps_error, delta_error
-        )
+        return _epsilon_bounds(tuple(self._charges.items()), target_delta, self.eps_error, delta_error)
 
     def get_delta(self, target_epsilon: float) -> float:
         """Upper bound on δ at ε = target_epsilon >= 0. Changes nothing.
@@ -130,7 +138,6 @@ class PrvAccountant:
             raise InvalidValue(f"Expected target_epsilon={target_epsilon!r} >= 0.")
         return _delta(
             tuple(self._charges.items()),
-            self.neighbouring,
             target_epsilon,
             # δ falls by a factor with ε's error: a finer mesh than for ε keeps it within a percent.
             self.eps_error / 10,
@@ -139,20 +146,18 @@ class PrvAccountant:
 
 
 @lru_cache(maxsize=1024)
-def _epsilon_bounds(
-    charges: Charges, neighbouring: Neighbouring, delta: float, eps_error: float, delta_error: float
-) -> EpsilonBounds:
+def _epsilon_bounds(charges: Charges, delta: float, eps_error: float, delta_error: float) -> EpsilonBounds:
     if not charges:
         return EpsilonBounds(0.0, 0.0, 0.0)
-    mu = _joint_gaussian(charges, neighbouring)
+    mu = _joint_gaussian(charges)
     if mu is not None:
         exact = gaussian_epsilon(mu, delta=delta)
         return EpsilonBounds(max(0.0, exact - 1e-9), exact, exact + 1e-9)
-    rdp = _rdp(charges, neighbouring).get_epsilon(delta)
+    rdp = _rdp_epsilon(charges, delta)
     try:
         ways = [
-            _one_way_epsilon(charges, neighbouring, delta, eps_error, delta_error, forward=forward)
-            for forward in _directions(charges, neighbouring)
+            _one_way_epsilon(charges, delta, eps_error, delta_error, forward=forward)
+            for forward in _directions(charges)
         ]
     except PrvFailure as failure:
         return EpsilonBounds(0.0, rdp, rdp, fallback=str(failure))
@@ -165,14 +170,13 @@ def _epsilon_bounds(
 
 def _one_way_epsilon(
     charges: Charges,
-    neighbouring: Neighbouring,
     delta: float,
     eps_error: float,
     delta_error: float,
     *,
     forward: bool,
 ) -> tuple[float, float, float]:
-    composed, eps_error = _compose(charges, neighbouring, eps_error, delta_error, forward=forward)
+    composed, eps_error = _compose(charges, eps_error, delta_error, forward=forward)
     allowed = delta_error + _rounding(charges)
     if allowed > delta / 2:
         raise PrvFailure(f"δ = {delta:g} is below what double precision resolves for so many steps")
@@ -189,23 +193,22 @@ def _one_way_epsilon(
 @lru_cache(maxsize=256)
 def _delta(
     charges: Charges,
-    neighbouring: Neighbouring,
     epsilon: float,
     eps_error: float,
     delta_error: float | None,
 ) -> float:
     if not charges:
         return 0.0
-    mu = _joint_gaussian(charges, neighbouring)
+    mu = _joint_gaussian(charges)
     if mu is not None:
         return min(1.0, gaussian_delta(mu, epsilon=epsilon) * (1 + 1e-9))
-    rdp = _rdp(charges, neighbouring).get_delta(epsilon)
+    rdp = delta_of(_rdp_total(charges), _ORDERS, epsilon=epsilon)
     if delta_error is None:
         delta_error = max(rdp / 1000, 1e-13)
     worst = 0.0
     try:
-        for forward in _directions(charges, neighbouring):
-            composed, error = _compose(charges, neighbouring, eps_error, delta_error, forward=forward)
+        for forward in _directions(charges):
+            composed, error = _compose(charges, eps_error, delta_error, forward=forward)
             found = float(composed.compute_delta_estimate(epsilon - error))
             worst = max(worst, found + delta_error + _rounding(charges))
     except PrvFailure:
@@ -213,37 +216,35 @@ def _delta(
     return min(rdp, worst) if math.isfinite(worst) else rdp
 
 
-def _joint_gaussian(charges: Charges, neighbouring: Neighbouring) -> float | None:
+def _joint_gaussian(charges: Charges) -> float | None:
     """μ of the whole where every charge is a plain Gaussian mechanism, else None."""
     total = 0.0
-    for event, count in charges:
-        pair = dominating_pair(event, neighbouring)
+    for pair, count in charges:
         if pair.gaussian_mean is None:
             return None
         total += count * (pair.gaussian_mean / pair.sigma) ** 2
     return math.sqrt(total)
 
 
-def _directions(charges: Charges, neighbouring: Neighbouring) -> tuple[bool, ...]:
+def _directions(charges: Charges) -> tuple[bool, ...]:
     """Both, or one where they cost the same."""
-    symmetric = all(dominating_pair(event, neighbouring).symmetric for event, _ in charges)
+    symmetric = all(pair.symmetric for pair, _ in charges)
     return (True,) if symmetric else (True, False)
 
 
-def _rdp(charges: Charges, neighbouring: Neighbouring) -> RdpAccountant:
-    accountant = RdpAccountant(neighbouring)
-    for event, count in charges:
-        accountant.compose(event, count)
-    return accountant
+def _rdp_total(charges: Charges) -> Floats:
+    return np.asarray(sum((count * pair_curve(pair, _ORDERS) for pair, count in charges), np.zeros(len(_ORDERS))))
+
+
+def _rdp_epsilon(charges: Charges, delta: float) -> float:
+    return epsilon_of(_rdp_total(charges), Conversion.at(_ORDERS, delta=delta))
 
 
 def _rounding(charges: Charges) -> float:
     return _ROUNDING * sum(count for _, count in charges)
 
 
-def _compose(
-    charges: Charges, neighbouring: Neighbouring, eps_error: float, delta_error: float, *, forward: bool
-) -> tuple[Any, float]:
+def _compose(charges: Charges, eps_error: float, delta_error: float, *, forward: bool) -> tuple[Any, float]:
     """The composed privacy loss on a grid, and the error in ε that the grid's width allows.
 
     Raises:
@@ -254,7 +255,7 @@ def _compose(
     from prv_accountant.discretisers import CellCentred
 
     steps = sum(count for _, count in charges)
-    reach = _domain_reach(charges, neighbouring, eps_error, delta_error)
+    reach = _domain_reach(charges, eps_error, delta_error)
     # Theorem 5.5 of arXiv 2106.02848; where that many points do not fit, a wider mesh and a larger error.
     mesh_per_error = 1 / math.sqrt(steps / 2 * math.log(12 / delta_error))
     smallest_mesh = 2 * reach / _LARGEST_DOMAIN
@@ -265,13 +266,13 @@ def _compose(
             discrete = [
                 CellCentred().discretise(
                     TruncatedLoss(
-                        PrivacyLoss(dominating_pair(event, neighbouring), forward),
+                        PrivacyLoss(pair, forward),
                         domain.t_min() - domain.dt() / 2,
                         domain.t_max() + domain.dt() / 2,
                     ),
                     domain,
                 )
-                for event, _ in charges
+                for pair, _ in charges
             ]
             composed = Heterogeneous(discrete).compute_composition([count for _, count in charges])
     except (RuntimeError, ValueError, MemoryError) as error:
@@ -281,13 +282,12 @@ def _compose(
     return composed, eps_error
 
 
-def _domain_reach(charges: Charges, neighbouring: Neighbouring, eps_error: float, delta_error: float) -> float:
+def _domain_reach(charges: Charges, eps_error: float, delta_error: float) -> float:
     """Half the domain's width, by remark 5.6 of arXiv 2106.02848 with our RDP bounds."""
     steps = sum(count for _, count in charges)
-    reach = _rdp(charges, neighbouring).get_epsilon(delta_error / 4)
-    for event, _ in charges:
-        alone = RdpAccountant(neighbouring).compose(event).get_epsilon(delta_error / 8 / steps)
-        reach = max(reach, alone)
+    reach = _rdp_epsilon(charges, delta_error / 4)
+    for pair, _ in charges:
+        reach = max(reach, _rdp_epsilon(((pair, 1),), delta_error / 8 / steps))
     if not math.isfinite(reach):
         raise PrvFailure("the privacy loss has no finite domain")
     return max(reach, eps_error) + 3

@@ -3,7 +3,7 @@
 One charge's curve is computed once and cached; composing a step is one vector addition, reading ε one
 vector addition and a minimum.
 
-    >>> from accountant.events import SubsampledGaussian
+    >>> from accountant.events import BandedGaussian, SubsampledGaussian
     >>> event = SubsampledGaussian(sampling_rate=0.04, noise_multiplier=1.5)
     >>> round(RdpAccountant().compose(event, 2250).get_epsilon(1e-5), 4)  # REFERENCE row 1
     7.3284
@@ -26,7 +26,7 @@ import numpy as np
 from accountant.budget import Neighbouring, require_delta, require_neighbouring
 from accountant.conversion import Conversion, delta_of, epsilon_of
 from accountant.errors import InvalidValue
-from accountant.events import BandedGaussian, Event, require_count
+from accountant.events import Event, require_count
 from accountant.mixtures import Floats
 from accountant.renyi import curve, default_orders
 from accountant.segments import BlockMeter
@@ -41,6 +41,7 @@ class RdpAccountant:
     Args:
         neighbouring: adjacency.
         orders: Rényi orders, each finite and > 1, or None for the default, which serve ε from 0.01 to 1000.
+        group_size: k, records that are added, removed or replaced together, integer >= 1.
 
     Raises:
         InvalidValue: a value is out of range.
@@ -51,9 +52,12 @@ class RdpAccountant:
         neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
         *,
         orders: Iterable[float] | None = None,
+        group_size: int = 1,
     ) -> None:
         require_neighbouring(neighbouring)
+        require_count(group_size, "group_size", least=1)
         self.neighbouring = neighbouring
+        self.group_size = group_size
         self.orders = _DEFAULT_ORDERS if orders is None else _checked_orders(orders)
         self._total = np.zeros(len(self.orders))
         self._meter = BlockMeter()
@@ -62,7 +66,7 @@ class RdpAccountant:
 
     def copy(self) -> RdpAccountant:
         """An independent accountant that has composed the same."""
-        other = RdpAccountant(self.neighbouring)
+        other = RdpAccountant(self.neighbouring, group_size=self.group_size)
         other.orders = self.orders
         other._total = self._total.copy()
         other._meter = self._meter.copy()
@@ -130,8 +134,7 @@ class RdpAccountant:
     def _curve(self, event: Event) -> Floats:
         known = self._curves.get(event)
         if known is None:
-            charged: Event = event.per_block if isinstance(event, BandedGaussian) else event
-            known = self._curves[event] = curve(charged, self.neighbouring, self.orders)
+            known = self._curves[event] = curve(event, self.neighbouring, self.orders, self.group_size)
         return known
 
     def _conversion(self, delta: float) -> Conversion:

@@ -24,7 +24,7 @@ import numpy as np
 
 from accountant.budget import Neighbouring
 from accountant.events import Event
-from accountant.mixtures import Floats, Mixture, MixturePair, dominating_pair
+from accountant.mixtures import Floats, Mixture, MixturePair, charges_per_block, dominating_pair
 
 # Rounding is at most 2e-12 relative against mpmath over the tests' grid; this is added on top, so that what
 # is returned is not below the truth.
@@ -51,24 +51,31 @@ def default_orders() -> Floats:
     return np.unique(np.concatenate([near_one, fine, tenths, integers, geometric]))
 
 
-@lru_cache(maxsize=256)
-def _cached_curve(event: Event, neighbouring: Neighbouring, orders: bytes) -> Floats:
-    pair = dominating_pair(event, neighbouring)
-    result = divergences(pair, np.frombuffer(orders))
-    result.setflags(write=False)
-    return result
-
-
-def curve(event: Event, neighbouring: Neighbouring, orders: Floats) -> Floats:
+def curve(event: Event, neighbouring: Neighbouring, orders: Floats, group_size: int = 1) -> Floats:
     """RDP of one charge of an event: the larger of D_α(P‖Q) and D_α(Q‖P) at each order.
 
     Args:
         event: one step, or for a banded event one block. orders: α > 1, float64.
+        group_size: records that are added, removed or replaced together, integer >= 1.
 
     Returns:
-        (len(orders),), read-only and cached; ∞ where no finite bound was computed, never NaN.
+        (len(orders),), not to be written to; ∞ where no finite bound was computed, never NaN.
     """
-    return _cached_curve(event, neighbouring, np.ascontiguousarray(orders, dtype=np.float64).tobytes())
+    one = pair_curve(dominating_pair(event, neighbouring, group_size), orders)
+    charges = charges_per_block(event, group_size)
+    return one if charges == 1 else charges * one
+
+
+def pair_curve(pair: MixturePair, orders: Floats) -> Floats:
+    """`divergences`, read-only and cached."""
+    return _cached(pair, np.ascontiguousarray(orders, dtype=np.float64).tobytes())
+
+
+@lru_cache(maxsize=256)
+def _cached(pair: MixturePair, orders: bytes) -> Floats:
+    result = divergences(pair, np.frombuffer(orders))
+    result.setflags(write=False)
+    return result
 
 
 def divergences(pair: MixturePair, orders: Floats) -> Floats:
@@ -79,8 +86,7 @@ def divergences(pair: MixturePair, orders: Floats) -> Floats:
     result = _one_way(pair, pair.p, pair.q, orders)
     # Q‖P is the smaller for the plain subsampled Gaussian (Mironov, Talwar & Zhang 2019, arXiv 1908.10530,
     # theorem 5), and equal for a mirrored pair.
-    plain = pair.p.low == 0 and pair.q.weight == 0
-    if not plain and not pair.symmetric:
+    if pair.subsampling_weight is None and not pair.symmetric:
         result = np.maximum(result, _one_way(pair, pair.q, pair.p, orders))
     return result
 
@@ -112,8 +118,8 @@ def _grid(pair: MixturePair, p: Mixture, q: Mixture, order: float) -> tuple[Floa
     The slope of log P is a mean of P's component over σ², so every stationary point of the integrand lies
     in the hull of α·(means of P) − (α − 1)·(means of Q), and beyond it the integrand falls as a Gaussian.
     """
-    p_means = [mean for _, mean in p.components()]
-    q_means = [mean for _, mean in q.components()]
+    p_means = [mean for _, mean in p.components]
+    q_means = [mean for _, mean in q.components]
     corners = [order * m - (order - 1) * n for m in p_means for n in q_means] + p_means + q_means + [0.0]
     low, high = min(corners) - _TAIL * pair.sigma, max(corners) + _TAIL * pair.sigma
     step = min(pair.sigma / 3, 0.4 * pair.sigma**2)
