@@ -129,9 +129,7 @@ def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
         LedgerError: there is no ledger to audit.
     """
     run = Path(run)
-    release, private = run / "release", run / "private"
-    if not release.exists() and (run / "ledger.jsonl").exists():
-        release = run  # what a third party was given may be the release folder alone
+    release, private = release_of(run), run / "private"
     path = release / "ledger.jsonl"
     if not path.exists():
         raise LedgerError(f"There is no ledger in {run}; name a run's folder, such as runs/NAME.")
@@ -161,6 +159,11 @@ def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
     )
 
 
+def release_of(run: Path) -> Path:
+    """A run's release folder, which may be all that a third party was given."""
+    return run if (run / "ledger.jsonl").exists() and not (run / "release").exists() else run / "release"
+
+
 def compose(accountant: Any, segments: Iterable[Segment]) -> Any:
     """Charge an accountant for segments, each rounding its blocks up by itself; returns it."""
     for segment in segments:
@@ -188,6 +191,12 @@ def claimed_by_the_paper(state: LedgerState) -> Spent | None:
     It treats a step as a subsampled Gaussian whose sensitivity is C1 · √(1 + 2·C2/C1), as DiceSGD's code does: as if
     what is fed back were amplified by the step's own sampling. It is not (DESIGN 3.2), so this is not a bound.
     """
+    claimed = claimed_segments(state)
+    return None if claimed is None else price(claimed, state.budget)
+
+
+def claimed_segments(state: LedgerState) -> tuple[Segment, ...] | None:
+    """The segments as that analysis sees them, or None for other feedback."""
     plan = state.plan
     if plan is None or plan.feedback is not Feedback.PAPER:
         return None
@@ -196,7 +205,7 @@ def claimed_by_the_paper(state: LedgerState) -> Spent | None:
         event = _claimed_event(plan, plan.phase_at(first))
         claimed.append(Segment(event=event, committed=segment.committed, reserved=segment.reserved))
         first += segment.reserved
-    return price(claimed, state.budget)
+    return tuple(claimed)
 
 
 def _claimed_event(plan: Plan, phase: Phase) -> SubsampledGaussian:
@@ -281,8 +290,10 @@ __all__ = [
     "assumptions_of",
     "audit_run",
     "claimed_by_the_paper",
+    "claimed_segments",
     "compose",
     "finite",
     "price",
+    "release_of",
     "versions_of",
 ]

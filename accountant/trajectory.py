@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from accountant.budget import Budget, EpsilonBounds
-from accountant.events import HiddenFeedbackGaussian
+from accountant.events import BandedGaussian, HiddenFeedbackGaussian
 from accountant.prv import PrvAccountant
 from accountant.rdp import RdpAccountant
 from accountant.verify import Segment
@@ -92,11 +92,10 @@ def epsilon_over_steps(segments: Iterable[Segment], budget: Budget) -> StepCurve
         StepPoint(step=step, epsilon=_rdp(first_steps(segments, step), budget) if step else 0.0)
         for step in _spread(total, MOST_RDP_POINTS)
     )
-    bounds = {
-        step: _prv(first_steps(segments, step), budget, budget.delta)
-        for step in _spread(total, _prv_points(segments))
-        if step
-    }
+    ends = _block_ends(segments)
+    # Where a block ends, so that a line from point to point stays below the staircase of the charges.
+    chosen = sorted({min(end for end in ends if end >= step) for step in _spread(total, _prv_points(segments)) if step})
+    bounds = {step: _prv(first_steps(segments, step), budget, budget.delta) for step in chosen}
     prv = tuple(StepPoint(step=s, epsilon=b.upper) for s, b in bounds.items() if b.fallback is None)
     return StepCurve(rdp=rdp, prv=prv)
 
@@ -119,6 +118,17 @@ def delta_over_epsilon(segments: Iterable[Segment], budget: Budget) -> DeltaCurv
 def _prv_points(segments: tuple[Segment, ...]) -> int:
     """Few where one composition takes seconds."""
     return 4 if any(isinstance(segment.event, HiddenFeedbackGaussian) for segment in segments) else 8
+
+
+def _block_ends(segments: tuple[Segment, ...]) -> list[int]:
+    """Steps after which nothing more can be had for what is charged; the last step is one."""
+    ends, before = [], 0
+    for segment in segments:
+        bands = segment.event.bands if isinstance(segment.event, BandedGaussian) else 1
+        after = before + segment.reserved
+        ends += [*range(before + bands, after, bands), after]
+        before = after
+    return ends
 
 
 def _spread(total: int, count: int) -> list[int]:

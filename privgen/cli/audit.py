@@ -17,6 +17,7 @@ Examples:
   privgen audit runs/fm
   privgen audit runs/fm --format json > audit.json
   privgen audit runs/fm --format markdown --out PRIVACY.md
+  privgen audit runs/fm --format html --out report.html
 """
 
 
@@ -25,7 +26,7 @@ Examples:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["terminal", "json", "markdown"]),
+    type=click.Choice(["terminal", "json", "markdown", "html"]),
     default="terminal",
     show_default=True,
     help="How to show it; json prints JSON alone.",
@@ -41,18 +42,22 @@ def command(run: Path, form: str, out: Path | None, public_key: str | None) -> N
     from accountant.signing import load_public_key
 
     audit = audit_run(run, public_key=load_public_key(public_key) if public_key else None)
-    _deliver(_render(audit, form, colour=out is None and sys.stdout.isatty()), out)
+    _deliver(_render(audit, run, form, colour=out is None and sys.stdout.isatty()), out)
     if audit.verdict == "failed":
         _fail(audit)
 
 
-def _render(audit: Audit, form: str, *, colour: bool) -> str:
+def _render(audit: Audit, run: Path, form: str, *, colour: bool) -> str:
     if form == "json":
         return as_json(audit.to_json())
     if form == "markdown":
         from privgen.report.markdown import render_markdown
 
         return render_markdown(audit)
+    if form == "html":
+        from privgen.report.write import html_report
+
+        return html_report(audit, run)
     from privgen.report.terminal import render_audit
 
     return render_audit(audit, colour=colour)
