@@ -12,6 +12,7 @@ docs/privacy.md.
 """
 
 from accountant.budget import Budget, EpsilonBounds, Neighbouring
+from accountant.claims import Certified, Claim, claim, claim_of_settings, claimed_epsilon
 from accountant.errors import (
     AccountantError,
     BudgetExhausted,
@@ -38,6 +39,7 @@ from accountant.ledger import Ledger
 from accountant.plan import Feedback, Part, Phase, Plan, Verified
 from accountant.prv import PrvAccountant
 from accountant.rdp import RdpAccountant
+from accountant.search_cost import RandomRuns, search_epsilon
 from accountant.verify import LedgerState, verify_ledger
 
 __all__ = [
@@ -46,6 +48,8 @@ __all__ = [
     "Budget",
     "BudgetExhausted",
     "BudgetGuard",
+    "Certified",
+    "Claim",
     "EpsilonBounds",
     "Event",
     "Feedback",
@@ -64,13 +68,18 @@ __all__ = [
     "PlanError",
     "PrvAccountant",
     "PrvFailure",
+    "RandomRuns",
     "RdpAccountant",
     "Receipt",
     "ReceiptError",
     "SubsampledGaussian",
     "Verified",
+    "claim",
+    "claim_of_settings",
+    "claimed_epsilon",
     "event_from_json",
     "event_to_json",
     "joint_noise_multiplier",
+    "search_epsilon",
     "verify_ledger",
 ]
