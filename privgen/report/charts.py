@@ -25,7 +25,7 @@ class Series:
 
     Args:
         label: in the legend. style: class that report.css knows: "rdp", "prv", "target" or "claimed".
-        points: (x, y), x ascending. steps: each value holds until the next x. marked: a dot at each point.
+        points: (x, y), x ascending. steps: each value holds from the x before on. marked: a dot at each point.
     """
 
     label: str
@@ -125,8 +125,8 @@ def _line(series: Series, frame: _Frame) -> str:
     if not placed:
         return ""
     path = f"M{placed[0][0]:.1f} {placed[0][1]:.1f}"
-    for (_, before), (x, y) in pairwise(placed):
-        path += f"L{x:.1f} {before:.1f}L{x:.1f} {y:.1f}" if series.steps else f"L{x:.1f} {y:.1f}"
+    for (before, _), (x, y) in pairwise(placed):
+        path += f"L{before:.1f} {y:.1f}L{x:.1f} {y:.1f}" if series.steps else f"L{x:.1f} {y:.1f}"
     marks = "".join(_mark(series.style, x, y) for x, y in placed) if series.marked else ""
     return f'<path class="line {series.style}" d="{path}"/>{marks}'
 

@@ -88,16 +88,19 @@ def _over_epsilon(state: LedgerState) -> Figure:
     svg = line_chart(
         key="delta-chart",
         title="δ over ε",
-        summary=f"What was charged is (ε, δ)-differentially private for every point on a line; {_promised(budget)}.",
-        x=linear_axis("ε", [epsilon for epsilon, _ in points]),
+        summary=f"What was charged is (ε, δ)-differentially private at every computed point; {_promised(budget)}.",
+        x=linear_axis("ε", [_HEADROOM * epsilon for epsilon, _ in points]),
         y=log_axis("δ", [delta for _, delta in points]),
         series=[
             Series(label="RDP, upper bound", style="rdp", points=rdp),
             Series(label="PRV, upper bound", style="prv", points=prv, marked=True),
-            Series(label="promised", style="target", points=promised, marked=True),
+            Series(label=_promised(budget), style="target", points=promised, marked=True),
         ],
     )
-    caption = "One run has many guarantees: it is (ε, δ)-differentially private for every point on or above a line."
+    caption = (
+        f"One run has many guarantees: it is (ε, δ)-differentially private at each of the {len(prv)} dots by PRV and "
+        f"the {len(rdp)} points by RDP; between them the lines are a guide to the eye."
+    )
     rows = tuple((f"{p.delta:.3g}", upper_text(p.epsilon)) for p in curve.prv or curve.rdp[::8])
     table = Table(caption="δ over ε", head=("δ", f"ε ≤, by {'PRV' if curve.prv else 'RDP'}"), rows=rows)
     return Figure(section="curves", svg=svg, caption=caption, numbers=table)

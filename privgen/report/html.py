@@ -76,7 +76,8 @@ def _key_figures(audit: Audit) -> str:
         return ""
     budget, state = audit.state.budget, audit.state
     planned = "" if state.plan is None else f" of {state.plan.iterations}"
-    pairs = [("spent", f"ε ≤ {upper_text(audit.spent.epsilon)}"), ("promised", f"ε = {exact_text(budget.epsilon)}")]
+    spent = "spent" if audit.claimed is None else "certified"
+    pairs = [(spent, f"ε ≤ {upper_text(audit.spent.epsilon)}"), ("promised", f"ε = {exact_text(budget.epsilon)}")]
     if audit.claimed is not None:
         pairs.append(("claimed, not a bound", f"ε = {upper_text(audit.claimed.epsilon)}"))
     pairs += [("at", f"δ = {exact_text(budget.delta)}"), ("steps", f"{state.steps_charged}{planned}")]
@@ -141,7 +142,7 @@ def _table(table: Table) -> str:
     # A region that scrolls must be reachable by keyboard.
     region = f'role="region" aria-label="{caption}" tabindex="0"' if kind == "wide" else ""
     return (
-        f'<div class="scroll" {region}><table class="{kind}"><caption>{caption}</caption>'
+        f'<div class="scroll" {region}><table class="{kind}"><caption><span class="unseen">{caption}</span></caption>'
         f"<thead{hidden}><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 
