@@ -87,7 +87,7 @@ def every_file(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lab():
     return SimpleNamespace(
         data=make_data,
