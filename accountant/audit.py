@@ -30,8 +30,7 @@ from accountant.checks import (
     signature_check,
 )
 from accountant.errors import LedgerError
-from accountant.events import SubsampledGaussian, joint_noise_multiplier
-from accountant.plan import Feedback, Phase, Plan
+from accountant.events import HiddenFeedbackGaussian, SubsampledGaussian
 from accountant.prv import PrvAccountant
 from accountant.rdp import RdpAccountant
 from accountant.shares import Share, shares_of
@@ -60,7 +59,7 @@ class Spent:
         return self.rdp if self.prv is None else min(self.rdp, self.prv.upper)
 
     def to_json(self) -> dict[str, Any]:
-        """Both bounds and the spend; an infinite bound is the text "inf"."""
+        """Both bounds and the spend; an infinite bound is null."""
         prv = self.prv
         bounds = None if prv is None else {name: finite(getattr(prv, name)) for name in ("lower", "estimate", "upper")}
         return {"rdp": finite(self.rdp), "prv": bounds, "epsilon": finite(self.epsilon)}
@@ -73,14 +72,14 @@ class Audit:
     Args:
         run: the run folder's name.
         state: what the ledger says. spent: what that costs, recomputed.
-        claimed: for `paper` feedback what the published analysis would say of the same steps, which is no bound.
+        claimed: for `paper` feedback the ε that the published analysis says of the same steps, which is no bound.
         checks, assumptions: what was looked at, and what the theorem needs beside it.
     """
 
     run: str
     state: LedgerState | None
     spent: Spent | None
-    claimed: Spent | None = None
+    claimed: float | None = None
     checks: tuple[Check, ...]
     assumptions: tuple[Assumption, ...]
 
@@ -105,7 +104,7 @@ class Audit:
             "verdict": self.verdict,
             "target": None if state is None else _target(state.budget),
             "spent": None if spent is None else spent.to_json(),
-            "claimed": None if self.claimed is None else {**self.claimed.to_json(), "label": CLAIMED_LABEL},
+            "claimed": None if self.claimed is None else {"epsilon": finite(self.claimed), "label": CLAIMED_LABEL},
             "steps": None if state is None else _steps(state),
             "halted": None if state is None else state.halted,
             "checks": [{"name": c.name, "status": c.status, "detail": c.detail} for c in self.checks],
@@ -185,40 +184,38 @@ def price(segments: Iterable[Segment], budget: Budget) -> Spent:
     return Spent(rdp=rdp, prv=bounds)
 
 
-def claimed_by_the_paper(state: LedgerState) -> Spent | None:
-    """What the published analysis of `paper` feedback says of these steps, or None for other feedback.
+def claimed_by_the_paper(state: LedgerState) -> float | None:
+    """The ε that the published analysis of `paper` feedback says of these steps, or None for other feedback.
 
-    It treats a step as a subsampled Gaussian whose sensitivity is C1 · √(1 + 2·C2/C1), as DiceSGD's code does: as if
-    what is fed back were amplified by the step's own sampling. It is not (DESIGN 3.2), so this is not a bound.
+    It divides the noise by √(1 + ρ) and then charges plain subsampled steps, by RDP: as if what is fed back were
+    amplified by the step's own sampling. It is not (DESIGN 3.2), so this is not a bound. `accountant.claims` says the
+    same of a published setting.
     """
     claimed = claimed_segments(state)
-    return None if claimed is None else price(claimed, state.budget)
-
-
-def claimed_segments(state: LedgerState) -> tuple[Segment, ...] | None:
-    """The segments as that analysis sees them, or None for other feedback."""
-    plan = state.plan
-    if plan is None or plan.feedback is not Feedback.PAPER:
+    if not claimed:
         return None
-    claimed, first = [], 0
-    for segment in state.segments:
-        event = _claimed_event(plan, plan.phase_at(first))
-        claimed.append(Segment(event=event, committed=segment.committed, reserved=segment.reserved))
-        first += segment.reserved
-    return tuple(claimed)
+    composed = compose(RdpAccountant(neighbouring=state.budget.neighbouring), claimed)
+    return float(composed.get_epsilon(state.budget.delta))
 
 
-def _claimed_event(plan: Plan, phase: Phase) -> SubsampledGaussian:
-    claimed = (
-        part.noise_multiplier / math.sqrt(1 + 2 * part.feedback_clip_norm / part.clip_norm)
-        for part in plan.parts_in(phase)
+def claimed_segments(state: LedgerState) -> tuple[Segment, ...]:
+    """The charged segments of `paper` feedback as that analysis sees them; empty for other feedback."""
+    return tuple(
+        Segment(event=_as_claimed(segment.event), committed=segment.committed, reserved=segment.reserved)
+        for segment in state.segments
+        if isinstance(segment.event, HiddenFeedbackGaussian) and segment.reserved
     )
-    return SubsampledGaussian(sampling_rate=phase.sampling_rate, noise_multiplier=joint_noise_multiplier(*claimed))
 
 
-def finite(value: float) -> float | str:
-    """A number as JSON can hold it: ∞ is the text "inf", which no reader takes for a small one."""
-    return value if math.isfinite(value) else "inf"
+def _as_claimed(event: HiddenFeedbackGaussian) -> SubsampledGaussian:
+    return SubsampledGaussian(
+        sampling_rate=event.sampling_rate, noise_multiplier=event.noise_multiplier / math.sqrt(1 + event.feedback_ratio)
+    )
+
+
+def finite(value: float) -> float | None:
+    """A number as JSON can hold it: an infinite bound is null, for there is none."""
+    return value if math.isfinite(value) else None
 
 
 def _target(budget: Budget) -> dict[str, Any]:

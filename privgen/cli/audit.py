@@ -1,16 +1,20 @@
-"""`privgen audit`: recompute what a run spent, from its ledger alone. Loads no torch."""
+"""`privgen audit`: recompute what a run spent, from its ledger alone; or what a claim or a setting costs.
+
+Loads no torch.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from accountant.audit import Audit
+    from accountant.claims import Claim
 
 EPILOG = """\b
 Examples:
@@ -18,11 +22,33 @@ Examples:
   privgen audit runs/fm --format json > audit.json
   privgen audit runs/fm --format markdown --out PRIVACY.md
   privgen audit runs/fm --format html --out report.html
+  privgen audit --claim gs-wgan
+  privgen audit --noise-multiplier 1.1 --sampling-rate 0.004 --iterations 10000
+  privgen audit --opacus-history history.json --delta 1e-6
 """
+# What a history's file may hold: a few thousand entries are plenty.
+_LARGEST_HISTORY = 1_000_000
+_ONE_OF = (
+    "Give one of: a run's folder; --claim; --opacus-history; --noise-multiplier with --sampling-rate and --iterations."
+)
+
+
+class ClaimName(click.ParamType):
+    """gs-wgan, dp-gan-dpac, dicesgd or efsgd-paper"""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, known."""
+        from accountant.claims import CLAIMS
+
+        if value not in CLAIMS:
+            self.fail(f"{value!r} is not one of: {', '.join(CLAIMS)}.", param, ctx)
+        return str(value)
 
 
 @click.command(epilog=EPILOG)
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--format",
     "form",
@@ -33,16 +59,77 @@ Examples:
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it there.")
 @click.option("--public-key", help="The signer's public key (64 hexadecimal digits, or a .pub file).")
-def command(run: Path, form: str, out: Path | None, public_key: str | None) -> None:
+@click.option(
+    "--claim", "claim_name", type=ClaimName(), help="A published claim: gs-wgan, dp-gan-dpac, dicesgd or efsgd-paper."
+)
+@click.option("--noise-multiplier", type=float, help="z of settings of your own, noise std ÷ sensitivity.")
+@click.option("--sampling-rate", type=float, help="q of settings of your own.")
+@click.option("--iterations", type=int, help="T of settings of your own.")
+@click.option("--bands", type=int, default=1, show_default=True, help="Bands of the settings' error feedback.")
+@click.option("--feedback-ratio", type=float, default=0.0, help="ρ of the published error feedback.  [default: none]")
+@click.option(
+    "--opacus-history",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="JSON of Opacus' accountant.history: [[noise multiplier, sample rate, steps], ...].",
+)
+@click.option("--delta", type=float, default=1e-5, show_default=True, help="δ of settings or of a history.")
+@click.option(
+    "--neighbouring",
+    type=click.Choice(["add-or-remove-one", "replace-one"]),
+    default="add-or-remove-one",
+    show_default=True,
+    help="Which data sets count as neighbours, for settings or a history.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    run: Path | None,
+    form: str,
+    out: Path | None,
+    public_key: str | None,
+    claim_name: str | None,
+    opacus_history: Path | None,
+    **settings: Any,
+) -> None:
     """Recompute what the run in folder RUN spent, and check its ledger, plan and released files.
 
-    Exit status 0 when the verdict is passed or incomplete, 1 when it is failed.
+    Without RUN: what a published claim (--claim), settings of your own or an Opacus history cost.
+
+    Exit status 0 when the verdict is passed or incomplete, 1 when it is failed. A claim that does not hold is a
+    finding, with exit status 0.
     """
+    of_settings = any(settings[name] is not None for name in ("noise_multiplier", "sampling_rate", "iterations"))
+    if sum((run is not None, claim_name is not None, opacus_history is not None, of_settings)) != 1:
+        raise click.UsageError(_ONE_OF)
+    if run is None and public_key is not None:
+        raise click.UsageError("--public-key goes with a run's folder.")
+    if not of_settings:
+        own = ("bands", "feedback_ratio") if opacus_history is not None else tuple(settings)
+        _refuse(ctx, own)
+    colour = out is None and form == "terminal" and sys.stdout.isatty()
+    if run is not None:
+        _audit_run(run, form, out, public_key, colour=colour)
+    elif claim_name is not None:
+        from accountant.claims import claim
+
+        _deliver(_render_claim(claim(claim_name), form, colour=colour), out)
+    else:
+        _deliver(_render_claim(_own_claim(opacus_history, settings), form, colour=colour), out)
+
+
+def _refuse(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """A usage error where one of these options was given: it would say nothing here."""
+    for name in names:
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --noise-multiplier and settings of your own.")
+
+
+def _audit_run(run: Path, form: str, out: Path | None, public_key: str | None, *, colour: bool) -> None:
     from accountant.audit import audit_run
     from accountant.signing import load_public_key
 
     audit = audit_run(run, public_key=load_public_key(public_key) if public_key else None)
-    _deliver(_render(audit, run, form, colour=out is None and sys.stdout.isatty()), out)
+    _deliver(_render(audit, run, form, colour=colour), out)
     if audit.verdict == "failed":
         _fail(audit)
 
@@ -51,9 +138,10 @@ def _render(audit: Audit, run: Path, form: str, *, colour: bool) -> str:
     if form == "json":
         return as_json(audit.to_json())
     if form == "markdown":
+        from privgen.report.content import report_of
         from privgen.report.markdown import render_markdown
 
-        return render_markdown(audit)
+        return render_markdown(report_of(audit))
     if form == "html":
         from privgen.report.write import html_report
 
@@ -61,6 +149,78 @@ def _render(audit: Audit, run: Path, form: str, *, colour: bool) -> str:
     from privgen.report.terminal import render_audit
 
     return render_audit(audit, colour=colour)
+
+
+def _render_claim(claim: Claim, form: str, *, colour: bool) -> str:
+    if form == "json":
+        return as_json(claim.to_json())
+    from privgen.report.claim import claim_report
+
+    report = claim_report(claim)
+    if form == "markdown":
+        from privgen.report.markdown import render_markdown
+
+        return render_markdown(report)
+    if form == "html":
+        from privgen.report.html import render_html
+
+        return render_html(report)
+    from privgen.report.terminal import render_report
+
+    return render_report(report, colour=colour)
+
+
+def _own_claim(opacus_history: Path | None, settings: dict[str, Any]) -> Claim:
+    """Settings or a history as a claim that nobody made."""
+    from accountant.budget import Neighbouring
+    from accountant.claims import claim_of_settings
+    from accountant.errors import InvalidValue
+
+    settings["neighbouring"] = Neighbouring(settings["neighbouring"])
+    try:
+        if opacus_history is not None:
+            return _claim_of_history(opacus_history, settings["delta"], settings["neighbouring"])
+        missing = [name for name in ("noise_multiplier", "sampling_rate", "iterations") if settings[name] is None]
+        if missing:
+            raise click.UsageError(f"Settings need --{missing[0].replace('_', '-')} too.")
+        return claim_of_settings(**settings)
+    except InvalidValue as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _claim_of_history(path: Path, delta: float, neighbouring: Any) -> Claim:
+    from accountant.adapters import from_opacus_history
+    from accountant.budget import require_delta
+    from accountant.claims import Claim, certify
+
+    require_delta(delta)
+    composition = from_opacus_history(_read_history(path))
+    return Claim(
+        name="opacus-history",
+        delta=delta,
+        claimed=None,
+        certified=certify(composition, delta=delta, neighbouring=neighbouring),
+        lower=None,
+        reason="Each entry is so many steps of a Poisson-subsampled Gaussian; all of them are composed.",
+        source=f"Opacus' accountant.history in {path.name}, {len(composition)} entries",
+        assumptions=(f"adjacency {neighbouring.value}, δ = {delta:g}", "Poisson sampling, N public"),
+    )
+
+
+def _read_history(path: Path) -> list[Any]:
+    """The list itself, or the state_dict of Opacus that holds it."""
+    from accountant.errors import InvalidValue
+
+    if path.stat().st_size > _LARGEST_HISTORY:
+        raise InvalidValue(f"{path} is too large to be an Opacus history.")
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InvalidValue(f"{path} is not JSON ({error}); write it with json.dumps(accountant.history).") from error
+    history = value.get("history") if isinstance(value, dict) else value
+    if not isinstance(history, list):
+        raise InvalidValue(f"Expected {path} to hold [[noise multiplier, sample rate, steps], ...].")
+    return history
 
 
 def as_json(value: object) -> str:

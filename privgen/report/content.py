@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accountant.audit import CLAIMED_LABEL, Audit, Spent, versions_of
+from accountant.claims import Certified
 from accountant.plan import Feedback, Plan
 from accountant.rounding import exact_text, lower_text, upper_text
 from accountant.shares import Share
@@ -69,12 +70,17 @@ class Report:
     """The whole report: verdict first.
 
     Args:
-        title: what it is of. verdict: "passed", "incomplete" or "failed". summary: the verdict in a sentence or two.
+        title: what it is of.
+        tone: "passed", "incomplete" or "failed": how good the news is.
+        headline: the verdict in a few words. summary: in a sentence or two.
+        figures: what to show large, as (name, value).
     """
 
     title: str
-    verdict: str
+    tone: str
+    headline: str
     summary: str
+    figures: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
 
 
@@ -90,8 +96,10 @@ def report_of(audit: Audit) -> Report:
     sections.append(_yourself(audit))
     return Report(
         title=f"Privacy of {plain(audit.run)}",
-        verdict=audit.verdict,
+        tone=audit.verdict,
+        headline=f"Verdict: {audit.verdict.upper()}",
         summary=summary_of(audit),
+        figures=_key_figures(audit),
         sections=tuple(sections),
     )
 
@@ -117,6 +125,18 @@ def summary_of(audit: Audit) -> str:
     )
 
 
+def _key_figures(audit: Audit) -> tuple[tuple[str, str], ...]:
+    if audit.state is None or audit.spent is None:
+        return ()
+    budget, state = audit.state.budget, audit.state
+    planned = "" if state.plan is None else f" of {state.plan.iterations}"
+    spent = "spent" if audit.claimed is None else "certified"
+    figures = [(spent, f"ε ≤ {upper_text(audit.spent.epsilon)}"), ("promised", f"ε = {exact_text(budget.epsilon)}")]
+    if audit.claimed is not None:
+        figures.append(("claimed by RDP, not a bound", f"ε = {upper_text(audit.claimed)}"))
+    return (*figures, ("at", f"δ = {exact_text(budget.delta)}"), ("steps", f"{state.steps_charged}{planned}"))
+
+
 def spend_rows(audit: Audit, state: LedgerState, spent: Spent) -> tuple[tuple[str, str], ...]:
     """Promise, spend and steps, as (name, value); the terminal shows the same."""
     budget = state.budget
@@ -129,26 +149,25 @@ def spend_rows(audit: Audit, state: LedgerState, spent: Spent) -> tuple[tuple[st
             "unit: one record",
         ),
         ("spent", f"ε ≤ {upper_text(spent.epsilon)} (the smaller of the two upper bounds)"),
-        *_bound_rows("by", spent),
+        *bound_rows(spent),
     ]
     if audit.claimed is not None:
         rows[1] = ("certified", f"ε ≤ {upper_text(spent.epsilon)} (the smaller of the two upper bounds); this is spent")
-        rows.append(("claimed", f"ε = {upper_text(audit.claimed.epsilon)} ({CLAIMED_LABEL})"))
+        rows.append(("claimed", f"ε = {upper_text(audit.claimed)} by RDP ({CLAIMED_LABEL})"))
     rows.append(("steps", f"{state.steps_done} done, {state.steps_charged} charged, {planned}, {resumes}"))
     halted = "no: the ledger does not end in a halt, the run may go on" if state.halted is None else plain(state.halted)
     rows.append(("halted", halted))
     return tuple(rows)
 
 
-def _bound_rows(prefix: str, spent: Spent) -> list[tuple[str, str]]:
+def bound_rows(bounds: Spent | Certified) -> tuple[tuple[str, str], tuple[str, str]]:
     """What RDP and PRV say, lower and upper."""
-    rows = [(f"{prefix} RDP", f"ε ≤ {upper_text(spent.rdp)}")]
-    if spent.prv is None:
-        rows.append((f"{prefix} PRV", f"no sound answer here: {plain(spent.fallback)}"))
+    prv = bounds.prv
+    if prv is None:
+        text = f"no sound answer here: {plain(bounds.fallback)}"
     else:
-        bounds = f"{lower_text(spent.prv.lower)} ≤ ε ≤ {upper_text(spent.prv.upper)}"
-        rows.append((f"{prefix} PRV", bounds))
-    return rows
+        text = f"{lower_text(prv.lower)} ≤ ε ≤ {upper_text(prv.upper)}"
+    return ("by RDP", f"ε ≤ {upper_text(bounds.rdp)}"), ("by PRV", text)
 
 
 def _spend(audit: Audit, state: LedgerState, spent: Spent) -> Section:

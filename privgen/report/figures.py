@@ -57,7 +57,7 @@ def _over_steps(state: LedgerState) -> Figure:
         Series(label=_promised(budget), style="target", points=((0, budget.epsilon), (end, budget.epsilon))),
     ]
     claimed = claimed_segments(state)
-    if claimed is not None:
+    if claimed:
         points = _steps(epsilon_over_steps(claimed, budget).rdp)
         series.append(Series(label="claimed, not a bound", style="claimed", points=points))
     values = [value for line in series for _, value in line.points]

@@ -1,4 +1,4 @@
-"""An audit as one HTML file that opens offline: no script, no request, everything of the ledger escaped.
+"""A report as one HTML file that opens offline: no script, no request, everything of the ledger escaped.
 
 The file's own policy forbids whatever it does not hold itself: the one style sheet by its digest, and images that
 are written into it.
@@ -14,9 +14,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from string import Template
 
-from accountant.audit import Audit
-from accountant.rounding import exact_text, upper_text
-from privgen.report.content import Block, Code, Paragraph, Section, Table, report_of
+from privgen.report.content import Block, Code, Paragraph, Report, Section, Table
 from privgen.report.figures import Figure
 
 _MARK = {"passed": "✓", "incomplete": "…", "failed": "✗"}
@@ -32,29 +30,25 @@ class SampleGrid:
     alt: str
 
 
-def render_html(audit: Audit, *, figures: tuple[Figure, ...], samples: SampleGrid | None) -> str:
-    """The audit as a whole HTML document.
+def render_html(report: Report, *, figures: tuple[Figure, ...] = (), samples: SampleGrid | None = None) -> str:
+    """A report as a whole HTML document.
 
     Args:
-        audit: what was found. figures: of `figures_of`. samples: a grid that is known to be the released one.
+        report: what it says. figures: of `figures_of`. samples: a grid that is known to be the released one.
     """
-    report = report_of(audit)
     style = _resource("report.css")
     drawn = {"spend": _curves(figures), "assumptions": _samples(samples)}
-    sections = [text for s in report.sections for text in _around(s, figures, drawn) if text]
     return Template(_resource("report.html")).substitute(
         policy=_policy(style),
         title=_text(report.title),
         style=style,
-        verdict=report.verdict,
-        mark=_MARK[report.verdict],
+        tone=report.tone,
+        mark=_MARK[report.tone],
+        headline=_text(report.headline),
         summary=_text(report.summary),
-        figures=_key_figures(audit),
-        sections="\n".join(sections),
-        footer=_text(
-            f"Recomputed by privgen {version('privgen')} from the ledger. This file holds all that it shows: it loads "
-            "nothing and runs nothing."
-        ),
+        figures=_large(report.figures),
+        sections="\n".join(text for s in report.sections for text in _around(s, figures, drawn) if text),
+        footer=_text(f"Computed by privgen {version('privgen')}. This file holds all that it shows and runs nothing."),
     )
 
 
@@ -71,19 +65,9 @@ def _text(text: str) -> str:
     return escape(text, quote=True)
 
 
-def _key_figures(audit: Audit) -> str:
-    if audit.state is None or audit.spent is None:
-        return ""
-    budget, state = audit.state.budget, audit.state
-    planned = "" if state.plan is None else f" of {state.plan.iterations}"
-    spent = "spent" if audit.claimed is None else "certified"
-    pairs = [(spent, f"ε ≤ {upper_text(audit.spent.epsilon)}"), ("promised", f"ε = {exact_text(budget.epsilon)}")]
-    if audit.claimed is not None:
-        pairs.append(("claimed, not a bound", f"ε = {upper_text(audit.claimed.epsilon)}"))
-    pairs += [("at", f"δ = {exact_text(budget.delta)}"), ("steps", f"{state.steps_charged}{planned}")]
-    return (
-        "<dl>" + "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in pairs) + "</dl>"
-    )
+def _large(pairs: tuple[tuple[str, str], ...]) -> str:
+    entries = (f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in pairs)
+    return f"<dl>{''.join(entries)}</dl>" if pairs else ""
 
 
 def _around(section: Section, figures: tuple[Figure, ...], drawn: dict[str, str]) -> list[str]:

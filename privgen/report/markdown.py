@@ -1,4 +1,4 @@
-"""An audit as Markdown: a model card's privacy section.
+"""A report as Markdown: a model card's privacy section.
 
 Everything is escaped so that no text of the ledger can end a table, begin a heading or a link, or become HTML.
 
@@ -8,8 +8,7 @@ Everything is escaped so that no text of the ledger can end a table, begin a hea
 
 from __future__ import annotations
 
-from accountant.audit import Audit
-from privgen.report.content import Block, Code, Paragraph, Report, Section, report_of
+from privgen.report.content import Block, Code, Paragraph, Report, Section
 
 # As entities, because Markdown's dialects agree on those; a backslash before | or < is not an escape in all of them.
 _ENTITIES = {ord(c): f"&#{ord(c)};" for c in "\\`*_[]|~#!@"} | {
@@ -19,9 +18,8 @@ _ENTITIES = {ord(c): f"&#{ord(c)};" for c in "\\`*_[]|~#!@"} | {
 }
 
 
-def render_markdown(audit: Audit) -> str:
-    """The audit as Markdown, from a second-level heading on; verdict first."""
-    report = report_of(audit)
+def render_markdown(report: Report) -> str:
+    """A report as Markdown, from a second-level heading on; verdict first."""
     parts = [_top(report), *(_section(section) for section in report.sections)]
     return "\n\n".join(parts) + "\n"
 
@@ -34,7 +32,7 @@ def cell(text: str) -> str:
 
 
 def _top(report: Report) -> str:
-    return f"## {cell(report.title)}\n\n**Verdict: {report.verdict.upper()}.** {cell(report.summary)}"
+    return f"## {cell(report.title)}\n\n**{cell(report.headline)}.** {cell(report.summary)}"
 
 
 def _section(section: Section) -> str:

@@ -1,4 +1,4 @@
-"""An audit as a table for the terminal."""
+"""An audit, or a claim's report, as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from accountant.audit import Audit
-from privgen.report.content import HELD, spend_rows
+from privgen.report import content
+from privgen.report.content import HELD, Code, Paragraph, Report, spend_rows
 from privgen.report.text import plain
 
 _STYLE = {"passed": "bold green", "incomplete": "bold yellow", "failed": "bold red", "not-checked": "yellow"}
@@ -33,6 +34,30 @@ def render_audit(audit: Audit, *, colour: bool = True, width: int = 110) -> str:
     if audit.assumptions:
         console.print(_assumptions(audit))
     return buffer.getvalue()
+
+
+def render_report(report: Report, *, colour: bool = True, width: int = 110) -> str:
+    """A report as text: headline, summary, then its tables and paragraphs.
+
+    Args:
+        report: what it says. colour: with terminal colours. width: characters a line.
+    """
+    buffer = io.StringIO()
+    console = Console(file=buffer, force_terminal=colour, no_color=not colour, width=width, highlight=False)
+    console.print(Text(report.headline, style=_STYLE[report.tone]))
+    console.print(Text(f"{report.title}. {report.summary}"))
+    for section in report.sections:
+        for block in section.blocks:
+            console.print()
+            console.print(Text(block.text) if isinstance(block, Paragraph | Code) else _generic(block))
+    return buffer.getvalue()
+
+
+def _generic(block: content.Table) -> Table:
+    table = Table(title=escape(block.caption), title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
+    for row in block.rows:
+        table.add_row(*(escape(text) for text in row))
+    return table
 
 
 def _summary(audit: Audit) -> Table:

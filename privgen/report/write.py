@@ -11,6 +11,7 @@ from pathlib import Path
 from accountant.audit import Audit, audit_run, release_of
 from accountant.checks import released_file
 from accountant.files import write_durably
+from privgen.report.content import report_of
 from privgen.report.figures import figures_of
 from privgen.report.html import SampleGrid, render_html
 from privgen.report.markdown import render_markdown
@@ -36,14 +37,14 @@ def write_reports(run_folder: Path) -> tuple[Path, Path]:
     audit = audit_run(run_folder)
     release = release_of(run_folder)
     markdown, html = release / "report.md", release / "report.html"
-    write_durably(markdown, render_markdown(audit).encode())
+    write_durably(markdown, render_markdown(report_of(audit)).encode())
     write_durably(html, html_report(audit, run_folder).encode())
     return markdown, html
 
 
 def html_report(audit: Audit, run_folder: Path) -> str:
     """The HTML report, with figures and with the sample grid where that is the released one."""
-    return render_html(audit, figures=figures_of(audit), samples=sample_grid(audit, run_folder))
+    return render_html(report_of(audit), figures=figures_of(audit), samples=sample_grid(audit, run_folder))
 
 
 def sample_grid(audit: Audit, run_folder: Path) -> SampleGrid | None:

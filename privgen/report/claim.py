@@ -1,0 +1,76 @@
+"""A claim as a report: what was claimed, what is certified, and why they differ."""
+
+from __future__ import annotations
+
+from accountant.claims import Claim
+from accountant.rounding import exact_text, lower_text, upper_text
+from privgen.report.content import Report, Section, Table, bound_rows
+from privgen.report.text import plain
+
+
+def claim_report(claim: Claim) -> Report:
+    """The report of a claim, in the form that an audit's has."""
+    tone, headline = _verdict(claim)
+    rows = [
+        ("claimed", _claimed(claim)),
+        ("certified", f"ε ≤ {upper_text(claim.certified.epsilon)} (the smaller of the two upper bounds)"),
+        *bound_rows(claim.certified),
+        *(() if claim.lower is None else (("nothing below is true", f"ε ≥ {lower_text(claim.lower)}"),)),
+        ("at", f"δ = {exact_text(claim.delta)}"),
+        ("source", plain(claim.source)),
+    ]
+    sections = [
+        Section(
+            key="figures",
+            title="Claimed and certified",
+            blocks=(Table(caption="Claimed and certified", head=("item", "value"), rows=tuple(rows)),),
+        )
+    ]
+    if claim.assumptions:
+        resting = tuple((str(number), plain(text)) for number, text in enumerate(claim.assumptions, start=1))
+        table = Table(caption="What the figures rest on", head=("", "assumption"), rows=resting)
+        sections.append(Section(key="assumptions", title="What the figures rest on", blocks=(table,)))
+    return Report(
+        title=f"Claim: {plain(claim.name)}",
+        tone=tone,
+        headline=headline,
+        summary=plain(claim.reason),
+        figures=_large(claim),
+        sections=tuple(sections),
+    )
+
+
+def _verdict(claim: Claim) -> tuple[str, str]:
+    certified = upper_text(claim.certified.epsilon)
+    if claim.claimed is None:
+        return "passed", f"Certified: ε ≤ {certified}"
+    claimed = _number(claim.claimed)
+    if claim.lower is not None and claim.lower > claim.claimed:
+        return "failed", (
+            f"On these settings the claim does not hold: ε = {claimed} claimed, at least {lower_text(claim.lower)} true"
+        )
+    if claim.certified.epsilon > claim.claimed:
+        return (
+            "incomplete",
+            f"On these settings the claim is not proved: ε = {claimed} claimed, ε ≤ {certified} certified",
+        )
+    return "passed", f"On these settings the claim holds: ε = {claimed} claimed, ε ≤ {certified} certified"
+
+
+def _claimed(claim: Claim) -> str:
+    if claim.claimed is None:
+        return "nothing"
+    return f"ε = {_number(claim.claimed)} (claimed by the published analysis, not a bound)"
+
+
+def _large(claim: Claim) -> tuple[tuple[str, str], ...]:
+    claimed = () if claim.claimed is None else (("claimed, not a bound", f"ε = {_number(claim.claimed)}"),)
+    lower = () if claim.lower is None else (("at least", f"ε ≥ {lower_text(claim.lower)}"),)
+    certified = ("certified", f"ε ≤ {upper_text(claim.certified.epsilon)}")
+    return (*claimed, certified, *lower, ("at", f"δ = {exact_text(claim.delta)}"))
+
+
+def _number(claimed: float) -> str:
+    """A published figure as it was published; one that was computed here to four decimals."""
+    published = exact_text(claimed)
+    return published if len(published) <= 6 else upper_text(claimed)
