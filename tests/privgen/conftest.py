@@ -1,9 +1,12 @@
 """A laboratory: tiny records, plans, settings and runs, each a few hundredths of a second."""
 
+import os
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from planners import plan
 from privgen.config import TrainConfig
@@ -13,6 +16,13 @@ from privgen.session import Options, begin, resume
 from privgen.train import run
 
 CLASSES = ("a", "b", "c")
+
+# These networks are so small that a second thread does nothing but wait, for minutes where the cores are busy.
+torch.set_num_threads(1)
+
+# `privgen` in a process of its own, on one thread.
+COMMAND = [sys.executable, "-c", "from privgen.cli import main; main(prog_name='privgen')"]
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def _split(name, count, seed):
@@ -99,6 +109,8 @@ def lab():
         take=take,
         stop_after=stop_after,
         every_file=every_file,
+        command=COMMAND,
+        environment=ONE_THREAD,
     )
 
 
