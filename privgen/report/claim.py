@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accountant.claims import Claim
 from accountant.rounding import exact_text, lower_text, upper_text
-from privgen.report.content import Report, Section, Table, bound_rows
+from privgen.report.content import Paragraph, Report, Section, Table, bound_rows
 from privgen.report.text import plain
 
 
@@ -27,9 +27,8 @@ def claim_report(claim: Claim) -> Report:
         )
     ]
     if claim.assumptions:
-        resting = tuple((str(number), plain(text)) for number, text in enumerate(claim.assumptions, start=1))
-        table = Table(caption="What the figures rest on", head=("", "assumption"), rows=resting)
-        sections.append(Section(key="assumptions", title="What the figures rest on", blocks=(table,)))
+        resting = tuple(Paragraph(text=plain(text)) for text in claim.assumptions)
+        sections.append(Section(key="assumptions", title="What the figures rest on", blocks=resting))
     return Report(
         title=f"Claim: {plain(claim.name)}",
         tone=tone,

@@ -37,7 +37,7 @@ def _composed(event: Event, steps: int) -> str:
         q, ratio = event.sampling_rate, event.feedback_ratio
         return (
             f"pld.from_mixture_gaussian_mechanism({event.noise_multiplier!r}, [{ratio!r}, {ratio + 1!r}], "
-            f"[{1 - q!r}, {q!r}]).self_compose({steps})"
+            f"[{1 - q!r}, {q!r}], value_discretization_interval=1e-3).self_compose({steps})"
         )
     charged = event.per_block if isinstance(event, BandedGaussian) else event
     count = event.blocks(steps) if isinstance(event, BandedGaussian) else steps
