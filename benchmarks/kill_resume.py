@@ -274,7 +274,7 @@ def table(tally: Tally, seconds: float) -> str:
         ("audits that failed", tally.failed_audits),
         ("seconds", f"{seconds:.0f}"),
     ]
-    rows += [(f"last entry at the kill: {kind}", count) for kind, count in tally.last_entries.most_common()]
+    rows += [(f"last entry after a life: {kind}", count) for kind, count in tally.last_entries.most_common()]
     lines = ["| over all lives | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
     return "\n".join([*lines, "", *tally.complaints])
 

@@ -58,9 +58,9 @@ def test_it_halts_at_the_plans_last_step_with_everything_released(halted_run):
     state = verify_ledger(halted_run, head_path=halted_run / "private" / "head.json")
     assert state.steps_charged == state.steps_done == state.plan.iterations == 12
     assert "12 iterations are done" in state.halted
-    assert sorted(p.name for p in (halted_run / "release").iterdir()) == [
+    assert {p.name for p in (halted_run / "release").iterdir()} - {"report.html", "report.md"} == {
         "generator.json", "generator.safetensors", "ledger.jsonl", "plan.json", "samples.png",
-    ]  # fmt: skip
+    }  # fmt: skip
     assert set(state.releases) == {"generator.json", "generator.safetensors", "samples.png"}
     assert audit_run(halted_run).verdict == "passed"
 
