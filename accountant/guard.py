@@ -19,8 +19,9 @@ under-counts; `commit` gives back what was reserved and not used.
     ...
     accountant.errors.ReceiptError: This receipt (step 0) was redeemed already; admit each step anew.
 
-Guarantees: after any sequence of calls and crashes, the (ε, δ) of what `state()` charges is at most the
-budget, by the RDP bound, or by the PRV upper bound where `accountant="prv"` lets RDP's halt be re-examined.
+Guarantees: after any sequence of calls and crashes, the (ε, δ) of what is charged is at most the budget, by
+the RDP bound, or by the PRV upper bound where `accountant="prv"` lets RDP's halt be re-examined. Both are for events
+that were not chosen by looking at outputs; who does choose them so needs an `accountant.account.Account`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from accountant.account import Account
 from accountant.budget import Budget
 from accountant.errors import BudgetExhausted, InvalidValue, ReceiptError
 from accountant.events import Event, event_to_json, require_count
@@ -81,6 +83,8 @@ class BudgetGuard:
             for a guard in memory only, which a crash forgets: use that in experiments, never for a release.
         accountant: "rdp", or "prv" to ask PRV where RDP alone would stop.
         block: steps in one reservation, >= 1.
+        account: of a budget over many runs, in which steps are reserved first; or None.
+        run: what this run is called in the account.
 
     Raises:
         InvalidValue: a value is out of range. LedgerError: the ledger cannot be made or was made for another
@@ -94,6 +98,8 @@ class BudgetGuard:
         ledger: Ledger | Path | str | None = None,
         accountant: str = "rdp",
         block: int = DEFAULT_BLOCK,
+        account: Account | None = None,
+        run: str = "unnamed",
     ) -> None:
         if accountant not in ("rdp", "prv"):
             raise InvalidValue(f"Expected accountant={accountant!r} to be rdp or prv.")
@@ -101,6 +107,10 @@ class BudgetGuard:
         self.budget = budget
         self.accountant = accountant
         self.block = block
+        self.account, self.run = account, run
+        # Steps of the current segment that the account has charged and the run has not.
+        self._credit = 0
+        self._dataset: str | None = None
         self.ledger = ledger if isinstance(ledger, Ledger) or ledger is None else _new_ledger(ledger, budget)
         self._segments: list[Segment] = []
         self._closed_steps = 0
@@ -116,6 +126,7 @@ class BudgetGuard:
             raise InvalidValue(f"The ledger was begun for {state.budget}, not for {self.budget}.")
         if state.halted is not None:
             raise BudgetExhausted(f"The ledger has halted ({state.halted}); nothing more is admitted.")
+        self._dataset = None if state.plan is None else state.plan.dataset
         self._segments = list(state.segments)
         self._closed_steps = sum(segment.reserved for segment in self._segments[:-1])
 
@@ -179,6 +190,8 @@ class BudgetGuard:
                 f"{self.steps} steps are charged (ε = {self.epsilon_spent():.4f} by RDP)."
             )
         goes_on = bool(self._segments) and self._segments[-1].event == event
+        if self.account is not None:
+            steps = self._charge_account(self.account, event, steps, goes_on=goes_on)
         number = len(self._segments) - 1 if goes_on or self._at_cut() else len(self._segments)
         if self.ledger is not None:
             body = {"segment": number, "steps": steps, "event": event_to_json(event)}
@@ -192,6 +205,23 @@ class BudgetGuard:
             self._used = 0
         self._rdp.compose(event, steps)
         self._outstanding = steps
+
+    def _charge_account(self, account: Account, event: Event, steps: int, *, goes_on: bool) -> int:
+        """How many of `steps` the account lets through; what it charged and the run gave back is used first.
+
+        Only within a segment: there Σ ⌈n_i/b⌉ over the account's reservations is at least ⌈Σ n_i/b⌉.
+        """
+        held = self._credit if goes_on else 0
+        missing = max(0, steps - held)
+        granted = 0
+        if missing:
+            try:
+                granted = account.reserve(event, missing, run=self.run, dataset=self._dataset)
+            except BudgetExhausted:
+                if not held:
+                    raise
+        self._credit = held + granted - min(steps, held + granted)
+        return min(steps, held + granted)
 
     def _at_cut(self) -> bool:
         return bool(self._segments) and not self._segments[-1].reserved
@@ -249,6 +279,7 @@ class BudgetGuard:
             self.ledger.append("commit", {"segment": len(self._segments) - 1, "steps": self._used})
         self._segments[-1] = Segment(last.event, self._used, self._used)
         if self._outstanding:
+            self._credit += self._outstanding
             self._rdp = self._composed(RdpAccountant(neighbouring=self.budget.neighbouring))
         self._outstanding = 0
 

@@ -12,9 +12,10 @@ vector addition and a minimum.
     >>> nine == RdpAccountant().compose(banded.per_block, 3).get_epsilon(1e-5)
     True
 
-Guarantees: `get_epsilon` is an upper bound on the ε of everything composed, at that δ and adjacency, also
-when later events are chosen by looking at earlier outputs, as long as ε is read against a budget fixed before
-(an RDP filter: Feldman & Zrnic 2021, arXiv 2008.11193). Each curve is rounded up by 1e-11 relative.
+Guarantees: `get_epsilon` is an upper bound on the ε of everything composed, at that δ and adjacency, for
+events that were not chosen by looking at outputs (the data may be: composition is adaptive). Where the events too
+are chosen so, a filter at one order fixed before is needed: `accountant.account`. Each curve is rounded up by 1e-11
+relative.
 """
 
 from __future__ import annotations

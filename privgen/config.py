@@ -53,10 +53,10 @@ class TrainConfig:
     upsampling_noise: float = 0.1
     adversarial: str = "hinge"
     optimiser: str = "adam"
-    critic_rate: float = 5e-4
+    critic_rate: float = 3e-4
     classifier_rate: float = 1e-3
     encoder_rate: float = 1e-3
-    generator_rate: float = 5e-4
+    generator_rate: float = 3e-4
     reconstruction_rate: float = 1e-3
     momentum: float = 0.5
     weight_decay: float = 0.0
@@ -64,7 +64,7 @@ class TrainConfig:
     generator_batch: int = 128
     class_weight: float = 0.2
     class_start: float = 0.05
-    diversity_weight: float = 0.0
+    diversity_weight: float = 0.2
     reconstruction_weight: float = 1.0
     kl_weight: float = 0.01
     ema_decay: float = 0.998
@@ -129,5 +129,6 @@ def default_config(dataset_size: int) -> TrainConfig:
         dataset_size: N, public.
     """
     if dataset_size < 5000:
-        return TrainConfig(preset="tiny", checkpoint_every=250, ema_decay=0.99)
+        # Few steps: higher rates, and an average that forgets sooner.
+        return TrainConfig(preset="tiny", critic_rate=5e-4, generator_rate=5e-4, checkpoint_every=250, ema_decay=0.99)
     return TrainConfig()

@@ -22,6 +22,8 @@ from typing import Any
 
 import torch
 
+from accountant.account import Account
+from accountant.errors import BudgetExhausted
 from accountant.events import Event, event_from_json, event_to_json
 from accountant.guard import BudgetGuard, genesis_budget
 from accountant.ledger import Head, Ledger, parse_entries
@@ -61,6 +63,7 @@ class Options:
         latents: makes the source of latent vectors for the device; any but the default is insecure.
         signing_key: an Ed25519 key file, or None.
         extend: go on past the plan's last step to the limit that PRV certifies.
+        account: of a budget over many runs, or None.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -69,6 +72,7 @@ class Options:
     latents: Callable[[torch.device], torch.Generator] = system_generator
     signing_key: Path | None = None
     extend: bool = False
+    account: Account | None = None
 
 
 @dataclass(kw_only=True)
@@ -170,6 +174,7 @@ def begin(
         OSError, LedgerError: no room. In every case nothing was spent and nothing is left behind.
     """
     require_planned_data(plan, data)
+    _require_room(plan, options.account)
     signer = load_signer(options.signing_key) if options.signing_key else None
     folder = RunFolder.create(out)
     try:
@@ -195,8 +200,19 @@ def begin(
         raise
 
 
+def _require_room(plan: Plan, account: Account | None) -> None:
+    """Raise BudgetExhausted unless the account has room for a first step."""
+    if account is not None and not account.affordable(plan.event_of(plan.phase_at(0)), 1):
+        raise BudgetExhausted(
+            f"The account {account.path} has no room for one step of this plan; see privgen account show. "
+            "Nothing was begun."
+        )
+
+
 def _genesis(plan: Plan, noise: NoiseSource, options: Options, signer: LedgerSigner | None) -> dict[str, Any]:
     body: dict[str, Any] = {
+        # No two runs begin alike, so that a ledger cannot stand for another and an account tells them apart.
+        "run": os.urandom(8).hex(),
         "plan": plan.to_json(),
         "plan_digest": plan.digest,
         "budget": dict(genesis_budget(plan.budget)),
@@ -210,6 +226,8 @@ def _genesis(plan: Plan, noise: NoiseSource, options: Options, signer: LedgerSig
     }
     if signer is not None:
         body["public_key"] = signer.public_key
+    if options.account is not None:
+        body["account"] = {"name": options.account.path.stem, "identity": options.account.identity}
     return body
 
 
@@ -226,7 +244,13 @@ def _session(
     options: Options,
 ) -> Session:
     extended = replay(ledger.entries).extended
-    guard = BudgetGuard(plan.budget, ledger=ledger, accountant="prv" if extended else plan.accountant)
+    guard = BudgetGuard(
+        plan.budget,
+        ledger=ledger,
+        accountant="prv" if extended else plan.accountant,
+        account=options.account,
+        run=f"{folder.path.name} {ledger.entries[0].body.get('run', 'unnamed')}",
+    )
     sampler = PoissonSampler(data.train.ids, bands=plan.bands, salt=salt, coins=options.coins)
     return Session(
         folder=folder,
@@ -275,6 +299,7 @@ def resume(
             return known
         own = _own_plan(known, plan, folder)
         _require_signer(known, signer)
+        _require_account(known, options.account)
         require_planned_data(own, data)
         folder.require_fingerprint(data.fingerprint())
         record = _record(known, checkpoint)
@@ -337,6 +362,15 @@ def _require_signer(known: LedgerState, signer: LedgerSigner | None) -> None:
     if own != (signer.public_key if signer else None):
         remedy = "give its --signing-key" if own else "leave --signing-key away"
         raise RunError(f"The run was begun {'signed' if own else 'unsigned'} by another key; {remedy}.")
+
+
+def _require_account(known: LedgerState, account: Account | None) -> None:
+    own = known.genesis.get("account")
+    if own is None and account is None:
+        return
+    if own is None or account is None or own.get("identity") != account.identity:
+        remedy = f"give its --account {own.get('name')}" if own else "leave --account away"
+        raise RunError(f"The run was begun {'under another' if own else 'without an'} account; {remedy}.")
 
 
 def _record(known: LedgerState, name: str | None) -> CheckpointRecord:

@@ -71,6 +71,7 @@ DEFAULT_PLAN = Path("plan.json")
     help="Reproducible noise and batches: who knows the seed can subtract the noise. For debugging only.",
 )
 @click.option("--signing-key", type=click.Path(path_type=Path), help="Sign the ledger with this Ed25519 key.")
+@click.option("--account", help="Spend from this account too (privgen account new); its name, or a file's path.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for torch.")
 def command(
@@ -86,6 +87,7 @@ def command(
     noise: str,
     insecure_fixed_seed: int | None,
     signing_key: Path | None,
+    account: str | None,
     device: str,
     threads: int | None,
 ) -> None:
@@ -109,7 +111,7 @@ def command(
             checkpoint=checkpoint,
             preset=preset,
             settings=settings,
-            options=_options(device, threads, noise, insecure_fixed_seed, signing_key, extend),
+            options=_options(device, threads, noise, insecure_fixed_seed, signing_key, extend, account),
         )
         if session is None:
             return
@@ -132,10 +134,12 @@ def _options(
     seed: int | None,
     signing_key: Path | None,
     extend: bool,
+    account: str | None,
 ) -> Options:
     import numpy as np
     import torch
 
+    from privgen.cli.account import account_of
     from privgen.noise import NoiseSource
     from privgen.session import Options
 
@@ -154,7 +158,9 @@ def _options(
         insecure["coins"] = lambda count: stream.integers(0, 2**64, size=count, dtype=np.uint64)
         insecure["latents"] = lambda on: torch.Generator(device=on).manual_seed(seed + 1)
         make = lambda on: NoiseSource.insecure_fixed_seed(seed, on)  # noqa: E731
-    return Options(device=chosen, noise=make, signing_key=signing_key, extend=extend, **insecure)
+    return Options(
+        device=chosen, noise=make, signing_key=signing_key, extend=extend, account=account_of(account), **insecure
+    )
 
 
 def _open(

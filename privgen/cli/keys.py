@@ -1,0 +1,35 @@
+"""`privgen keys`: keys that sign ledgers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def command() -> None:
+    """Ed25519 keys that sign a run's ledger, so that rewriting all of it is seen."""
+
+
+NEW_EPILOG = """\b
+Example:
+  privgen keys new officer.key
+  privgen train --plan plan.json --out runs/fm --signing-key officer.key
+  privgen audit runs/fm --public-key officer.key.pub
+"""
+
+
+@command.command("new", epilog=NEW_EPILOG)
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+def new(path: Path) -> None:
+    """Make a private key in the file PATH (readable by its owner only) and the public one in PATH.pub.
+
+    Who holds the private key can sign a ledger. Give the public key to whoever audits, by another way than the
+    run's folder.
+    """
+    from accountant.signing import new_key
+    from privgen.cli.console import console
+
+    public = new_key(path)
+    console.print(f"Private key: {path} (keep it). Public key: {path}.pub: {public}", markup=False, soft_wrap=True)
