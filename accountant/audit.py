@@ -37,6 +37,8 @@ from accountant.shares import Share, shares_of
 from accountant.verify import LedgerState, Segment, verify_ledger
 
 SCHEMA = "privgen.audit/1"
+# What reading an entry of the wrong form can raise; anybody can write such a ledger, and its digests then hold.
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
 CLAIMED_LABEL = "claimed by the published analysis, not a bound"
 
 
@@ -135,8 +137,9 @@ def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
     try:
         state = verify_ledger(path, public_key=public_key)
     except LedgerError as error:
-        broken = Check(name="ledger chain", status=FAILED, detail=str(error))
-        return Audit(run=run.resolve().name, state=None, spent=None, checks=(broken,), assumptions=())
+        return _unreadable(run, str(error))
+    except _MALFORMED as error:
+        return _unreadable(run, f"an entry does not have the form of a ledger's ({type(error).__name__}: {error})")
     spent = price(state.segments, state.budget)
     checks = (
         chain_check(state),
@@ -158,6 +161,11 @@ def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
     )
 
 
+def _unreadable(run: Path, why: str) -> Audit:
+    broken = Check(name="ledger chain", status=FAILED, detail=why)
+    return Audit(run=run.resolve().name, state=None, spent=None, checks=(broken,), assumptions=())
+
+
 def release_of(run: Path) -> Path:
     """A run's release folder, which may be all that a third party was given."""
     return run if (run / "ledger.jsonl").exists() and not (run / "release").exists() else run / "release"
@@ -177,8 +185,13 @@ def price(segments: Iterable[Segment], budget: Budget) -> Spent:
     segments = tuple(segments)
     if not any(segment.reserved for segment in segments):
         return Spent(rdp=0.0, prv=EpsilonBounds(0.0, 0.0, 0.0))
-    rdp = compose(RdpAccountant(neighbouring=budget.neighbouring), segments).get_epsilon(budget.delta)
-    bounds = compose(PrvAccountant(neighbouring=budget.neighbouring), segments).get_epsilon_bounds(budget.delta)
+    try:
+        rdp = float(compose(RdpAccountant(neighbouring=budget.neighbouring), segments).get_epsilon(budget.delta))
+        accountant = compose(PrvAccountant(neighbouring=budget.neighbouring), segments)
+        bounds = accountant.get_epsilon_bounds(budget.delta)
+    except ArithmeticError as error:
+        # Numbers that nobody trains with: no bound was found, so none is said.
+        return Spent(rdp=math.inf, prv=None, fallback=f"the numbers are out of range ({error})")
     if bounds.fallback is not None:
         return Spent(rdp=rdp, prv=None, fallback=bounds.fallback)
     return Spent(rdp=rdp, prv=bounds)
@@ -194,8 +207,11 @@ def claimed_by_the_paper(state: LedgerState) -> float | None:
     claimed = claimed_segments(state)
     if not claimed:
         return None
-    composed = compose(RdpAccountant(neighbouring=state.budget.neighbouring), claimed)
-    return float(composed.get_epsilon(state.budget.delta))
+    try:
+        composed = compose(RdpAccountant(neighbouring=state.budget.neighbouring), claimed)
+        return float(composed.get_epsilon(state.budget.delta))
+    except ArithmeticError:
+        return math.inf
 
 
 def claimed_segments(state: LedgerState) -> tuple[Segment, ...]:

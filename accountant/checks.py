@@ -111,7 +111,7 @@ def checkpoint_checks(state: LedgerState, private: Path) -> list[Check]:
         return [Check(name=name, status=FAILED, detail=detail)]
     # A step may be checkpointed again after a resume: the newest record of a name is the one that counts.
     records = {record.name: record for record in state.checkpoints}.values()
-    kept = [record for record in records if (_plain(private, record.name) / WEIGHTS).is_file()]
+    kept = [record for record in records if _is_file(_plain(private, record.name) / WEIGHTS)]
     changed = [record.name for record in kept if _digest(private / record.name / WEIGHTS) != record.weights_digest]
     if changed:
         detail = f"{', '.join(changed)}: the weights are not those that the ledger names"
@@ -138,7 +138,7 @@ def release_checks(state: LedgerState, release: Path) -> list[Check]:
 
 def _release_check(name: str, digest: str, release: Path) -> Check:
     path = _plain(release, name)
-    if path.name != name or not path.is_file():
+    if path.name != name or not _is_file(path):
         status, detail = FAILED, f"{name} is named in the ledger and is not there"
     elif _digest(path) != digest:
         status, detail = FAILED, f"{name} is not the file that was released: its digest differs"
@@ -150,7 +150,7 @@ def _release_check(name: str, digest: str, release: Path) -> Check:
 def released_file(state: LedgerState, release: Path, name: str) -> bytes | None:
     """The bytes of a released file, or None unless they are there and match their digest in the ledger."""
     path = release / name
-    if name not in state.releases or not path.is_file():
+    if name not in state.releases or not _is_file(path):
         return None
     data = path.read_bytes()
     return data if hashlib.sha256(data).hexdigest() == state.releases[name] else None
@@ -158,6 +158,13 @@ def released_file(state: LedgerState, release: Path, name: str) -> bytes | None:
 
 def _plain(folder: Path, name: str) -> Path:
     return folder / Path(name.replace("\0", "�")).name
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _digest(path: Path) -> str:

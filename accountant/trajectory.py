@@ -92,9 +92,8 @@ def epsilon_over_steps(segments: Iterable[Segment], budget: Budget) -> StepCurve
         StepPoint(step=step, epsilon=_rdp(first_steps(segments, step), budget) if step else 0.0)
         for step in _spread(total, MOST_RDP_POINTS)
     )
-    ends = _block_ends(segments)
     # Where a block ends, so that a line from point to point stays below the staircase of the charges.
-    chosen = sorted({min(end for end in ends if end >= step) for step in _spread(total, _prv_points(segments)) if step})
+    chosen = sorted({_block_end(segments, step) for step in _spread(total, _prv_points(segments)) if step})
     bounds = {step: _prv(first_steps(segments, step), budget, budget.delta) for step in chosen}
     prv = tuple(StepPoint(step=s, epsilon=b.upper) for s, b in bounds.items() if b.fallback is None)
     return StepCurve(rdp=rdp, prv=prv)
@@ -120,15 +119,15 @@ def _prv_points(segments: tuple[Segment, ...]) -> int:
     return 4 if any(isinstance(segment.event, HiddenFeedbackGaussian) for segment in segments) else 8
 
 
-def _block_ends(segments: tuple[Segment, ...]) -> list[int]:
-    """Steps after which nothing more can be had for what is charged; the last step is one."""
-    ends, before = [], 0
+def _block_end(segments: tuple[Segment, ...], step: int) -> int:
+    """The first step from this one on after which nothing more can be had for what is charged."""
+    before = 0
     for segment in segments:
-        bands = segment.event.bands if isinstance(segment.event, BandedGaussian) else 1
-        after = before + segment.reserved
-        ends += [*range(before + bands, after, bands), after]
-        before = after
-    return ends
+        if step <= before + segment.reserved:
+            bands = segment.event.bands if isinstance(segment.event, BandedGaussian) else 1
+            return before + min(-(-(step - before) // bands) * bands, segment.reserved)
+        before += segment.reserved
+    return before
 
 
 def _spread(total: int, count: int) -> list[int]:

@@ -39,7 +39,7 @@ def figures_of(audit: Audit) -> tuple[Figure, ...]:
     that costs.
     """
     state = audit.state
-    if state is None or not state.steps_charged:
+    if state is None or audit.spent is None or not state.steps_charged or not math.isfinite(audit.spent.epsilon):
         return ()
     parts = (_parts(audit),) if audit.shares else ()
     return (_over_steps(state), _over_epsilon(state), *parts)

@@ -113,6 +113,36 @@ def test_an_overspent_ledger_fails(tmp_path):
     assert result.exit_code == 1 and "MORE THAN" in result.stderr
 
 
+BUDGET = dict(genesis_budget(PLAN.budget))
+GENESIS = ("genesis", {"budget": BUDGET})
+STEP = {"kind": "subsampled-gaussian", "sampling_rate": 0.01, "noise_multiplier": 1.0}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [("genesis", {"budget": BUDGET, "public_key": 5})],
+        [("genesis", {"budget": BUDGET | {"epsilon": 10**400}})],
+        [("genesis", {"budget": BUDGET, "plan": "a plan"})],
+        [GENESIS, ("release", {"files": [1]})],
+        [GENESIS, ("release", {"files": {"x" * 5000: "0"}})],
+        [GENESIS, ("reserve", {"segment": 0, "steps": 1, "event": "a step"})],
+        [GENESIS, ("reserve", {"segment": 0, "steps": 10**400, "event": STEP})],
+        [GENESIS, ("reserve", {"segment": 0, "steps": 9, "event": STEP | {"noise_multiplier": 1e-200}})],
+    ],
+)
+@pytest.mark.parametrize("form", ["terminal", "json", "markdown", "html"])
+def test_a_ledger_of_nonsense_with_digests_that_hold_fails_in_one_line(tmp_path, entries, form):
+    (tmp_path / "run" / "release").mkdir(parents=True)
+    with Ledger.create(tmp_path / "run" / "release" / "ledger.jsonl") as ledger:
+        for kind, body in entries:
+            ledger.append(kind, body)
+    result = audit(tmp_path / "run", "--format", form)
+    assert isinstance(result.exception, SystemExit) and result.exit_code == 1
+    assert result.stderr.startswith("Error: the audit failed: ") and result.stderr.count("\n") == 1
+    assert form != "json" or json.loads(result.stdout)["verdict"] == "failed"
+
+
 def test_released_weights_must_be_the_last_checkpoint_s(tmp_path):
     release = tmp_path / "run" / "release"
     release.mkdir(parents=True)
