@@ -280,6 +280,8 @@ def versions_of(state: LedgerState) -> dict[str, str]:
 
 def _provenance(state: LedgerState) -> dict[str, Any]:
     return {
+        "run": state.genesis.get("run"),
+        "account": state.genesis.get("account"),
         "date": state.genesis.get("date"),
         "versions": versions_of(state),
         "plan_digest": None if state.plan is None else state.plan.digest,

@@ -6,6 +6,7 @@ Nothing here is escaped for a format, and everything that came from the ledger h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accountant.audit import CLAIMED_LABEL, Audit, Spent, versions_of
@@ -294,12 +295,19 @@ def _assumptions(audit: Audit) -> Section:
 def _provenance(state: LedgerState) -> Section:
     software = ", ".join(f"{name} {version}" for name, version in sorted(versions_of(state).items()))
     rows = [
+        ("run", plain(state.genesis.get("run") or "not stated")),
         ("begun", plain(state.genesis.get("date") or "not stated")),
         ("software", plain(software or "not stated")),
         ("plan, SHA-256", "no plan" if state.plan is None else state.plan.digest),
         ("ledger", f"{state.entries} entries, the last one's SHA-256 is {state.head}"),
         ("signed by", plain(state.genesis.get("public_key") or "not signed")),
     ]
+    account = state.genesis.get("account")
+    if isinstance(account, Mapping):
+        text = (
+            f"{account.get('name')}, {account.get('identity')}: a budget over many runs, which this run spends from too"
+        )
+        rows.append(("account", plain(text)))
     if state.last_checkpoint is not None:
         last = state.last_checkpoint
         rows.append((f"weights at step {last.step}, SHA-256", plain(last.weights_digest)))

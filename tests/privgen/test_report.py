@@ -86,6 +86,7 @@ def make_run(run, plan, *, text=None, steps=None, halted=True, grid=None):
         "sampling": text or "Poisson, 64-bit cryptographic coins",
         "noise": text or "fast",
         "versions": {text or "privgen": text or "0.1.0"},
+        "account": {"name": text or "clinic", "identity": text or "0" * 16},
     }
     with Ledger.create(release / "ledger.jsonl", head_path=private / "head.json") as ledger:
         ledger.append("genesis", genesis)
