@@ -303,7 +303,7 @@ def resume(
         require_planned_data(own, data)
         folder.require_fingerprint(data.fingerprint())
         record = _record(known, checkpoint)
-        snap = _read_recorded(folder, record, [known_record.name for known_record in known.checkpoints])
+        snap = _read_recorded(folder, record, [one.name for one in known.checkpoints])
         clean = known.clean_head and record.seq == known.entries - 1
         session_parts = _restored(own, snap, options, clean=clean)
         noise = options.noise(options.device)
@@ -318,6 +318,8 @@ def resume(
             body["repaired"] = ledger.repaired
         ledger.append("resume", body)
         folder.sweep()
+        names = [one.name for one in known.checkpoints] or [record.name]
+        drop_old_checkpoints(folder.private, recorded=names, keep=len(names))
         config, network, state, salt = session_parts
         return _session(folder, own, config, network, data, state, ledger, salt, noise, options)
     except BaseException:

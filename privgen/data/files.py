@@ -55,7 +55,7 @@ def image_folder(path: Path) -> DataSet:
     name = f"image-folder:{path}"
     if not path.is_dir():
         raise DataError(f"{path} is no folder; name one that has a subfolder of images for each class.")
-    classes = sorted(p.name for p in path.iterdir() if p.is_dir())
+    classes = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     files = [
         (file, label)
         for label, folder in enumerate(classes)

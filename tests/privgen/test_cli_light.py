@@ -199,6 +199,14 @@ def test_a_bug_is_one_line_too_and_debug_shows_where(monkeypatch):
     assert isinstance(privgen("--debug", "plan", "--epsilon", 1).exception, ZeroDivisionError)
 
 
+def test_a_reader_that_stops_reading_is_no_error(lab, halted_run):
+    command = [*lab.command, "audit", str(halted_run), "--format", "json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=lab.environment)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.wait()
+
+
 def test_debug_shows_where_a_known_error_came_from(tmp_path):
     assert isinstance(privgen("--debug", "audit", tmp_path).exception, Exception)
     assert not isinstance(privgen("--debug", "audit", tmp_path).exception, SystemExit)

@@ -217,6 +217,7 @@ def test_removing_one_image_renames_no_other_and_moves_none_between_the_splits(t
     write_folder(images, labels, ("a", "b", "c"), tmp_path / "own")
     before = load_data(f"image-folder:{tmp_path / 'own'}")
     (tmp_path / "own" / "b" / "000004.png").unlink()
+    (tmp_path / "own" / ".thumbnails").mkdir()  # hidden: no class
     after = load_data(f"image-folder:{tmp_path / 'own'}")
     moved = 0
     for old, new in ((before.train, after.train), (before.test, after.test)):
