@@ -164,7 +164,8 @@ class BudgetGuard:
             BudgetExhausted: this step would overspend. Nothing is reserved or drawn.
             LedgerError: the reservation could not be written. The step must not run.
         """
-        if self._outstanding and self._segments[-1].event != event:
+        if self._segments and self._segments[-1].event != event:
+            # Also where nothing is outstanding: a segment that ended is committed before the next one begins.
             self.commit()
         if not self._outstanding:
             self._reserve(event, self.block if at_most is None else max(1, min(self.block, at_most)))

@@ -164,7 +164,7 @@ def _genesis(entry: Entry) -> LedgerState:
         data = entry.body["budget"]
         budget = Budget(epsilon=data["epsilon"], delta=data["delta"], neighbouring=Neighbouring(data["neighbouring"]))
         plan = None if entry.body.get("plan") is None else Plan.from_json(entry.body["plan"])
-    except (AccountantError, KeyError, TypeError, ValueError) as error:
+    except (AccountantError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise LedgerBroken(f"Entry 0 (genesis) does not hold together: {error}") from error
     if plan is not None and (plan.digest != entry.body.get("plan_digest") or plan.budget != budget):
         raise LedgerBroken("Entry 0 (genesis) holds a plan that is not the one whose digest or budget it names.")
@@ -180,7 +180,7 @@ def _apply(state: LedgerState, entry: Entry) -> LedgerState:
         return _HANDLERS[entry.kind](state, entry)
     except KeyError as error:
         raise LedgerBroken(f"Entry {entry.seq} ({entry.kind}) lacks the field {error}.") from error
-    except (AccountantError, TypeError, ValueError) as error:
+    except (AccountantError, AttributeError, OverflowError, TypeError, ValueError) as error:
         if isinstance(error, LedgerBroken):
             raise
         raise LedgerBroken(f"Entry {entry.seq} ({entry.kind}) makes no sense: {error}") from error

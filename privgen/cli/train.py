@@ -310,8 +310,20 @@ def _train(session: Session, stopped: dict[str, int]) -> None:
         soft_wrap=True,
     )
     console.print(
-        f"Released: {folder.release / 'generator.safetensors'}, {folder.release / 'samples.png'}. "
-        f"Check it: privgen audit {folder.path}",
+        f"Released: {folder.release / 'generator.safetensors'}, {folder.release / 'samples.png'}.",
         markup=False,
         soft_wrap=True,
     )
+    _report(folder.path)
+
+
+def _report(run: Path) -> None:
+    """Leave the reports beside what was released. The run has halted: a full disk here takes nothing from it."""
+    from privgen.report.write import write_reports
+
+    try:
+        _, html = write_reports(run)
+    except OSError as error:
+        warn(f"No report was written ({error.strerror}); make room, then: privgen audit {run} --format html --out FILE")
+        return
+    console.print(f"Report: {html}. Recompute it: privgen audit {run}", markup=False, soft_wrap=True)

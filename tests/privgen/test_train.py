@@ -199,7 +199,6 @@ def test_a_phase_starts_a_segment_with_nothing_owed_and_its_own_noise(lab, tmp_p
     assert stds[half:] == pytest.approx([1.5 * std for std in stds[:half]])
 
 
-@pytest.mark.xfail(strict=True, reason="a segment whose reservation is used up is not committed when the event changes")
 def test_a_phased_run_passes_its_audit(lab, tmp_path):
     base = lab.plan(iterations=8)
     phases = tuple(
