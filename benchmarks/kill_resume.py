@@ -86,7 +86,7 @@ def open_run(out: Path, data: DataSet, options: Options) -> Session | LedgerStat
 def live(out: Path, data: DataSet, side: Path) -> int:
     """One life: train until the halt or the kill. Notes draws of noise, checkpoints and its end in `side`."""
     side.mkdir(parents=True)
-    drawn = os.open(side / "drawn", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    drawn, saved = (os.open(side / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for name in ("drawn", "saved"))
 
     def counted(device: torch.device) -> NoiseSource:
         source = NoiseSource.fast(device)
@@ -104,7 +104,7 @@ def live(out: Path, data: DataSet, side: Path) -> int:
             return HALTED
         for report in run(session):
             if report.checkpoint:
-                (side / "saved").write_text(report.checkpoint)
+                os.write(saved, f"{report.checkpoint}\n".encode())
         return HALTED
     except BaseException:
         (side / "failed").write_text(traceback.format_exc())
@@ -183,10 +183,11 @@ def check_checkpoints(out: Path, state: LedgerState, sides: list[Path], tally: T
             whole = False
             tally.complain(str(error))
         tally.lost_checkpoints += not whole
-    for told in (side / "saved" for side in sides):
-        if told.exists() and told.read_text() not in names:
+    reported = [(side / "saved").read_text() for side in sides if (side / "saved").exists()]
+    for told in "".join(reported).splitlines():
+        if told not in names:
             tally.lost_checkpoints += 1
-            tally.complain(f"{told.read_text()} was reported as saved and is not in the ledger")
+            tally.complain(f"{told} was reported as saved and is not in the ledger")
 
 
 def fork(out: Path, data: DataSet, side: Path) -> int:

@@ -70,18 +70,21 @@ def write_folder(
     """
     if path.exists():
         raise FileExistsError(17, "Exists already", str(path))
+    folders = _folder_names(class_names)
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        for name in class_names:
-            (temporary / _folder_name(name)).mkdir(parents=True)
+        for folder in folders:
+            (temporary / folder).mkdir(parents=True)
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-            file = temporary / _folder_name(class_names[label]) / f"{index:06d}.png"
+            file = temporary / folders[label] / f"{index:06d}.png"
             file.write_bytes(png_bytes(image))
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _folder_name(class_name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_ " else "-" for c in class_name) or "class"
+def _folder_names(class_names: tuple[str, ...]) -> list[str]:
+    """One a class, none of which leads elsewhere; numbered where two would be the same."""
+    names = ["".join(c if c.isalnum() or c in "-_ " else "-" for c in name) or "class" for name in class_names]
+    return names if len(set(names)) == len(names) else [f"{index:03d}-{name}" for index, name in enumerate(names)]

@@ -65,7 +65,7 @@ def _split(folder: Path, split: str, files: list[str], male: dict[str, int]) -> 
             with Image.open(path) as image:
                 square = image.convert("RGB").crop((0, 20, 178, 198))
                 images[row] = np.asarray(square.resize((32, 32), Image.Resampling.BILINEAR))
-        except OSError as error:
+        except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"Cannot read {path} ({error}); unpack img_align_celeba.zip anew.") from error
     missing = [file for file in files if file not in male]
     if missing:

@@ -76,10 +76,19 @@ def image_folder(path: Path) -> DataSet:
 def _read(file: Path) -> np.ndarray:
     try:
         with Image.open(file) as image:
-            pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "I;16", "LA") else "RGB"))
+            pixels = _pixels(image)
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(f"{file} is no image that can be read ({error}); remove or replace it.") from error
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """uint8; sixteen bits lose their lower eight, always the same ones: a range found in the data is not free."""
+    if image.mode.startswith("I"):
+        return (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, expected 8 or 16 bits")
+    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
 
 
 def _held_out(name: str, images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], keys: list[str]) -> DataSet:

@@ -200,6 +200,25 @@ def test_grey_images_without_a_channel_are_taken(tmp_path):
     assert load_data(f"npz:{tmp_path / 'own.npz'}").train.images.shape[1:] == (28, 28, 1)
 
 
+def test_images_of_other_depths_are_brought_to_eight_bits_in_one_fixed_way(tmp_path):
+    """By a constant, never by the range of the data, which is a statistic of them."""
+    folder = tmp_path / "own" / "a"
+    folder.mkdir(parents=True)
+    values = np.arange(28 * 28, dtype=np.uint16).reshape(28, 28) * 80
+    for row in range(30):
+        Image.fromarray(values).save(folder / f"{row:02d}.png")
+    images = load_data(f"image-folder:{tmp_path / 'own'}").train.images
+    assert np.array_equal(images[0, ..., 0], values >> 8)
+    Image.fromarray(values > 9000).save(folder / "00.png")
+    Image.fromarray((values >> 8).astype(np.uint8)).convert("LA").save(folder / "01.png")
+    data = load_data(f"image-folder:{tmp_path / 'own'}")
+    assert {split.images.shape[1:] for split in (data.train, data.test)} == {(28, 28, 1)}
+    Image.fromarray(values.astype(np.float32)).save(folder / "02.tiff")
+    (folder / "02.tiff").rename(folder / "02.png")
+    with pytest.raises(DataError, match=r"02\.png is no image .*floating-point"):
+        load_data(f"image-folder:{tmp_path / 'own'}")
+
+
 def test_the_same_file_under_another_path_is_the_same_data_set(tmp_path):
     images, labels = own_images()
     write_npz(images, labels, tmp_path / "one.npz")

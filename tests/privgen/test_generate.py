@@ -172,6 +172,13 @@ def test_class_names_never_lead_out_of_the_folder(tmp_path):
     assert len(list((tmp_path / "deep" / "own").glob("*/*.png"))) == 7
 
 
+def test_classes_whose_names_look_alike_get_folders_of_their_own(tmp_path):
+    images, labels = some()
+    write_folder(images, labels, ("a/b", "a-b", "c"), tmp_path / "own")
+    assert sorted(p.name for p in (tmp_path / "own").iterdir()) == ["000-a-b", "001-a-b", "002-c"]
+    assert [len(list(p.iterdir())) for p in sorted((tmp_path / "own").iterdir())] == [3, 2, 2]
+
+
 WRITERS = {
     "grid.png": lambda images, labels, path: write_grid(images, path, columns=3),
     "own.npz": lambda images, labels, path: write_npz(images, labels, path),
