@@ -8,13 +8,18 @@
 from accountant.plan import Plan
 from planners.calibrate import solve_iterations, solve_noise_multiplier, solve_sampling_rate
 from planners.errors import ContradictoryRequest, ImpossiblePlan, PlannerError
+from planners.pareto import Choice, Search, StepCost, joint_search
 from planners.planning import plan
 
 __all__ = [
+    "Choice",
     "ContradictoryRequest",
     "ImpossiblePlan",
     "Plan",
     "PlannerError",
+    "Search",
+    "StepCost",
+    "joint_search",
     "plan",
     "solve_iterations",
     "solve_noise_multiplier",

@@ -1,17 +1,26 @@
-"""`privgen plan`: solve for noise, sampling rate and iterations before any training. Loads no torch."""
+"""`privgen plan`: solve for noise, sampling rate and iterations before any training.
+
+Loads no torch, but where a step is to be measured.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
+
+if TYPE_CHECKING:
+    from accountant.plan import Plan
+    from planners import StepCost
 
 EPILOG = """\b
 Examples:
   privgen plan --epsilon 10 --dataset fashion-mnist --out plan.json
   privgen plan --epsilon 3 --dataset-size 20000 --batch-size 512 --iterations 2000
   privgen plan --epsilon 1 --noise-multiplier 2 --accountant prv --json
+  privgen plan --epsilon 10 --dataset fashion-mnist --time-budget 30m --out plan.json --plot plan.png
 """
 
 
@@ -31,6 +40,25 @@ class Shares(click.ParamType):
             return {name.strip(): float(share) for name, share in pairs}
         except ValueError:
             self.fail(f"{value!r} is not like critic=0.6,classifier=0.4", param, ctx)
+
+
+class Duration(click.ParamType):
+    """90, 90s, 30m, 1.5h: seconds"""
+
+    name = "DURATION"
+    _UNITS: ClassVar[dict[str, float]] = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The text in seconds."""
+        text = str(value)
+        number, unit = (text[:-1], text[-1]) if text[-1:] in self._UNITS else (text, "s")
+        try:
+            seconds = float(number) * self._UNITS[unit]
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < float("inf"):
+            self.fail(f"{value!r} is not like 90s, 30m or 1.5h", param, ctx)
+        return seconds
 
 
 @click.command(epilog=EPILOG)
@@ -67,15 +95,23 @@ class Shares(click.ParamType):
     show_default=True,
     help="Which data sets count as neighbours.",
 )
+@click.option("--max-iterations", type=int, help="Search batch and steps together, up to so many steps.")
+@click.option("--time-budget", type=Duration(), help="The same, for so much time, such as 30m; measures a step.")
+@click.option("--measure", is_flag=True, help="Measure a training step here, and say how long the plan takes.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Plot ε over the steps, and the search.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, and nothing else, on stdout.")
 def command(
     dataset: str | None,
     dataset_size: int | None,
     neighbouring: str,
+    max_iterations: int | None,
+    time_budget: float | None,
+    measure: bool,
+    plot: Path | None,
     out: Path | None,
     as_json: bool,
-    **values: object,
+    **values: Any,
 ) -> None:
     """Plan a run: given (ε, δ), solve for what was not given of noise, sampling rate and iterations.
 
@@ -85,16 +121,22 @@ def command(
     from accountant.errors import InvalidValue
     from planners import plan as make_plan
     from planners.errors import ContradictoryRequest
-    from privgen.cli.console import console, warn
-    from privgen.report.plan import render_plan
+    from privgen.cli.console import console, err_console, warn
+    from privgen.cli.joint import search_plan, step_cost
+    from privgen.report.plan import render_plan, render_search
 
+    request = {
+        "dataset": dataset,
+        "dataset_size": _size(dataset, dataset_size),
+        "neighbouring": Neighbouring(neighbouring),
+        **values,
+    }
     try:
-        made = make_plan(
-            dataset=dataset,
-            dataset_size=_size(dataset, dataset_size),
-            neighbouring=Neighbouring(neighbouring),
-            **values,  # type: ignore[arg-type]
-        )
+        made = make_plan(**request)
+        cost = step_cost(made) if measure or time_budget is not None else None
+        search = None
+        if max_iterations is not None or time_budget is not None:
+            made, search = search_plan(request, made, max_iterations=max_iterations, seconds=time_budget, cost=cost)
     except InvalidValue as error:
         raise click.BadParameter(str(error)) from error
     except ContradictoryRequest as error:
@@ -107,10 +149,19 @@ def command(
         warn("The noise is larger than the whole batch's signal: expect nothing useful. Raise ε, N or the batch.")
     if out is not None:
         made.save(out)
+    if plot is not None:
+        from privgen.report.plan_plot import plot_plan
+
+        err_console.print(f"Plotting into {plot} ...", markup=False, soft_wrap=True)
+        plot_plan(made, plot, search)
     if as_json:
         click.echo(json.dumps(made.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
         return
     render_plan(made, console)
+    if search is not None:
+        render_search(search, console)
+    if cost is not None:
+        console.print(_time_needed(made, cost), markup=False, soft_wrap=True)
     if made.verified is not None and made.verified.prv is not None:
         console.print(_saving(made), markup=False, soft_wrap=True)
     file = out if out is not None else "plan.json"
@@ -138,12 +189,18 @@ def _size(dataset: str | None, given: int | None) -> int | None:
     )
 
 
-def _saving(made: object) -> str:
+def _time_needed(made: Plan, cost: StepCost) -> str:
+    each = cost.of(made.expected_batch_size)
+    return (
+        f"Measured here: {each:.3g} s a step of expected batch {made.expected_batch_size:.6g}; "
+        f"{made.iterations} steps take about {made.iterations * each / 60:.1f} minutes."
+    )
+
+
+def _saving(made: Plan) -> str:
     """What PRV bought over RDP, in one sentence."""
-    from accountant.plan import Plan
     from planners import solve_noise_multiplier
 
-    assert isinstance(made, Plan)
     by_rdp = solve_noise_multiplier(
         epsilon=made.epsilon,
         delta=made.delta,

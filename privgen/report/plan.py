@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from accountant.plan import Feedback, Plan
+
+if TYPE_CHECKING:
+    from planners import Search
 
 
 def render_plan(plan: Plan, console: Console) -> None:
@@ -31,6 +36,26 @@ def render_plan(plan: Plan, console: Console) -> None:
         fed = part.residual_clip_norm if _banded(plan) else part.feedback_clip_norm
         parts.add_row(escape(part.name), f"{part.noise_multiplier:.4f}", f"{part.clip_norm:g}", f"{fed:g}")
     console.print(parts)
+
+
+def render_search(search: Search, console: Console) -> None:
+    """Print the Pareto front of a joint search, the recommendation marked.
+
+    Args:
+        search: what was found. console: where to.
+    """
+    console.print(f"Recommended of the choices below: {search.reason}.")
+    table = Table(box=None, padding=(0, 2, 0, 0), title="No other choice beats these in both", title_justify="left")
+    for heading in ("", "batch", "steps", "noise multiplier", "signal to noise", "· √steps", search.unit):
+        table.add_column(heading, justify="right")
+    for choice in search.front:
+        mark = "→" if choice == search.recommended else ""
+        compute = f"{choice.compute:.0f}" if search.unit == "seconds" else f"{choice.compute:.3g}"
+        table.add_row(
+            mark, str(choice.batch_size), str(choice.iterations), f"{choice.noise_multiplier:.4f}",
+            f"{choice.signal_to_noise:.0f}", f"{choice.proxy:.0f}", compute,
+        )  # fmt: skip
+    console.print(table)
 
 
 def _banded(plan: Plan) -> bool:

@@ -105,10 +105,14 @@ def test_a_changed_plan_file_is_refused(tmp_path, change):
 
 def test_public_names_are_pinned():
     assert planners.__all__ == [
+        "Choice",
         "ContradictoryRequest",
         "ImpossiblePlan",
         "Plan",
         "PlannerError",
+        "Search",
+        "StepCost",
+        "joint_search",
         "plan",
         "solve_iterations",
         "solve_noise_multiplier",

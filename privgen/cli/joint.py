@@ -1,0 +1,84 @@
+"""Joint planning from the command line: measure a step, search batch and steps together, plan what is recommended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from accountant.plan import Plan
+    from planners import Search, StepCost
+
+
+def step_cost(made: Plan) -> StepCost:
+    """Seconds of a training step of this plan's parts on this machine; loads torch and reads no record."""
+    import torch
+
+    from planners import StepCost
+    from privgen.cli.console import err_console
+    from privgen.config import default_config
+    from privgen.dataset_sizes import DATASET_SHAPES
+    from privgen.measure import measure_step
+    from privgen.networks import NetworkConfig
+
+    if made.dataset not in DATASET_SHAPES:
+        names = ", ".join(DATASET_SHAPES)
+        raise click.UsageError(f"To measure a step the shape of the images must be known; give --dataset, of: {names}.")
+    shape, classes = DATASET_SHAPES[made.dataset]
+    config = default_config(made.dataset_size)
+    network = NetworkConfig(
+        preset=config.preset,
+        image_shape=shape,
+        classes=classes,
+        latent_dim=config.latent_dim,
+        upsampling_noise=config.upsampling_noise,
+    )
+    err_console.print("Measuring a training step on made-up images ...", markup=False)
+    fixed, per_record = measure_step(made, network, config, torch.device("cpu"))
+    return StepCost(fixed=fixed, per_record=per_record)
+
+
+def search_plan(
+    request: dict[str, Any],
+    made: Plan,
+    *,
+    max_iterations: int | None,
+    seconds: float | None,
+    cost: StepCost | None,
+) -> tuple[Plan, Search]:
+    """The plan that a joint search recommends, and the search.
+
+    Args:
+        request: what was asked of `planners.plan`. made: the plan of the defaults, whose N, δ and feedback are used.
+    """
+    from planners import joint_search
+    from planners import plan as make_plan
+
+    names = ("batch_size", "sampling_rate", "iterations", "noise_multiplier")
+    if given := [name for name in names if request.get(name) is not None]:
+        option = given[0].replace("_", "-")
+        raise click.UsageError(f"A search chooses batch, steps and noise; leave --{option} away, or the limit.")
+    ratio = request.get("feedback_ratio") or _ratio_of(made)
+    search = joint_search(
+        epsilon=made.epsilon,
+        delta=made.delta,
+        dataset_size=made.dataset_size,
+        bands=made.bands,
+        feedback_ratio=ratio,
+        neighbouring=made.neighbouring,
+        max_iterations=max_iterations,
+        seconds=seconds,
+        cost=cost,
+    )
+    best = search.recommended
+    chosen = make_plan(**{**request, "batch_size": best.batch_size, "iterations": best.iterations})
+    found = {"sampling_rate": f"searched: {search.reason}", "iterations": "searched, with the batch"}
+    return replace(chosen, defaults={**made.defaults, **chosen.defaults, **found}), search
+
+
+def _ratio_of(made: Plan) -> float:
+    """ρ of a plan's published feedback; 0 for the others."""
+    event = made.event_of(made.phase_at(0))
+    return float(getattr(event, "feedback_ratio", 0.0))

@@ -1,0 +1,84 @@
+"""A plan as a picture: ε over the steps by RDP and by PRV with the target, and the joint search's front."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accountant.files import write_durably
+from accountant.plan import Plan
+from accountant.prv import PrvAccountant
+from accountant.rdp import RdpAccountant
+
+if TYPE_CHECKING:
+    from planners import Search
+
+_RDP_POINTS, _PRV_POINTS = 60, 8
+
+
+def plot_plan(plan: Plan, path: Path, search: Search | None = None) -> None:
+    """Write a PNG.
+
+    Args:
+        plan: of one phase or several. path: where to. search: its front is drawn beside, if given.
+
+    Raises:
+        OSError: it cannot be written; whatever stood there is untouched.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11 if search else 6, 4.2), layout="constrained")
+    axes = figure.subplots(1, 2 if search else 1, squeeze=False)[0]
+    _spend(axes[0], plan)
+    if search is not None:
+        _front(axes[1], search)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    write_durably(path, buffer.getvalue())
+
+
+def epsilon_over_steps(plan: Plan, accountant: type[Any], points: int) -> tuple[list[int], list[float]]:
+    """Upper bounds on ε after some numbers of the plan's steps.
+
+    Args:
+        plan: the plan. accountant: RdpAccountant or PrvAccountant. points: how many numbers of steps.
+    """
+    steps = sorted({max(1, round(plan.iterations * i / points)) for i in range(1, points + 1)})
+    return steps, [_after(plan, accountant(plan.neighbouring), count) for count in steps]
+
+
+def _after(plan: Plan, accountant: Any, steps: int) -> float:
+    for event, planned in plan.events():
+        taken = min(planned, steps)
+        if taken:
+            accountant.new_segment().compose(event, taken)
+        steps -= taken
+    return float(accountant.get_epsilon(plan.delta))
+
+
+def _spend(axes: Any, plan: Plan) -> None:
+    axes.plot(*epsilon_over_steps(plan, RdpAccountant, _RDP_POINTS), label="RDP", color="#00695c")
+    axes.plot(
+        *epsilon_over_steps(plan, PrvAccountant, _PRV_POINTS), label="PRV", color="#b25000", marker="o", linestyle="--"
+    )
+    axes.axhline(plan.epsilon, color="#555555", linewidth=1, label=f"target ε = {plan.epsilon:g}")
+    axes.set(xlabel="steps", ylabel=f"ε spent at δ = {plan.delta:g} (upper bounds)", ylim=(0, None))
+    axes.set_title(f"z = {plan.noise_multiplier:.4f}, expected batch {plan.expected_batch_size:.6g}")
+    axes.legend()
+
+
+def _front(axes: Any, search: Search) -> None:
+    axes.plot([c.compute for c in search.front], [c.proxy for c in search.front], marker="o", color="#00695c")
+    chosen = search.recommended
+    axes.plot(chosen.compute, chosen.proxy, marker="*", markersize=16, color="#b25000", linestyle="none")
+    for choice in search.front:
+        axes.annotate(
+            f"B {choice.batch_size}, T {choice.iterations}",
+            (choice.compute, choice.proxy),
+            textcoords="offset points",
+            xytext=(5, -11),
+            fontsize=7,
+        )
+    axes.set(xlabel=f"compute, {search.unit}", ylabel="signal to noise · √steps", xscale="log")
+    axes.set_title("Pareto front; ★ is recommended")

@@ -1,0 +1,57 @@
+"""`privgen plan`: searching, measuring, plotting."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from accountant import Plan
+from privgen.cli import main
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["plan", "--epsilon", "10", *map(str, arguments)])
+
+
+def test_a_search_recommends_and_shows_what_else_there_was(tmp_path):
+    done = run("--dataset", "digits", "--max-iterations", 700, "--out", tmp_path / "plan.json")
+    assert done.exit_code == 0, done.output
+    assert "Recommended of the choices below" in done.output
+    made = Plan.load(tmp_path / "plan.json")
+    assert made.iterations <= 700
+    assert made.verified.rdp <= 10
+    assert made.defaults["sampling_rate"].startswith("searched")
+
+
+def test_a_searched_plan_as_json_is_json_alone():
+    done = CliRunner().invoke(
+        main, ["plan", "--epsilon", "10", "--dataset", "digits", "--max-iterations", "700", "--json"]
+    )
+    assert Plan.from_json(json.loads(done.stdout)).dataset == "digits"
+
+
+def test_a_plot_is_a_picture(tmp_path):
+    done = run("--dataset", "digits", "--iterations", 16, "--plot", tmp_path / "plan.png")
+    assert done.exit_code == 0, done.output
+    assert Image.open(tmp_path / "plan.png").size[0] > 500
+
+
+def test_a_measured_step_says_how_long_the_plan_takes():
+    done = run("--dataset", "digits", "--iterations", 16, "--measure")
+    assert done.exit_code == 0, done.output
+    assert "16 steps take about" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (("--max-iterations", 700, "--batch-size", 64), "leave --batch-size away"),
+        (("--time-budget", "soon"), "30m"),
+        (("--measure",), "give --dataset"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_remedy(arguments, remedy):
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert remedy in done.output
