@@ -338,14 +338,15 @@ def _require_begun(folder: RunFolder) -> None:
 
 
 def _require_no_less_secrecy(known: LedgerState, noise: NoiseSource, options: Options) -> None:
-    """Raise RunError if a seed that somebody knows would come into a run whose genesis says that there is none."""
-    seeded_noise = noise.kind == _INSECURE and known.genesis.get("noise") != _INSECURE
-    seeded_coins = options.coins is not None and known.genesis.get("sampling") == SAMPLING
-    if seeded_noise or seeded_coins:
+    """Raise RunError if noise or coins would be weaker than what the genesis says of the whole run."""
+    own = known.genesis.get("noise")
+    if noise.kind == _INSECURE != own or (options.coins is not None and known.genesis.get("sampling") == SAMPLING):
         raise RunError(
             "The run was begun with noise and batches that nobody can guess; a fixed seed would void what it "
             "promises: leave --insecure-fixed-seed away."
         )
+    if own == "secure" != noise.kind:
+        raise RunError(f"The run was begun with secure noise and its ledger says so, not {noise.kind}: --noise secure.")
 
 
 def _own_plan(known: LedgerState, plan: Plan | None, folder: RunFolder) -> Plan:

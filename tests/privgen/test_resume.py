@@ -183,6 +183,15 @@ def test_a_resume_says_which_noise_it_draws_from_and_takes_no_known_seed(lab, st
     assert resumes(out)[-1]["noise"] == "secure"
 
 
+def test_a_run_that_was_begun_with_secure_noise_is_gone_on_with_by_no_other(lab, tmp_path):
+    """Its ledger's first entry says what the reports repeat of the whole run."""
+    with lab.begin(tmp_path / "run", noise=NoiseSource.secure) as session:
+        lab.stop_after(session, 1)
+    with pytest.raises(RunError, match=r"begun with secure noise .*--noise secure"):
+        lab.resume(tmp_path / "run")
+    lab.resume(tmp_path / "run", noise=NoiseSource.secure).close()
+
+
 def wrong_plan(lab, out):
     return lab.resume(out, plan=lab.plan(iterations=101))
 
