@@ -49,6 +49,7 @@ from privgen.train import run
 
 RECORDS, ITERATIONS = 200, 600
 HALTED, FAILED = 0, 3
+STEPS_OF_A_LIFE = 4
 
 CONFIG = TrainConfig(preset="tiny", latent_dim=8, generator_batch=2, checkpoint_every=3)
 NETWORK = NetworkConfig(preset="tiny", image_shape=(1, 16, 16), classes=2, latent_dim=8)
@@ -215,15 +216,27 @@ def wait(child: int, seconds: float) -> int | None:
     return None if status == -signal.SIGKILL else status
 
 
+def seconds_of(draws: int, folder: Path, data: DataSet) -> float:
+    """How long a life takes here to draw noise so often: on a slow machine the lives must be longer to train at all."""
+    start, drawn = time.monotonic(), folder / "life" / "drawn"
+    child = fork(folder / "run", data, drawn.parent)
+    while not (drawn.exists() and drawn.stat().st_size >= draws) and time.monotonic() < start + 60:
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return time.monotonic() - start
+
+
 def trial(kills: int, *, longest: float, seed: int, folder: Path) -> Tally:
     """Lives until so many were killed.
 
     Args:
-        longest: a life is killed after a time uniform in [0, longest] seconds.
+        longest: a life is killed after a time uniform in [0, longest] seconds, longer where this machine is slow.
     """
     moments, data, tally = random.Random(seed), synthetic(), Tally()
     with begin(folder / "probe", plan=PLAN, data=data, config=CONFIG, network=NETWORK, options=Options()) as probe:
         draws = sum(len(parameters_of(trained_by(part.name, probe.state.networks))) for part in PLAN.parts)
+    longest = max(longest, 2 * seconds_of(STEPS_OF_A_LIFE * draws, folder / "probe-life", data))
     sides: list[Path] = []
     ran = found = 0
     while tally.kills < kills:
@@ -284,7 +297,7 @@ def main() -> int:
     """Run the trial; exit status 0 when nothing was missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--longest", type=float, default=1.5, help="seconds after which a life is killed at the latest")
+    parser.add_argument("--longest", type=float, default=1.5, help="seconds of the longest life, at least")
     parser.add_argument("--seed", type=int, default=0, help="of the moments; the trainings' own randomness is fresh")
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     given = parser.parse_args()
