@@ -27,6 +27,8 @@ TensorDict = dict[str, Tensor]
 
 # Weights times norms must not pass their bounds by rounding.
 _BELOW = 1 - 1e-6
+# No gradient is so long; without a bound one record could overflow a sum, and a run that stops over it tells of it.
+_LONGEST = 1e10
 
 
 def banded_weights(norms: Tensor, *, clip_norm: float, residual_clip_norm: float) -> tuple[Tensor, Tensor]:
@@ -38,9 +40,12 @@ def banded_weights(norms: Tensor, *, clip_norm: float, residual_clip_norm: float
     Returns:
         (a, r), each (B,), with a·norm <= C1, r·norm <= R and a + r <= 1.
     """
-    safe = norms.clamp_min(torch.finfo(norms.dtype).tiny)
+    tiny = torch.finfo(norms.dtype).tiny
+    safe = norms.clamp_min(tiny)
     kept = (clip_norm * _BELOW / safe).clamp_max(1.0)
     residual = torch.minimum(1.0 - kept, residual_clip_norm * _BELOW / safe).clamp_min(0.0)
+    # Below the smallest normal number a weight has lost its digits, and could be too large by half of itself.
+    kept, residual = (torch.where(w < tiny, torch.zeros_like(w), w) for w in (kept, residual))
     return kept, residual
 
 
@@ -158,9 +163,10 @@ def paper_error(like: Mapping[str, Tensor]) -> PaperError:
 
 
 def paper_weights(norms: Tensor, *, clip_norm: float) -> tuple[Tensor, Tensor]:
-    """Weights of the clipped and of the raw gradient."""
+    """Weights of the clipped and of the raw gradient; the raw one is clipped too, but at 1e10."""
     kept, _ = banded_weights(norms, clip_norm=clip_norm, residual_clip_norm=0.0)
-    return kept, torch.ones_like(norms)
+    raw, _ = banded_weights(norms, clip_norm=_LONGEST, residual_clip_norm=0.0)
+    return kept, raw
 
 
 def paper_exchange(

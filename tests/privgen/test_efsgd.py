@@ -154,3 +154,14 @@ def test_paper_weights_clip_one_sum_and_leave_the_other():
     kept, raw = paper_weights(torch.tensor([0.5, 4.0]), clip_norm=1.0)
     assert float(kept[1]) * 4 <= 1.0
     assert raw.tolist() == [1.0, 1.0]
+
+
+def test_the_papers_error_stays_finite_whatever_a_record_does():
+    """A run that stops over an overflow would tell that the record is there."""
+    owed, norm = paper_error(LIKE), torch.tensor([1e19])
+    for _ in range(1000):
+        kept, raw = paper_weights(norm, clip_norm=1.0)
+        gradient = {n: torch.full_like(t, float(norm) / 5**0.5) for n, t in LIKE.items()}
+        clipped, whole = ({n: w * t for n, t in gradient.items()} for w in (kept, raw))
+        released = paper_exchange(owed, clipped, whole, feedback_clip_norm=0.1, batch_size=1.0)
+        assert torch.isfinite(flat(released)).all()
