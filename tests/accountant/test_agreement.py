@@ -121,3 +121,32 @@ def test_replace_one_doubles_the_distance_where_dp_accountings_rdp_does_not():
     exact = gaussian_epsilon(2 * math.sqrt(3) / 2.0, delta=1e-5)
     assert theirs.get_epsilon(1e-5) < exact <= mine.get_epsilon(1e-5)
     assert PrvAccountant(Neighbouring.REPLACE_ONE).compose(gaussian(1.0, 2.0), 3).get_epsilon(1e-5) >= exact
+
+
+def test_the_central_limit_figure_is_below_what_is_true():
+    """Opacus' GDP says 2.970 for row 22; PLD says 3.034, and our certified lower bound is above 2.970 too."""
+    gdp = pytest.importorskip("opacus.accountants.gdp").GaussianAccountant()
+    gdp.history = [(1.07, 256 / 60000, 20000)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        claimed = gdp.get_epsilon(1e-5)
+    assert claimed < PrvAccountant().compose(gaussian(256 / 60000, 1.07), 20000).get_epsilon_bounds(1e-5).lower
+
+
+def test_every_record_in_every_batch_for_long_fails_in_prv_accountant_and_is_exact_here():
+    """q = 1, σ = 1, T = 20000: their discretisation gives up; the Gaussian mechanism of μ = √T has a closed form."""
+    theirs = pytest.importorskip("prv_accountant")
+    mechanism = theirs.PoissonSubsampledGaussianMechanism(sampling_probability=1.0, noise_multiplier=1.0)
+    with pytest.raises(RuntimeError, match="Discrete mean differs"):
+        theirs.PRVAccountant(mechanism, max_self_compositions=20000, eps_error=50.0, delta_error=1e-8)
+    bounds = PrvAccountant().compose(gaussian(1.0, 1.0), 20000).get_epsilon_bounds(1e-5)
+    assert bounds.estimate == pytest.approx(gaussian_epsilon(math.sqrt(20000), delta=1e-5), rel=1e-12)
+    assert bounds.fallback is None
+
+
+def test_prv_accountants_lower_bound_may_be_negative_and_ours_is_not():
+    theirs = pytest.importorskip("prv_accountant")
+    mechanism = theirs.PoissonSubsampledGaussianMechanism(sampling_probability=1e-4, noise_multiplier=8.0)
+    accountant = theirs.PRVAccountant(mechanism, max_self_compositions=1, eps_error=0.1, delta_error=1e-8)
+    assert accountant.compute_epsilon(1e-5, 1)[0] < 0
+    assert PrvAccountant(eps_error=0.1).compose(gaussian(1e-4, 8.0)).get_epsilon_bounds(1e-5).lower == 0
