@@ -128,12 +128,12 @@ class Plan:
     """Everything privacy-relevant about a run. Units and symbols are those of DESIGN section 2.
 
     Args:
-        epsilon, delta, neighbouring: the promise.
+        epsilon: of the promise, > 0. delta: of it, in (0, 1). neighbouring: its adjacency.
         dataset: name of the data set, or None when only its size was given.
         dataset_size: N, treated as public, integer >= 1.
         feedback: which error feedback.
         bands: b; 1 unless feedback is banded.
-        sampling_rate, noise_multiplier: q and joint z of the first phase. iterations: all steps.
+        sampling_rate: q of the first phase. noise_multiplier: joint z of it. iterations: all steps.
         phases: empty for a homogeneous plan; else at least two, whose first has the values above.
         parts: what a step releases together; their joint noise multiplier is at least `noise_multiplier`.
         accountant: "rdp" or "prv": which bound the plan was solved for and the guard spends.
