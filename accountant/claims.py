@@ -15,7 +15,7 @@ is not a bound; where a constructed data set shows that nothing smaller can be t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from accountant.budget import EpsilonBounds, Neighbouring, require_delta
@@ -41,7 +41,9 @@ class Certified:
 
     Args:
         rdp: upper bound on ε by Rényi composition; may be infinite.
-        prv: bounds on ε by numerical composition, or None where it has no sound answer; `fallback` says why.
+        prv: bounds on ε by numerical composition, or None where it has no sound answer; `fallback` says why. Its
+            `lower` is true of the mechanism where the published feedback is at work, and else of the pairs, which
+            are attained.
     """
 
     rdp: float
@@ -131,31 +133,43 @@ def claim_of_settings(
     """
     require_count(iterations, "iterations", least=1)
     require_delta(delta)
-    if bands != 1 and feedback_ratio:
-        raise InvalidValue(f"Expected bands={bands!r} or feedback_ratio={feedback_ratio!r}, not both: one feedback.")
-    event: Event
-    claimed, reason = None, "Poisson batches, one joint Gaussian release a step and nothing else."
-    if feedback_ratio:
-        event = HiddenFeedbackGaussian(
-            sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, feedback_ratio=feedback_ratio
-        )
+    event = _event_of(sampling_rate, noise_multiplier, bands, feedback_ratio)
+    certified = certify(((event, iterations),), delta=delta, neighbouring=neighbouring)
+    claimed = lower = None
+    if isinstance(event, HiddenFeedbackGaussian):
         claimed = claimed_epsilon(event, iterations, delta=delta)
-        reason = PUBLISHED["dicesgd"].reason
-    elif bands != 1:
-        event = BandedGaussian(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, bands=bands)
-        reason = f"Banded error feedback: {iterations} steps are charged as {event.blocks(iterations)} blocks."
-    else:
-        event = SubsampledGaussian(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier)
+        lower = _steered(event, iterations, delta)
+        certified = _with_lower(certified, lower)
     return Claim(
         name="settings",
         delta=delta,
         claimed=claimed,
-        certified=certify(((event, iterations),), delta=delta, neighbouring=neighbouring),
-        lower=None,
-        reason=reason,
+        certified=certified,
+        lower=lower,
+        reason=_reason_of(event, iterations),
         source="computed from the settings that were given",
         assumptions=(f"adjacency {neighbouring.value}, δ = {delta:g}", "Poisson sampling, N public"),
     )
+
+
+def _event_of(sampling_rate: float, noise_multiplier: float, bands: int, feedback_ratio: float) -> Event:
+    if bands != 1 and feedback_ratio:
+        raise InvalidValue(f"Expected bands={bands!r} or feedback_ratio={feedback_ratio!r}, not both: one feedback.")
+    if feedback_ratio:
+        return HiddenFeedbackGaussian(
+            sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, feedback_ratio=feedback_ratio
+        )
+    if bands != 1:
+        return BandedGaussian(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, bands=bands)
+    return SubsampledGaussian(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier)
+
+
+def _reason_of(event: Event, iterations: int) -> str:
+    if isinstance(event, HiddenFeedbackGaussian):
+        return PUBLISHED["dicesgd"].reason
+    if isinstance(event, BandedGaussian):
+        return f"Banded error feedback: {iterations} steps are charged as {event.blocks(iterations)} blocks."
+    return "Poisson batches, one joint Gaussian release a step and nothing else."
 
 
 def certify(
@@ -221,15 +235,27 @@ def _clipped_error_feedback(published: ClippedErrorFeedback) -> Claim:
     q, rho = published.sampling_rate, published.feedback_ratio
     noise_multiplier = _calibrated_noise(published) * math.sqrt(1 + rho)
     event = HiddenFeedbackGaussian(sampling_rate=q, noise_multiplier=noise_multiplier, feedback_ratio=rho)
-    lower = steering_epsilon(
-        sampling_rate=q,
-        noise_multiplier=noise_multiplier,
-        feedback_ratio=rho,
-        iterations=published.iterations,
-        delta=published.delta,
-    )
+    lower = _steered(event, published.iterations, published.delta)
     certified = certify(((event, published.iterations),), delta=published.delta, eps_error=_COARSE)
-    return _as_claim(published, certified, lower)
+    return _as_claim(published, _with_lower(certified, lower), lower)
+
+
+def _steered(event: HiddenFeedbackGaussian, iterations: int, delta: float) -> float:
+    return steering_epsilon(
+        sampling_rate=event.sampling_rate,
+        noise_multiplier=event.noise_multiplier,
+        feedback_ratio=event.feedback_ratio,
+        iterations=iterations,
+        delta=delta,
+    )
+
+
+def _with_lower(certified: Certified, lower: float) -> Certified:
+    """The same upper bounds, with what is true of the mechanism instead of what is true of its dominating pairs."""
+    prv = certified.prv
+    if prv is None or prv.lower <= lower:
+        return certified
+    return replace(certified, prv=EpsilonBounds(lower, prv.estimate, prv.upper))
 
 
 def _calibrated_noise(published: ClippedErrorFeedback) -> float:

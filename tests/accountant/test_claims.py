@@ -37,6 +37,7 @@ def found():
 def test_claimed_lower_and_certified_stand_in_order(found, name):
     one = found[name]
     assert one.claimed < one.lower <= one.certified.epsilon
+    assert one.certified.prv.lower == one.lower
     assert one.certified.epsilon == min(one.certified.rdp, one.certified.prv.upper)
     assert one.certified.fallback is None
     assert math.isfinite(one.certified.rdp)
@@ -184,7 +185,8 @@ def test_settings_of_ones_own_are_certified():
     assert banded.certified.prv.estimate == pytest.approx(10.0, abs=0.05)
     paper = claim_of_settings(noise_multiplier=1.0, sampling_rate=256 / 60000, iterations=4000, feedback_ratio=0.02)
     assert paper.certified.prv.estimate == pytest.approx(7.405, abs=5e-3)
-    assert paper.claimed < 2
+    assert paper.claimed < 2 < paper.lower == paper.certified.prv.lower
+    assert plain.lower is None
 
 
 def test_replace_one_settings_cost_more():
