@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -154,13 +155,28 @@ def test_the_mixture_of_a_group_has_binomial_weights():
     assert pair.q == pair.p.mirrored()
 
 
-def test_the_group_curve_is_the_quadrature_of_its_own_tail():
-    """An independent integral: α = 2 of Σ w_j N(j) against N(0) is Σ w_i w_j e^(ij/z²)."""
-    q, z, k = 0.1, 1.7, 4
-    w = [math.comb(k, j) * q**j * (1 - q) ** (k - j) for j in range(k + 1)]
-    exact = math.log(sum(w[i] * w[j] * math.exp(i * j / z**2) for i in range(k + 1) for j in range(k + 1)))
-    assert float(curve(gaussian(q, z), ADD, np.array([2.0]), k)[0]) >= exact * (1 - 1e-12)
-    assert float(curve(gaussian(q, z), ADD, np.array([2.0]), k)[0]) <= exact * 1.5  # the other direction may be larger
+@pytest.mark.parametrize("order", [1.05, 1.5, 3.0, 9.0])
+@pytest.mark.parametrize(("q", "z", "k"), [(0.1, 1.7, 4), (1e-6, 1.0, 3), (0.5, 0.4, 2), (0.3, 30.0, 6)])
+def test_a_groups_curve_agrees_with_mpmath_and_is_never_below(q, z, k, order):
+    """∫ P^α Q^(1−α) − Q − α (P − Q) with 25 digits, in both orders."""
+    with mpmath.workdps(25):
+        one = mpmath.mpf(q)
+        weights = [mpmath.binomial(k, j) * one**j * (1 - one) ** (k - j) for j in range(k + 1)]
+        sigma, alpha = mpmath.mpf(z), mpmath.mpf(order)
+
+        def mixture(x):
+            return sum(w * mpmath.npdf(x, j, sigma) for j, w in enumerate(weights))
+
+        def tail(p, q):
+            return p**alpha * q ** (1 - alpha) - q - alpha * (p - q)
+
+        low, high = -(alpha - 1) * k - 15 * sigma, alpha * k + 15 * sigma
+        points = [low + (high - low) * i / 24 for i in range(25)]
+        forward = mpmath.quad(lambda x: tail(mixture(x), mpmath.npdf(x, 0, sigma)), points)
+        backward = mpmath.quad(lambda x: tail(mpmath.npdf(x, 0, sigma), mixture(x)), points)
+        exact = float(mpmath.log1p(max(forward, backward)) / (alpha - 1))
+    mine = float(curve(gaussian(q, z), ADD, np.array([order]), k)[0])
+    assert exact <= mine == pytest.approx(exact, rel=1e-9)
 
 
 def test_a_mixture_pair_of_any_size_has_a_consistent_distribution():
