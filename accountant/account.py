@@ -36,7 +36,7 @@ import numpy as np
 
 from accountant.budget import Budget
 from accountant.conversion import Conversion
-from accountant.errors import BudgetExhausted, InvalidValue, LedgerBroken, LedgerLocked
+from accountant.errors import BudgetExhausted, InvalidValue, LedgerBroken, LedgerError, LedgerLocked
 from accountant.events import Event, SubsampledGaussian, event_to_json, require_count
 from accountant.ledger import Entry, Ledger, read_entries
 from accountant.rdp import RdpAccountant
@@ -111,6 +111,8 @@ class Account:
         Raises:
             LedgerError: it cannot be read, was changed, or is a run's ledger and no account.
         """
+        if not self.path.exists():
+            raise LedgerError(f"There is no account {self.path}; make one with privgen account new.")
         return _read(read_entries(self.path), self.path)
 
     @property

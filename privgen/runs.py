@@ -88,7 +88,7 @@ class RunFolder:
         """
         run = cls(Path(path))
         if not run.private.is_dir() or not run.release.is_dir():
-            raise RunError(f"There is no run in {run.path}; leave --resume away to begin one there.")
+            raise RunError(f"There is no run in {run.path}; name a run's folder, or begin one without --resume.")
         return run
 
     def sweep(self) -> None:

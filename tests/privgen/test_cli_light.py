@@ -124,7 +124,7 @@ MISTAKES = {
         1,
         "exists already; go on with it by --resume",
     ),
-    "resuming nothing": (["train", "--resume", "--out", "none"], 1, "There is no run in none; leave --resume away"),
+    "resuming nothing": (["train", "--resume", "--out", "none"], 1, "There is no run in none; name a run's folder"),
     "other settings at a resume": (["train", "--resume", "--out", "RUN", "--preset", "tiny"], 2, "belong to a new run"),
     "a checkpoint without a resume": (["train", "--checkpoint", "checkpoint-0000001"], 2, "goes with --resume"),
     "an unknown setting": (["train", "--plan", "plan.json", "--set", "speed=9"], 1, "NAME=VALUE with NAME one of"),
