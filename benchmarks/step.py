@@ -1,0 +1,144 @@
+"""A private step of the discriminator beside the same step without privacy, and beside Opacus, in one run.
+
+python benchmarks/step.py [--batch 256] [--repeats 9]
+
+Paired: in each repetition every variant is timed once, in turn. Printed are the medians and the median of the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from privgen.efsgd import banded_weights
+from privgen.per_example import private_sums
+
+CLASSES = 10
+
+
+class Discriminator(nn.Module):
+    """DCGAN's at 28×28 with a class head; GroupNorm instead of BatchNorm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 32, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(32, 64, 4, stride=2, padding=1),
+            nn.GroupNorm(8, 64),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(64, 128, 3, stride=2, padding=1),
+            nn.GroupNorm(8, 128),
+            nn.LeakyReLU(0.2),
+            nn.Flatten(),
+        )
+        self.head = nn.Linear(128 * 16, 1 + CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))  # (n, 1 + classes)
+
+
+def loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """Hinge on real images and cross-entropy of the class head, (n,)."""
+    return functional.relu(1 - scores[:, 0]) + functional.cross_entropy(scores[:, 1:], labels, reduction="none")
+
+
+def variants(x: Tensor, y: Tensor) -> dict[str, Callable[[], object]]:
+    """What is timed, by name."""
+    torch.manual_seed(0)
+    plain, own, hooked, ghost = (Discriminator() for _ in range(4))
+    found: dict[str, Callable[[], object]] = {"without privacy": lambda: _plain(plain, x, y)}
+    found["privgen, one weighting"] = lambda: private_sums(
+        own,
+        lambda v, t: loss(own(v), t),
+        (x, y),
+        lambda n: banded_weights(n, clip_norm=1.0, residual_clip_norm=0.0)[:1],
+    )
+    found["privgen, two weightings"] = lambda: private_sums(
+        own, lambda v, t: loss(own(v), t), (x, y), lambda n: banded_weights(n, clip_norm=0.25, residual_clip_norm=0.75)
+    )
+    found["Opacus, hooks"] = _opacus_hooks(hooked, x, y)
+    found["Opacus, ghost clipping"] = _opacus_ghost(ghost, x, y)
+    return found
+
+
+def _plain(net: nn.Module, x: Tensor, y: Tensor) -> None:
+    net.zero_grad(set_to_none=True)
+    loss(net(x), y).mean().backward()
+
+
+def _opacus_hooks(net: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
+    from opacus.grad_sample import GradSampleModule
+
+    wrapped = GradSampleModule(net, loss_reduction="sum")
+
+    def step() -> None:
+        wrapped.zero_grad(set_to_none=True)
+        for p in wrapped.parameters():
+            p.grad_sample = None
+        loss(wrapped(x), y).sum().backward()
+        samples = [p.grad_sample for p in wrapped.parameters()]
+        norms = torch.stack([s.flatten(1).norm(dim=1) for s in samples]).norm(dim=0)
+        weights = (1.0 / norms.clamp_min(1e-6)).clamp_max(1.0)
+        for s in samples:
+            torch.einsum("n,n...->...", weights, s)
+
+    return step
+
+
+def _opacus_ghost(net: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
+    from opacus.grad_sample import GradSampleModuleFastGradientClipping
+
+    wrapped = GradSampleModuleFastGradientClipping(
+        net, loss_reduction="sum", max_grad_norm=1.0, use_ghost_clipping=True
+    )
+
+    def step() -> None:
+        wrapped.zero_grad(set_to_none=True)
+        losses = loss(wrapped(x), y)
+        losses.sum().backward(retain_graph=True)
+        coefficients = wrapped.get_clipping_coef()
+        wrapped.zero_grad(set_to_none=True)
+        wrapped.disable_hooks()
+        (coefficients * losses).sum().backward()
+        wrapped.enable_hooks()
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=9)
+    options = parser.parse_args()
+    x, y = torch.randn(options.batch, 1, 28, 28), torch.randint(CLASSES, (options.batch,))
+    timed = variants(x, y)
+    taken: dict[str, list[float]] = {name: [] for name in timed}
+    for repeat in range(options.repeats + 1):
+        for name, step in timed.items():
+            begun = time.perf_counter()
+            step()
+            if repeat:  # the first is to warm up
+                taken[name].append(time.perf_counter() - begun)
+    count = sum(p.numel() for p in Discriminator().parameters())
+    print(
+        f"{count} parameters, batch {options.batch}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.2f}"
+    )
+    for name, seconds in taken.items():
+        ratios = [a / b for a, b in zip(seconds, taken["without privacy"], strict=True)]
+        print(f"{name:26s} {1e3 * statistics.median(seconds):7.1f} ms   × {statistics.median(ratios):.2f}")
+    two, one = taken["privgen, two weightings"], taken["privgen, one weighting"]
+    print(f"two weightings ÷ one: {statistics.median(a / b for a, b in zip(two, one, strict=True)):.2f}")
+    for name in ("Opacus, hooks", "Opacus, ghost clipping"):
+        print(f"{name} ÷ privgen, one: {statistics.median(a / b for a, b in zip(taken[name], one, strict=True)):.2f}")
+
+
+if __name__ == "__main__":
+    main()
