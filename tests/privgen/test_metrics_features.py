@@ -1,0 +1,102 @@
+"""Extractors: shapes, repeatability, and what is said where one cannot be had."""
+
+import numpy as np
+import pytest
+import torch
+
+from privgen.data import load_data
+from privgen.errors import EvaluationError
+from privgen.metrics.features import (
+    INCEPTION_FILE,
+    Inception,
+    Pixels,
+    find_inception,
+    restore_lenet,
+    train_lenet,
+)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_data("digits", None)
+
+
+@pytest.fixture(scope="module")
+def lenet(digits):
+    return train_lenet(digits.train.images, digits.train.labels, classes=10, fingerprint="digits")
+
+
+def test_a_lenet_learns_the_digits_and_has_84_features(digits, lenet):
+    assert lenet.features(digits.test.images).shape == (len(digits.test.labels), 84)
+    probabilities = lenet.probabilities(digits.test.images)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    assert (probabilities.argmax(1) == digits.test.labels).mean() > 0.9
+
+
+def test_a_lenet_comes_back_from_its_state(digits, lenet):
+    again = restore_lenet(lenet.state(), fingerprint="digits")
+    assert again.identity == lenet.identity
+    np.testing.assert_array_equal(again.features(digits.test.images), lenet.features(digits.test.images))
+    with pytest.raises(EvaluationError, match="LeNet"):
+        restore_lenet({"11.bias": torch.zeros(10)}, fingerprint="digits")
+
+
+def test_training_a_lenet_leaves_the_callers_random_state_alone(digits):
+    before = torch.random.get_rng_state()
+    train_lenet(digits.train.images[:50], digits.train.labels[:50], classes=10, fingerprint="")
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_lenet_takes_grey_28_only():
+    with pytest.raises(EvaluationError, match="pixels or inception"):
+        train_lenet(np.zeros((2, 32, 32, 3), np.uint8), np.zeros(2, np.int64), classes=2, fingerprint="")
+
+
+def test_pixels_are_from_zero_to_one_and_not_too_many():
+    assert Pixels().features(np.full((2, 3, 3, 1), 255, np.uint8)).tolist() == [[1.0] * 9] * 2
+    with pytest.raises(EvaluationError, match="at most 4096"):
+        Pixels().features(np.zeros((1, 64, 64, 3), np.uint8))
+
+
+def test_missing_inception_weights_are_named_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(EvaluationError, match=rf"(?s){INCEPTION_FILE}.*--inception-weights"):
+        find_inception(None)
+    cached = tmp_path / "checkpoints" / INCEPTION_FILE
+    cached.parent.mkdir()
+    cached.touch()
+    assert find_inception(None) == cached
+
+
+class Hostile:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_a_weight_file_that_runs_code_or_holds_something_else_is_refused(tmp_path, capsys):
+    pytest.importorskip("torch_fidelity")
+    torch.save(Hostile(), tmp_path / "hostile.pth")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    for name in ("hostile.pth", "other.pth"):
+        with pytest.raises(EvaluationError, match="does not hold Inception's weights"):
+            Inception(tmp_path / name)
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_inception_gives_2048_features_and_1008_probabilities(tmp_path):
+    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    torch.save(untrained_inception(module), tmp_path / "weights.pth")
+    inception = Inception(tmp_path / "weights.pth")
+    images = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1), dtype=np.uint8)
+    assert inception.features(images).shape == (2, 2048)
+    np.testing.assert_allclose(inception.probabilities(images).sum(1), 1, rtol=1e-6)
+
+
+def untrained_inception(module):
+    """Weights of the right names and shapes: no test has the published ones."""
+    with pytest.MonkeyPatch.context() as patched, torch.random.fork_rng(devices=[]):
+        patched.setattr(module, "load_state_dict_from_url", lambda *args, **options: {})
+        patched.setattr(module.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        return module.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).state_dict()
