@@ -26,6 +26,7 @@ orders is no filter: which order is the best would depend on outputs. PRV is non
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -102,7 +103,9 @@ class Account:
             )
         with Ledger.create(path) as ledger:
             about = {"epsilon": budget.epsilon, "delta": budget.delta, "neighbouring": budget.neighbouring.value}
-            ledger.append("genesis", {"account": True, "budget": about, "order": order, "dataset": dataset})
+            # No two accounts begin alike: a run knows its own by the digest of this entry.
+            own = {"account": True, "name": os.urandom(8).hex()}
+            ledger.append("genesis", {**own, "budget": about, "order": order, "dataset": dataset})
         return cls(path)
 
     def state(self) -> AccountState:
