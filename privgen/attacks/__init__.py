@@ -1,0 +1,1 @@
+"""Attacks on what privgen releases: lower bounds on ε, to hold against the certified upper bounds."""

@@ -1,0 +1,167 @@
+"""`audit_mechanism`: what the release code of a plan can be shown to cost, beside what is certified of the same steps.
+
+Two things are audited of banded feedback and of none: one block with the record drawn for certain, which watches
+noise, clipping and feedback at full strength; and the plan's own sampling rate over many steps. Of the published
+feedback the plan's own rate, with what its analysis claims of the same steps.
+
+A lower bound above the certified ε means that the code does not do what is charged (or chance, with probability one
+less the confidence). One below it proves nothing beyond itself: attacks that were not tried may do better.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from accountant.claims import Certified, certify, claimed_epsilon
+from accountant.events import Event, HiddenFeedbackGaussian
+from accountant.plan import Plan
+from privgen.attacks.bound import LowerBound, lower_bound
+from privgen.attacks.worlds import Setting, play
+from privgen.errors import EvaluationError
+from privgen.noise import NoiseSource
+from privgen.sampling import Coins
+
+# Where the counts of a million trials are not what limits the bound: at δ = 1e-5 they show no ε above about ten.
+WIDE_DELTA = 0.01
+_WORK, _PAPER_WORK = 100_000_000, 150_000
+_CERTAIN_TRIALS, _OWN_TRIALS, _PAPER_TRIALS = 1_000_000, 50_000, 3_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """A lower bound and what is certified of the same steps.
+
+    Args:
+        what: was audited. event, steps: that ran.
+        lower: the bound. certified: the smaller valid upper bound on ε, at the same δ, of what the guard charged.
+        claimed: of the published analysis, or None. seconds: that both worlds took.
+    """
+
+    what: str
+    event: Event
+    steps: int
+    lower: LowerBound
+    certified: float
+    claimed: float | None
+    seconds: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the lower bound is below the certified ε."""
+        return self.lower.epsilon <= self.certified
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON; an infinite bound is null."""
+        return {
+            "what": self.what,
+            "steps": self.steps,
+            "sampling_rate": self.event.sampling_rate,
+            "noise_multiplier": self.event.noise_multiplier,
+            "delta": self.lower.delta,
+            "lower": self.lower.epsilon,
+            "certified": self.certified if math.isfinite(self.certified) else None,
+            "claimed": self.claimed,
+            "confidence": self.lower.confidence,
+            "trials": self.lower.trials,
+            "seconds": round(self.seconds, 2),
+            "holds": self.holds,
+        }
+
+
+def audit_mechanism(
+    plan: Plan,
+    *,
+    trials: int | None = None,
+    confidence: float = 0.999,
+    noise: NoiseSource,
+    coins: Coins | None = None,
+) -> tuple[Finding, ...]:
+    """Attack a plan's release code.
+
+    Args:
+        plan: whose first phase is audited.
+        trials: runs of each world, or None for what fits into a minute or two.
+        confidence: of each bound, in (0, 1). noise, coins: where randomness comes from.
+
+    Raises:
+        EvaluationError: fewer than 30 trials.
+    """
+    if trials is not None and trials < 30:
+        raise EvaluationError(f"Expected trials={trials!r} >= 30; a hundred thousand say something.")
+    return tuple(
+        finding
+        for what, setting, count in _settings(plan, trials)
+        for finding in attack(what, setting, plan.delta, trials=count, confidence=confidence, noise=noise, coins=coins)
+    )
+
+
+def _settings(plan: Plan, trials: int | None) -> Iterator[tuple[str, Setting, int]]:
+    phase = plan.schedule()[0]
+    event = plan.event_of(phase)
+    own = Setting(
+        event=event,
+        parts=plan.parts_in(phase),
+        steps=phase.iterations,
+        batch_size=phase.sampling_rate * plan.dataset_size,
+        neighbouring=plan.neighbouring,
+    )
+    if isinstance(event, HiddenFeedbackGaussian):
+        count = trials or _PAPER_TRIALS
+        steps = min(own.steps, max(2, _PAPER_WORK // count))
+        yield "the plan's own sampling rate", replace(own, steps=steps), count
+        return
+    certain = replace(event, sampling_rate=1 / own.bands)
+    yield (
+        "one block, the record drawn for certain",
+        replace(own, event=certain, steps=own.bands),
+        (trials or _CERTAIN_TRIALS),
+    )
+    count = trials or _OWN_TRIALS
+    steps = min(own.steps, max(own.bands, _WORK // count))
+    yield "the plan's own sampling rate", replace(own, steps=steps), count
+
+
+def attack(
+    what: str,
+    setting: Setting,
+    delta: float,
+    *,
+    trials: int,
+    confidence: float,
+    noise: NoiseSource,
+    coins: Coins | None = None,
+) -> tuple[Finding, ...]:
+    """Play both worlds of a setting and bound ε at `delta` and at WIDE_DELTA, each with the confidence by itself.
+
+    Args:
+        what: to call it. delta: in (0, 1). Others as in `audit_mechanism` and `play`.
+    """
+    begun = time.perf_counter()
+    present, charged = play(setting, trials=trials, present=True, noise=noise, coins=coins)
+    absent, _ = play(setting, trials=trials, present=False, noise=noise, coins=coins)
+    seconds = time.perf_counter() - begun
+    found = []
+    for at in sorted({delta, WIDE_DELTA}):
+        bound = lower_bound(present, absent, delta=at, confidence=confidence)
+        certified = certify(charged, delta=at, neighbouring=setting.neighbouring)
+        found.append(_finding(what, setting, bound, certified, seconds))
+    return tuple(found)
+
+
+def _finding(what: str, setting: Setting, bound: LowerBound, certified: Certified, seconds: float) -> Finding:
+    event, claimed = setting.event, None
+    if isinstance(event, HiddenFeedbackGaussian):
+        claimed = claimed_epsilon(event, setting.steps, delta=bound.delta)
+    return Finding(
+        what=what,
+        event=event,
+        steps=setting.steps,
+        lower=bound,
+        certified=certified.epsilon,
+        claimed=claimed,
+        seconds=seconds,
+    )
