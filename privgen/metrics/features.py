@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from privgen.errors import EvaluationError
+from privgen.metrics.classifiers import lenet_layers
 
 EXTRACTORS = ("pixels", "lenet", "inception")
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -132,7 +133,7 @@ def train_lenet(
     device = device or torch.device("cpu")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _lenet(classes).to(device)
+        network = lenet_layers((28, 28, 1), classes).to(device)
         optimiser = torch.optim.Adam(network.parameters(), lr=_LENET_RATE)
         batches = -(-len(images) // _LENET_BATCH)
         epochs = max(_LENET_EPOCHS, -(-_LENET_LEAST_STEPS // batches))
@@ -159,28 +160,11 @@ def restore_lenet(state: dict[str, Tensor], *, fingerprint: str, device: torch.d
     """
     with torch.random.fork_rng(devices=[]):
         try:
-            network = _lenet(len(state["11.bias"]))
+            network = lenet_layers((28, 28, 1), len(state["11.bias"]))
             network.load_state_dict(state)
         except (KeyError, RuntimeError, TypeError) as error:
             raise EvaluationError(f"Expected a LeNet's weights, got others ({error}); remove them.") from error
     return LeNet(network, lenet_identity(fingerprint), device or torch.device("cpu"))
-
-
-def _lenet(classes: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(400, 120),
-        nn.ReLU(),
-        nn.Linear(120, 84),
-        nn.ReLU(),
-        nn.Linear(84, classes),
-    )
 
 
 def _require_grey_28(shape: tuple[int, ...]) -> None:
