@@ -27,8 +27,9 @@ from privgen.sampling import Coins
 
 # Where the counts of a million trials are not what limits the bound: at δ = 1e-5 they show no ε above about ten.
 WIDE_DELTA = 0.01
-_WORK, _PAPER_WORK = 100_000_000, 150_000
-_CERTAIN_TRIALS, _OWN_TRIALS, _PAPER_TRIALS = 1_000_000, 50_000, 3_000
+# Releases of one part in each world, for a minute or so on one core; secure noise takes ten times as long.
+_WORK, _PAPER_WORK, _SECURE = 150_000_000, 150_000, 10
+_MOST_TRIALS, _FEWEST_TRIALS, _PAPER_TRIALS = 2_000_000, 30_000, 3_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,12 +95,12 @@ def audit_mechanism(
         raise EvaluationError(f"Expected trials={trials!r} >= 30; a hundred thousand say something.")
     return tuple(
         finding
-        for what, setting, count in _settings(plan, trials)
+        for what, setting, count in _settings(plan, trials, secure=noise.kind == "secure")
         for finding in attack(what, setting, plan.delta, trials=count, confidence=confidence, noise=noise, coins=coins)
     )
 
 
-def _settings(plan: Plan, trials: int | None) -> Iterator[tuple[str, Setting, int]]:
+def _settings(plan: Plan, trials: int | None, *, secure: bool) -> Iterator[tuple[str, Setting, int]]:
     phase = plan.schedule()[0]
     event = plan.event_of(phase)
     own = Setting(
@@ -111,18 +112,23 @@ def _settings(plan: Plan, trials: int | None) -> Iterator[tuple[str, Setting, in
     )
     if isinstance(event, HiddenFeedbackGaussian):
         count = trials or _PAPER_TRIALS
-        steps = min(own.steps, max(2, _PAPER_WORK // count))
+        steps = min(own.steps, max(2, _PAPER_WORK // len(own.parts) // count))
         yield "the plan's own sampling rate", replace(own, steps=steps), count
         return
+    work = _WORK // len(own.parts) // (_SECURE if secure else 1)
     certain = replace(event, sampling_rate=1 / own.bands)
     yield (
         "one block, the record drawn for certain",
         replace(own, event=certain, steps=own.bands),
-        (trials or _CERTAIN_TRIALS),
+        trials or _affordable(work, own.bands),
     )
-    count = trials or _OWN_TRIALS
-    steps = min(own.steps, max(own.bands, _WORK // count))
+    count = trials or _affordable(work, own.steps)
+    steps = min(own.steps, max(own.bands, work // count))
     yield "the plan's own sampling rate", replace(own, steps=steps), count
+
+
+def _affordable(work: int, steps: int) -> int:
+    return max(_FEWEST_TRIALS, min(_MOST_TRIALS, work // steps))
 
 
 def attack(

@@ -1,12 +1,13 @@
 """`privgen audit`: recompute what a run spent, from its ledger alone; or what a claim or a setting costs.
 
-Loads no torch.
+Loads no torch, but with --empirical, which runs the release code.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import click
 if TYPE_CHECKING:
     from accountant.audit import Audit
     from accountant.claims import Claim
+    from privgen.attacks.mechanism import Finding
 
 EPILOG = """\b
 Examples:
@@ -22,6 +24,7 @@ Examples:
   privgen audit runs/fm --format json > audit.json
   privgen audit runs/fm --format markdown --out PRIVACY.md
   privgen audit runs/fm --format html --out report.html
+  privgen audit runs/fm --empirical
   privgen audit --claim gs-wgan
   privgen audit --noise-multiplier 1.1 --sampling-rate 0.004 --iterations 10000
   privgen audit --opacus-history history.json --delta 1e-6
@@ -80,6 +83,16 @@ class ClaimName(click.ParamType):
     show_default=True,
     help="Which data sets count as neighbours, for settings or a history.",
 )
+@click.option("--empirical", is_flag=True, help="Attack the run's release code too, on worst-case neighbours.")
+@click.option("--trials", type=click.IntRange(min=30), help="Runs of each world.  [default: for a minute or two]")
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.999,
+    show_default=True,
+    help="Of each lower bound.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Noise and coins of the attack from a seed, to repeat it.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -87,6 +100,10 @@ def command(
     form: str,
     out: Path | None,
     public_key: str | None,
+    empirical: bool,
+    trials: int | None,
+    confidence: float,
+    seed: int | None,
     claim_name: str | None,
     opacus_history: Path | None,
     **settings: Any,
@@ -103,12 +120,17 @@ def command(
         raise click.UsageError(_ONE_OF)
     if run is None and public_key is not None:
         raise click.UsageError("--public-key goes with a run's folder.")
+    if run is None and empirical:
+        raise click.UsageError("--empirical goes with a run's folder.")
+    if not empirical:
+        _refuse(ctx, ("trials", "confidence", "seed"), "--empirical")
     if not of_settings:
         own = ("bands", "feedback_ratio") if opacus_history is not None else tuple(settings)
         _refuse(ctx, own)
     colour = out is None and form == "terminal" and sys.stdout.isatty()
     if run is not None:
-        _audit_run(run, form, out, public_key, colour=colour)
+        attack = {"trials": trials, "confidence": confidence, "seed": seed} if empirical else None
+        _audit_run(run, form, out, public_key, attack, colour=colour)
     elif claim_name is not None:
         from accountant.claims import claim
 
@@ -117,38 +139,79 @@ def command(
         _deliver(_render_claim(_own_claim(opacus_history, settings), form, colour=colour), out)
 
 
-def _refuse(ctx: click.Context, names: tuple[str, ...]) -> None:
+def _refuse(
+    ctx: click.Context, names: tuple[str, ...], goes: str = "--noise-multiplier and settings of your own"
+) -> None:
     """A usage error where one of these options was given: it would say nothing here."""
     for name in names:
         if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} goes with --noise-multiplier and settings of your own.")
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with {goes}.")
 
 
-def _audit_run(run: Path, form: str, out: Path | None, public_key: str | None, *, colour: bool) -> None:
+def _audit_run(
+    run: Path, form: str, out: Path | None, public_key: str | None, attack: dict[str, Any] | None, *, colour: bool
+) -> None:
     from accountant.audit import audit_run
     from accountant.signing import load_public_key
 
     audit = audit_run(run, public_key=load_public_key(public_key) if public_key else None)
-    _deliver(_render(audit, run, form, colour=colour), out)
+    findings, noise = _attacked(audit, **attack) if attack is not None and audit.state is not None else ((), "")
+    _deliver(_render(audit, run, form, findings, noise, colour=colour), out)
     if audit.verdict == "failed":
         _fail(audit)
+    if not all(finding.holds for finding in findings):
+        _say_failed("the empirical audit failed: a lower bound is above the certified ε")
 
 
-def _render(audit: Audit, run: Path, form: str, *, colour: bool) -> str:
+def _attacked(
+    audit: Audit, *, trials: int | None, confidence: float, seed: int | None
+) -> tuple[tuple[Finding, ...], str]:
+    """What attacks on the run's release code show, and the kind of noise that they met."""
+    from privgen.errors import RunError
+
+    plan = None if audit.state is None else audit.state.plan
+    if plan is None:
+        raise RunError(f"The ledger of {audit.run} holds no plan, so --empirical does not know what to attack.")
+    import torch
+
+    from privgen.attacks.mechanism import audit_mechanism
+    from privgen.attacks.worlds import seeded_coins
+    from privgen.cli.console import err_console
+    from privgen.noise import NoiseSource
+
+    err_console.print("Attacking the release code; this takes a minute or two.", style="dim")
+    cpu = torch.device("cpu")
+    kind = NoiseSource.secure if audit.state and audit.state.genesis.get("noise") == "secure" else NoiseSource.fast
+    noise = kind(cpu) if seed is None else NoiseSource.insecure_fixed_seed(seed, cpu)
+    coins = None if seed is None else seeded_coins(seed)
+    return audit_mechanism(plan, trials=trials, confidence=confidence, noise=noise, coins=coins), noise.kind
+
+
+def _render(audit: Audit, run: Path, form: str, findings: tuple[Finding, ...], noise: str, *, colour: bool) -> str:
+    from privgen.attacks.summary import findings_report, findings_section, findings_to_json
+
     if form == "json":
-        return as_json(audit.to_json())
+        extra = {"empirical": findings_to_json(findings, noise=noise)} if findings else {}
+        return as_json(audit.to_json() | extra)
+    if form == "terminal":
+        from privgen.report.terminal import render_audit, render_report
+
+        text = render_audit(audit, colour=colour)
+        return text + ("\n" + render_report(findings_report(findings), colour=colour) if findings else "")
+    from privgen.report.content import report_of
+
+    report = report_of(audit)
+    if findings:
+        report = replace(report, sections=(*report.sections, findings_section(findings)))
     if form == "markdown":
-        from privgen.report.content import report_of
         from privgen.report.markdown import render_markdown
 
-        return render_markdown(report_of(audit))
-    if form == "html":
-        from privgen.report.write import html_report
+        return render_markdown(report)
+    from privgen.report.figures import figures_of
+    from privgen.report.html import render_html
+    from privgen.report.write import sample_grid
 
-        return html_report(audit, run)
-    from privgen.report.terminal import render_audit
-
-    return render_audit(audit, colour=colour)
+    return render_html(report, figures=figures_of(audit), samples=sample_grid(audit, run))
 
 
 def _render_claim(claim: Claim, form: str, *, colour: bool) -> str:
@@ -240,10 +303,14 @@ def _deliver(text: str, out: Path | None) -> None:
 
 
 def _fail(audit: Audit) -> None:
-    from privgen.cli.console import err_console
     from privgen.report.text import plain
 
     broken = next(check for check in audit.checks if check.status == "failed")
-    line = f"Error: the audit failed: {plain(broken.name)}: {plain(broken.detail)}"
-    err_console.print(line, style="bold red", markup=False, soft_wrap=True)
+    _say_failed(f"the audit failed: {plain(broken.name)}: {plain(broken.detail)}")
+
+
+def _say_failed(text: str) -> None:
+    from privgen.cli.console import err_console
+
+    err_console.print(f"Error: {text}", style="bold red", markup=False, soft_wrap=True)
     sys.exit(1)
