@@ -5,7 +5,7 @@
 >>> default_batch_size(60000, bands=4), default_batch_size(1437, bands=4)
 (256, 128)
 >>> default_iterations(60000, 256.0, bands=4), default_iterations(1437, 128.0, bands=4)
-(1172, 152)
+(1172, 300)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHARES: dict[str, float] = {"critic": 0.6, "classifier": 0.3, "reconstruction": 
 
 _LARGEST_DELTA = 1e-5
 _BATCH_SIZE = 256
-_PASSES, _FEWEST, _MOST = 5, 150, 2000
+_PASSES, _FEWEST, _MOST = 5, 300, 2000
 
 
 def default_delta(dataset_size: int) -> float:
@@ -38,6 +38,6 @@ def default_batch_size(dataset_size: int, *, bands: int) -> int:
 
 
 def default_iterations(dataset_size: int, batch_size: float, *, bands: int) -> int:
-    """Five expected passes over the data, at least 150 and at most 2000 steps, in whole blocks."""
+    """Five expected passes over the data, at least 300 and at most 2000 steps, in whole blocks."""
     steps = min(_MOST, max(_FEWEST, round(_PASSES * dataset_size / batch_size)))
     return -(-steps // bands) * bands

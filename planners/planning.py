@@ -150,7 +150,7 @@ def _solve(
     if steps is None and z is None:
         assert q is not None
         steps = defaults.default_iterations(size, q * size, bands=bands)
-        chosen["iterations"] = "five expected passes, 150 to 2000 steps, in whole blocks"
+        chosen["iterations"] = "five expected passes, 300 to 2000 steps, in whole blocks"
     if q is None:
         assert steps is not None and z is not None
         chosen["sampling_rate"] = "solved for: the largest that keeps the budget"
