@@ -29,6 +29,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 from privgen.errors import UnsupportedLayer
 
@@ -156,6 +157,8 @@ class MatrixFactor:
         """See Factor."""
         if self._products is not None:
             return [total.view(self.shape) for total in torch.stack(list(weights)) @ self._products]
+        if self.unfold is not None:
+            return [self._by_convolution(weight) for weight in weights]
         totals: list[Tensor | float] = [0.0] * len(weights)
         for first, last in self._slices(self._cost()[1]):
             for left, right in self._pairs(first, last):
@@ -164,6 +167,17 @@ class MatrixFactor:
                     scaled = left * weight[first:last, None, None]
                     totals[index] = totals[index] + scaled.transpose(0, 1).flatten(1) @ across
         return [total.view(self.shape) for total in totals]
+
+    def _by_convolution(self, weight: Tensor) -> Tensor:
+        """Σ_i w_i · gradient_i as the weight gradient of one convolution: nothing is unfolded."""
+        total = torch.zeros(self.shape, dtype=weight.dtype, device=weight.device)
+        _, stride, padding, dilation = self.unfold
+        for left, right in zip(self.left, self.right, strict=True):
+            for start in range(0, len(left), self.records):
+                rows = slice(start, start + self.records)
+                scaled = left[rows] * weight[:, None, None, None]
+                total += conv2d_weight(right[rows], self.shape, scaled, stride, padding, dilation)
+        return total
 
     def drop(self, bad: Tensor) -> None:
         """See Factor."""

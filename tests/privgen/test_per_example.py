@@ -47,6 +47,12 @@ LAYERS = {
     "few positions, many channels": (nn.Conv2d(16, 32, 3), (16, 4, 4)),
     "many positions, few channels": (nn.Conv2d(2, 3, 3, padding=1), (2, 12, 12)),
     "strided, dilated": (nn.Conv2d(3, 4, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(2, 1)), (3, 11, 9)),
+    "few positions, strided, dilated": (
+        nn.Conv2d(16, 48, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(2, 1)),
+        (16, 7, 3),
+    ),
+    "few positions, a rest at the edge": (nn.Conv2d(16, 48, 3, stride=2), (16, 6, 6)),
+    "few positions, transposed": (nn.ConvTranspose2d(48, 16, 3, stride=2, output_padding=1), (48, 2, 2)),
     "transposed": (nn.ConvTranspose2d(3, 5, 4, stride=2, padding=1), (3, 6, 6)),
     "transposed with output padding": (nn.ConvTranspose2d(3, 5, 3, stride=2, output_padding=1), (3, 5, 5)),
     "group norm": (nn.GroupNorm(2, 6), (6, 5, 5)),
