@@ -23,6 +23,9 @@ Examples:
   privgen plan --epsilon 10 --dataset fashion-mnist --time-budget 30m --out plan.json --plot plan.png
 """
 
+# The critic of the small preset has about so many; training still worked where noise was three times the signal.
+_PARAMETERS, _HOPELESS = 1e5, 3.0
+
 
 class Shares(click.ParamType):
     """critic=0.6,classifier=0.3,reconstruction=0.1"""
@@ -123,7 +126,7 @@ def command(
     from planners.errors import ContradictoryRequest
     from privgen.cli.console import console, err_console, warn
     from privgen.cli.joint import search_plan, step_cost
-    from privgen.report.plan import render_plan, render_search
+    from privgen.report.plan import noise_to_batch, render_plan, render_search
 
     request = {
         "dataset": dataset,
@@ -145,8 +148,12 @@ def command(
         warn(
             f"δ = {made.delta:g} is not below 1/N = {1 / made.dataset_size:g}: publishing one record whole may fit it."
         )
-    if made.parts[0].sensitivity(made.bands) * made.parts[0].noise_multiplier > made.expected_batch_size:
-        warn("The noise is larger than the whole batch's signal: expect nothing useful. Raise ε, N or the batch.")
+    drowned = noise_to_batch(made) * _PARAMETERS**0.5
+    if drowned > _HOPELESS:
+        warn(
+            f"In a network of {_PARAMETERS:g} parameters the noise of a step is {drowned:.2g} times as long as the signal "
+            "of a batch whose records all agree: expect little. Raise ε, the batch or N, or take fewer steps."
+        )
     if out is not None:
         made.save(out)
     if plot is not None:

@@ -73,7 +73,7 @@ def _rows(plan: Plan) -> list[tuple[str, str, str]]:
         ("iterations", f"{plan.iterations} ({passes:.1f} expected passes)", why.get("iterations", "given")),
         ("noise multiplier", f"{plan.noise_multiplier:.6f}", why.get("noise_multiplier", "given")),
         ("feedback", feedback, why.get("bands", why.get("feedback_ratio", ""))),
-        ("noise per step", f"{_noise_to_batch(plan):.4g} of a record's largest share of the mean", ""),
+        ("noise per step", f"{noise_to_batch(plan):.4g} of the largest share that one record can have in the mean", ""),
     ]
     if plan.verified is not None:
         rows.append(("verified by RDP", f"ε ≤ {plan.verified.rdp:.4f}", ""))
@@ -83,7 +83,7 @@ def _rows(plan: Plan) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _noise_to_batch(plan: Plan) -> float:
+def noise_to_batch(plan: Plan) -> float:
     """Noise std ÷ (total clip norm · B): how much of a unanimous batch's mean each coordinate's noise is."""
     part = plan.parts[0]
     total = part.clip_norm + part.residual_clip_norm
