@@ -151,8 +151,8 @@ def command(
     drowned = noise_to_batch(made) * _PARAMETERS**0.5
     if drowned > _HOPELESS:
         warn(
-            f"In a network of {_PARAMETERS:g} parameters the noise of a step is {drowned:.2g} times as long as the signal "
-            "of a batch whose records all agree: expect little. Raise ε, the batch or N, or take fewer steps."
+            f"In a network of {_PARAMETERS:g} parameters the noise of a step is {drowned:.2g} times as long as the "
+            "signal of a batch whose records all agree: expect little. Raise ε, the batch or N, or take fewer steps."
         )
     if out is not None:
         made.save(out)
