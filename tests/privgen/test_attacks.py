@@ -147,6 +147,13 @@ def test_an_audit_of_a_plan_watches_a_certain_block_and_the_plans_own_rate():
         audit_mechanism(made, trials=3, **seeded(0))
 
 
+def test_an_audit_of_a_plan_with_the_published_feedback_names_its_claim():
+    made = plan(epsilon=50.0, delta=1e-5, dataset_size=200, sampling_rate=0.1, iterations=5, feedback="paper")
+    found = audit_mechanism(made, trials=40, **seeded(0))
+    assert [(f.steps, f.event.sampling_rate) for f in found] == [(4, 1.0), (4, 1.0), (5, 0.1), (5, 0.1)]
+    assert all(f.holds and f.claimed is not None for f in found)
+
+
 PLAN = Plan(
     epsilon=10.0, delta=1e-5, dataset_size=1437, bands=4, sampling_rate=0.05, iterations=12, noise_multiplier=1.0,
     parts=ONE_PART,
