@@ -68,7 +68,7 @@ def lower_bound(present: Scores, absent: Scores, *, delta: float, confidence: fl
     cut = min(len(present), len(absent)) // 3
     thresholds = _candidates(present[:cut], absent[:cut])
     found = [
-        (_epsilons(present[:cut], absent[:cut], thresholds, above, first, delta, confidence, weight=2), above, first)
+        (_epsilons(present[:cut], absent[:cut], thresholds, above, first, delta, confidence), above, first)
         for above in (True, False)
         for first in (True, False)
     ]
@@ -102,17 +102,15 @@ def _epsilons(
     first: bool,
     delta: float,
     confidence: float,
-    *,
-    weight: int = 1,
 ) -> Scores:
-    """The bound at each threshold, −∞ where there is none; sound for one that was fixed before and for weight 1.
+    """The bound at each threshold, −∞ where there is none; sound for one that was fixed before.
 
-    weight: what the bound would be from so many times the trials with the same frequencies; to choose with.
+    To choose by it too keeps away from thresholds that few scores pass: there a high figure is mostly luck.
     """
     likely, rare = (present, absent) if first else (absent, present)
-    hits, misses = (weight * _counts(scores, thresholds, above) for scores in (likely, rare))
-    low = clopper_pearson(hits, weight * len(likely), error=(1 - confidence) / 2)[0]
-    high = clopper_pearson(misses, weight * len(rare), error=(1 - confidence) / 2)[1]
+    hits, misses = (_counts(scores, thresholds, above) for scores in (likely, rare))
+    low = clopper_pearson(hits, len(likely), error=(1 - confidence) / 2)[0]
+    high = clopper_pearson(misses, len(rare), error=(1 - confidence) / 2)[1]
     with np.errstate(divide="ignore"):
         return np.log(np.maximum(low - delta, 0.0) / high)
 
