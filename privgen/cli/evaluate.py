@@ -1,122 +1,250 @@
-"""`privgen evaluate`: gen2real accuracy of a trained generator. Reads private data without privacy."""
+"""`privgen evaluate`: what generated images are worth, by a named protocol. Reads private data without privacy."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from privgen.metrics.evaluation import Evaluation
+    from privgen.metrics.reference import Progress
+    from privgen.metrics.sources import Source
 
 EPILOG = """\b
 Examples:
   privgen evaluate runs/fm
   privgen evaluate runs/fm --samples 60000 --seeds 3 --classifier cnn --classifier logreg
+  privgen evaluate runs/fm --metrics gen2real,real2real,coverage,copying
+  privgen evaluate generated.npz --dataset mnist --protocol dpdm --inception-weights weights.pth
 """
 
-PROTOCOL = "privgen-1"
+
+class Names(click.ParamType):
+    """Names with commas between them."""
+
+    name = "NAME,NAME,..."
+
+    def __init__(self, *allowed: str) -> None:
+        self.allowed = allowed
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The names, each once, or an error that says which are known."""
+        names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+        unknown = [name for name in names if name not in self.allowed]
+        if unknown:
+            self.fail(f"{unknown[0]!r} is not one of: {', '.join(self.allowed)}", param, ctx)
+        return names
+
+
+# Written out, for the modules that know them load torch.
+METRICS = Names("gen2real", "real2real", "real2gen", "fid", "kid", "is", "coverage", "copying")
+PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 
 
 @click.command(epilog=EPILOG)
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--samples", type=click.IntRange(min=100), default=10000, show_default=True, help="Generated images.")
-@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Classifiers trained.")
+@click.option(
+    "--protocol", type=PROTOCOLS, default="privgen-1", show_default=True, help="Fixes what is not given here."
+)
+@click.option(
+    "--metrics",
+    type=METRICS,
+    help=f"Among {','.join(METRICS.allowed)}.  [default: gen2real,fid,kid and, for grey 28×28 images, is]",
+)
+@click.option("--samples", type=click.IntRange(min=100), help="Generated images.  [default: the protocol's]")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Of accuracies: mean and std over them."
+)
 @click.option(
     "--classifier",
     "classifiers",
     type=click.Choice(["cnn", "mlp", "logreg"]),
     multiple=True,
-    default=("cnn",),
-    show_default=True,
-    help="May be given again.",
+    help="May be given again.  [default: the protocol's]",
 )
-@click.option("--dataset", help="Whose test set to test on.  [default: the plan's]")
+@click.option(
+    "--features",
+    type=click.Choice(["pixels", "lenet", "inception"]),
+    help="What images are compared by.  [default: the protocol's; privgen-1: lenet for grey 28×28, otherwise pixels]",
+)
+@click.option(
+    "--inception-weights",
+    type=click.Path(path_type=Path),
+    help="Inception-v3's weight file; nothing is downloaded.  [default: torch-fidelity's cache]",
+)
+@click.option("--dataset", help="The real images.  [default: the plan's]")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data set's files are.")
-@click.option("--reference-is-public", is_flag=True, help="The test set is public: the result may go into release/.")
+@click.option(
+    "--reference-is-public",
+    is_flag=True,
+    help="The data set is public, training images too: the result may go into release/.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the result.  [default: the run's private/results; for other images evaluation-NAME/]",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ...")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for torch.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")
 def command(
     run: Path,
-    samples: int,
+    protocol: str,
+    metrics: tuple[str, ...] | None,
+    samples: int | None,
     seeds: int,
     classifiers: tuple[str, ...],
+    features: str | None,
+    inception_weights: Path | None,
     dataset: str | None,
     data_dir: Path | None,
     reference_is_public: bool,
+    out: Path | None,
     device: str,
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """gen2real accuracy of RUN: train a classifier on generated images alone, test it on real ones.
+    """Measure the images of RUN: a run's folder, its release folder, an .npz file, or a folder of images.
 
-    Classes are balanced, and nothing is selected on the test set. The result is computed on private data
-    without privacy, so it is kept in the run's private folder unless the test set is public.
+    Nothing is selected on the real test set. The result is computed on private data without privacy, so it is kept
+    in the run's private folder unless the data set is public.
     """
     import torch
-    from rich.progress import Progress
 
-    from accountant.files import write_durably
-    from privgen.cli.console import console, err_console
     from privgen.data import load_data
-    from privgen.generate import load_generator
-    from privgen.metrics.gen2real import gen2real
-    from privgen.runs import RunFolder
+    from privgen.metrics import protocols
+    from privgen.metrics.cache import Cache
+    from privgen.metrics.evaluation import Wanted, default_metrics, evaluate
 
     if threads is not None:
         torch.set_num_threads(threads)
-    folder = RunFolder.existing(run)
-    generator = load_generator(run).to(torch.device(device))
-    test = load_data(dataset or _dataset(folder.plan), data_dir).test
-    scores: dict[str, list[float]] = {name: [] for name in classifiers}
-    with Progress(console=err_console, transient=True) as progress:
-        task = progress.add_task("evaluating", total=seeds * len(classifiers))
-        for seed in range(seeds):
-            images = generator(samples, seed=seed)
-            for name in classifiers:
-                labels = generator.labels_for(samples)
-                score = gen2real(
-                    images, labels, test.images, test.labels, classifier=name, seed=seed, device=torch.device(device)
-                )
-                scores[name].append(score)
-                progress.advance(task)
-    result = {
-        "schema": "privgen.evaluation/1",
-        "protocol": PROTOCOL,
-        "dataset": test.name,
-        "samples": samples,
-        "private": not reference_is_public,
-        "gen2real": {name: _summary(values) for name, values in scores.items()},
-    }
-    place = folder.release if reference_is_public else folder.private / "results"
-    place.mkdir(exist_ok=True)
-    path = place / "evaluation.json"
-    write_durably(path, (json.dumps(result, indent=2) + "\n").encode())
+    place = _place(run, out, reference_is_public)
+    data = load_data(dataset or _dataset(place.plan), data_dir)
+    wanted = Wanted(
+        protocol=protocols.PROTOCOLS[protocol],
+        metrics=metrics or default_metrics(data.train.images.shape[1:]),
+        samples=samples,
+        seeds=seeds,
+        classifiers=classifiers,
+        features=features,
+    )
+    where = torch.device(device)
+    source = _source(run, where, data.train.class_names)
+    with _progress() as progress:
+        found = evaluate(
+            source,
+            data,
+            wanted,
+            cache=Cache(place.cache),
+            inception_weights=inception_weights,
+            device=where,
+            progress=progress,
+        )
+    result = found.result | {"private": not reference_is_public, "test_images": len(data.test.labels)}
+    kept = _keep(found, result, place)
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
-    for name, summary in result["gen2real"].items():
-        spread = f" ± {summary['std']:.2%} over {seeds} seeds" if seeds > 1 else ", one seed"
-        console.print(
-            f"gen2real {name}: {summary['mean']:.2%}{spread} (protocol {PROTOCOL}: {samples} balanced images, "
-            f"real test set of {test.name}, {len(test.labels)} images)",
-            markup=False,
-            soft_wrap=True,
-        )
-    note = "public by your word" if reference_is_public else "private: it was computed on the data without privacy"
-    console.print(f"Kept in {path} ({note}).", markup=False, soft_wrap=True)
+    _show(result, kept, reference_is_public)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """results: where the result goes; images: where pairs go that show training images; plan: names the data set."""
+
+    results: Path
+    images: Path
+    cache: Path
+    plan: Path
+
+
+def _place(run: Path, out: Path | None, public: bool) -> Place:
+    from privgen.metrics.cache import user_cache
+
+    if (run / "release").is_dir() and (run / "private").is_dir():
+        from privgen.runs import RunFolder
+
+        folder = RunFolder.existing(run)
+        hidden = folder.private / "results"
+        results = out or (folder.release if public else hidden)
+        return Place(results=results, images=out or hidden, cache=folder.private / "cache", plan=folder.plan)
+    results = out or Path(f"evaluation-{run.resolve().stem}")
+    return Place(results=results, images=results, cache=user_cache(), plan=run / "plan.json")
+
+
+def _source(run: Path, device: Any, class_names: tuple[str, ...]) -> Source:
+    from privgen.errors import RunError
+    from privgen.generate import load_generator
+    from privgen.metrics.sources import GeneratorSource, read_images
+
+    if (run / "release").is_dir() or (run / "generator.json").exists():
+        generator = load_generator(run)
+        try:
+            return GeneratorSource(generator.to(device))
+        except (RuntimeError, AssertionError) as error:
+            raise click.BadParameter(f"{device} is not to be had here ({error}).", param_hint="--device") from error
+    if run.suffix == ".npz" or run.is_dir():
+        return read_images(run, class_names)
+    raise RunError(f"There is no run, .npz file or folder of images at {run}; name one of these.")
 
 
 def _dataset(plan_path: Path) -> str:
     from accountant.plan import Plan
 
-    name = Plan.load(plan_path).dataset
+    name = Plan.load(plan_path).dataset if plan_path.exists() else None
     if name is None:
-        raise click.UsageError("The run's plan names no data set; give --dataset.")
+        raise click.UsageError("No plan here names the real data set; give --dataset.")
     return name
 
 
-def _summary(values: list[float]) -> dict[str, Any]:
-    import numpy as np
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Bars on stderr, one for each thing that is done."""
+    from rich.progress import Progress, TaskID
 
-    return {"mean": float(np.mean(values)), "std": float(np.std(values)), "values": values}
+    from privgen.cli.console import err_console
+
+    with Progress(console=err_console, transient=True) as display:
+        tasks: dict[str, TaskID] = {}
+
+        def update(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = display.add_task(what)
+            display.update(tasks[what], completed=done, total=total)
+
+        yield update
+
+
+def _keep(found: Evaluation, result: dict[str, Any], place: Place) -> list[Path]:
+    """Write the result, a grid of generated images and the closest pairs; the last never into release/."""
+    from accountant.files import write_durably
+    from privgen.images import write_grid
+
+    for folder in {place.results, place.images}:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, mode=0o700)
+    kept = [place.results / "evaluation.json", place.results / "evaluation-samples.png"]
+    write_durably(kept[0], (json.dumps(result, indent=2) + "\n").encode())
+    write_grid(found.sample, kept[1], columns=10)
+    if found.closest is not None:
+        kept.append(place.images / "evaluation-closest.png")
+        write_grid(found.closest, kept[2], columns=8)
+    return kept
+
+
+def _show(result: dict[str, Any], kept: list[Path], public: bool) -> None:
+    from privgen.cli.console import console
+    from privgen.metrics.text import lines
+
+    for line in lines(result):
+        console.print(line, markup=False, soft_wrap=True)
+    note = "public by your word" if public else "private: it was computed on the data without privacy"
+    console.print(f"Kept in {kept[0]} ({note}), with samples in {kept[1].name}.", markup=False, soft_wrap=True)
+    for path in kept[2:]:
+        console.print(f"Closest pairs in {path}: it shows training images.", markup=False, soft_wrap=True)

@@ -59,39 +59,42 @@ def gen2real(
         epochs=epochs,
         device=device,
         progress=lambda done, total: progress(done),
-    )
+    )[0]
+
+
+Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def accuracy(
     recipe: Recipe,
-    train: tuple[NDArray[np.uint8], NDArray[np.int64]],
-    test: tuple[NDArray[np.uint8], NDArray[np.int64]],
-    *,
+    train: Labelled,
+    *tests: Labelled,
     seed: int,
     epochs: int | None = None,
     device: torch.device | None = None,
     progress: Callable[[int, int], object] = lambda done, total: None,
-) -> float:
-    """Share of `test` that a classifier trained on `train` gets right.
+) -> tuple[float, ...]:
+    """Share of each of `tests` that a classifier trained on `train` gets right.
 
     Args:
-        recipe: of the classifier. train, test: images (n, H, W, C) uint8 and labels (n,) from 0.
+        recipe: of the classifier. train, tests: images (n, H, W, C) uint8 and labels (n,) from 0.
         seed: of initialisation and order. epochs: None is the recipe's. progress: with epochs done and planned.
 
     Returns:
-        From 0 to 1.
+        From 0 to 1, one a test.
 
     Raises:
         EvaluationError: shapes do not fit, or the training images are of one class only.
     """
-    (images, labels), (test_images, test_labels) = train, test
-    if images.shape[1:] != test_images.shape[1:] or not len(images) or not len(test_images):
-        raise EvaluationError(
-            f"Expected images of one shape, at least one each, got {images.shape} and {test_images.shape}; "
-            "resize the generated images to the real ones' size."
-        )
+    images, labels = train
+    for others, _ in tests:
+        if images.shape[1:] != others.shape[1:] or not len(images) or not len(others):
+            raise EvaluationError(
+                f"Expected images of one shape, at least one each, got {images.shape} and {others.shape}; "
+                "resize the generated images to the real ones' size."
+            )
     if len(np.unique(labels)) < 2:
         raise EvaluationError(f"Expected training images of two classes or more, all are of class {labels[0]}.")
-    classes = int(max(labels.max(), test_labels.max())) + 1
+    classes = max(int(known.max()) for known in (labels, *(known for _, known in tests))) + 1
     classify = recipe.train(images, labels, classes=classes, seed=seed, epochs=epochs, device=device, progress=progress)
-    return float((classify(test_images) == test_labels).mean())
+    return tuple(float((classify(others) == known).mean()) for others, known in tests)

@@ -1,0 +1,64 @@
+"""What is computed from real images alone, kept for the next evaluation. Private: it is made from the data.
+
+Files are named by a digest of a key that says all they depend on. One that is damaged is made again.
+
+>>> Cache(None).recall("sum", lambda: {"value": np.array(3.0)})["value"].item()
+3.0
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accountant.files import write_durably
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def user_cache() -> Path:
+    """Where evaluations of images that belong to no run keep theirs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "privgen" / "evaluation"
+
+
+class Cache:
+    """Arrays by key in a folder of mode 0700.
+
+    Args:
+        folder: made when it is first needed; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def recall(self, key: str, make: Callable[[], Arrays]) -> Arrays:
+        """The arrays of a key, made and kept when they are not there.
+
+        Args:
+            key: everything that they depend on, in words. make: makes them.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        if self._folder is None:
+            return make()
+        path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            arrays = make()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        write_durably(path, buffer.getvalue())
+        return arrays

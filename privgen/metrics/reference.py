@@ -1,0 +1,133 @@
+"""Real training images seen through an extractor: statistics and features, each computed once and cached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from privgen.data import DataSet
+from privgen.errors import EvaluationError
+from privgen.metrics.cache import Cache
+from privgen.metrics.features import (
+    EXTRACTORS,
+    Extractor,
+    Inception,
+    Pixels,
+    find_inception,
+    lenet_identity,
+    restore_lenet,
+    train_lenet,
+)
+from privgen.metrics.fid import GaussianStatistics, gaussian_statistics
+
+Progress = Callable[[str, int, int], object]
+_CHUNK = 250
+
+
+def extract(
+    extractor: Extractor, images: NDArray[np.uint8], what: str, progress: Progress
+) -> Iterator[NDArray[np.float32]]:
+    """Features in chunks; `progress` is called with `what`, images done and in all."""
+    for at in range(0, len(images), _CHUNK):
+        yield extractor.features(images[at : at + _CHUNK])
+        progress(what, min(at + _CHUNK, len(images)), len(images))
+
+
+def make_extractor(
+    name: str,
+    data: DataSet,
+    *,
+    cache: Cache,
+    inception_weights: Path | None = None,
+    device: torch.device | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> Extractor:
+    """An extractor by name; a LeNet is trained on the training images unless the cache has it.
+
+    Args:
+        name: pixels, lenet or inception. data: the real images.
+        inception_weights: the file, or None to look in torch-fidelity's cache. device: None is the CPU.
+
+    Raises:
+        EvaluationError: unknown, or it cannot be had for these images; the message says what to do.
+    """
+    if name == "pixels":
+        return Pixels()
+    if name == "inception":
+        return Inception(find_inception(inception_weights), device)
+    if name != "lenet":
+        raise EvaluationError(f"Expected features={name!r} to be one of: {', '.join(EXTRACTORS)}.")
+    fingerprint = data.fingerprint()
+
+    def train() -> dict[str, NDArray[np.float32]]:
+        lenet = train_lenet(
+            data.train.images,
+            data.train.labels,
+            classes=len(data.train.class_names),
+            fingerprint=fingerprint,
+            device=device,
+            progress=lambda done, total: progress("training a LeNet on real images", done, total),
+        )
+        return {key: tensor.numpy() for key, tensor in lenet.state().items()}
+
+    state = {key: torch.from_numpy(array) for key, array in cache.recall(lenet_identity(fingerprint), train).items()}
+    return restore_lenet(state, fingerprint=fingerprint, device=device)
+
+
+class Reference:
+    """The training images in one extractor's features.
+
+    Args:
+        extractor: what they are seen through. data: whose training images. cache: where to keep the results.
+        progress: called with what is done, images done and in all.
+    """
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        data: DataSet,
+        *,
+        cache: Cache,
+        progress: Progress = lambda what, done, total: None,
+    ) -> None:
+        self.extractor = extractor
+        self._images = data.train.images
+        self._key = f"{extractor.identity}/train/{data.fingerprint()}"
+        self._cache = cache
+        self._progress = progress
+        self._features: NDArray[np.float32] | None = None
+
+    def statistics(self) -> GaussianStatistics:
+        """Mean and covariance of all training images."""
+        stored = self._cache.recall(f"statistics/1/{self._key}", self._make_statistics)
+        return GaussianStatistics(count=int(stored["count"]), mean=stored["mean"], covariance=stored["covariance"])
+
+    def features(self) -> NDArray[np.float32]:
+        """(N, d) of all training images."""
+        if self._features is None:
+            if isinstance(self.extractor, Pixels):  # as quickly made as read
+                self._features = self.extractor.features(self._images)
+            else:
+                key = f"features/1/{self._key}"
+                self._features = self._cache.recall(key, lambda: {"rows": np.concatenate(list(self._run()))})["rows"]
+        return self._features
+
+    def choice(self, count: int) -> NDArray[np.float32]:
+        """(n, d) of `count` training images at most, always the same ones."""
+        chosen = np.sort(np.random.default_rng(0).permutation(len(self._images))[:count])
+        if isinstance(self.extractor, Pixels):
+            return self.extractor.features(self._images[chosen])
+        return self.features()[chosen]
+
+    def _make_statistics(self) -> dict[str, NDArray[np.float64]]:
+        # Pixels of a large data set do not fit into memory as features; those of the others do.
+        chunks = self._run() if isinstance(self.extractor, Pixels) else [self.features()]
+        found = gaussian_statistics(chunks)
+        return {"count": np.array(found.count), "mean": found.mean, "covariance": found.covariance}
+
+    def _run(self) -> Iterator[NDArray[np.float32]]:
+        return extract(self.extractor, self._images, f"real images by {self.extractor.name}", self._progress)
