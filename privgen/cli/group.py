@@ -14,7 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("privgen.cli.train", "Train under the budget guard; halt when the budget is reached."),
     "audit": ("privgen.cli.audit", "Recompute what a run spent, from its ledger alone."),
     "sample": ("privgen.cli.sample", "Make images with a trained generator."),
-    "evaluate": ("privgen.cli.evaluate", "gen2real accuracy on real test images, by a named protocol."),
+    "evaluate": ("privgen.cli.evaluate", "gen2real accuracy, FID, IS, diversity and copying, by a named protocol."),
     "account": ("privgen.cli.account", "One budget over many runs: make one, show what is left."),
     "keys": ("privgen.cli.keys", "Make a key that signs ledgers."),
     "data": ("privgen.cli.data", "List the data sets, and where each was found."),
