@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from accountant.files import write_durably
 from accountant.plan import Plan
-from accountant.prv import PrvAccountant
-from accountant.rdp import RdpAccountant
+from accountant.trajectory import epsilon_over_steps
+from accountant.verify import Segment
 
 if TYPE_CHECKING:
     from planners import Search
 
-_RDP_POINTS, _PRV_POINTS = 60, 8
+_COLOURS = {"RDP": "#00695c", "PRV": "#b25000"}
 
 
 def plot_plan(plan: Plan, path: Path, search: Search | None = None) -> None:
@@ -38,30 +38,11 @@ def plot_plan(plan: Plan, path: Path, search: Search | None = None) -> None:
     write_durably(path, buffer.getvalue())
 
 
-def epsilon_over_steps(plan: Plan, accountant: type[Any], points: int) -> tuple[list[int], list[float]]:
-    """Upper bounds on ε after some numbers of the plan's steps.
-
-    Args:
-        plan: the plan. accountant: RdpAccountant or PrvAccountant. points: how many numbers of steps.
-    """
-    steps = sorted({max(1, round(plan.iterations * i / points)) for i in range(1, points + 1)})
-    return steps, [_after(plan, accountant(plan.neighbouring), count) for count in steps]
-
-
-def _after(plan: Plan, accountant: Any, steps: int) -> float:
-    for event, planned in plan.events():
-        taken = min(planned, steps)
-        if taken:
-            accountant.new_segment().compose(event, taken)
-        steps -= taken
-    return float(accountant.get_epsilon(plan.delta))
-
-
 def _spend(axes: Any, plan: Plan) -> None:
-    axes.plot(*epsilon_over_steps(plan, RdpAccountant, _RDP_POINTS), label="RDP", color="#00695c")
-    axes.plot(
-        *epsilon_over_steps(plan, PrvAccountant, _PRV_POINTS), label="PRV", color="#b25000", marker="o", linestyle="--"
-    )
+    # As an audit would charge the whole plan.
+    curve = epsilon_over_steps((Segment(event, steps, steps) for event, steps in plan.events()), plan.budget)
+    for points, label, style in ((curve.rdp, "RDP", {}), (curve.prv, "PRV", {"marker": "o", "linestyle": "--"})):
+        axes.plot([p.step for p in points], [p.epsilon for p in points], label=label, color=_COLOURS[label], **style)
     axes.axhline(plan.epsilon, color="#555555", linewidth=1, label=f"target ε = {plan.epsilon:g}")
     axes.set(xlabel="steps", ylabel=f"ε spent at δ = {plan.delta:g} (upper bounds)", ylim=(0, None))
     axes.set_title(f"z = {plan.noise_multiplier:.4f}, expected batch {plan.expected_batch_size:.6g}")

@@ -1,13 +1,16 @@
 """`privgen plan`: searching, measuring, plotting."""
 
+import dataclasses
 import json
 
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from accountant import Plan
+from accountant import Phase, Plan
+from planners import plan
 from privgen.cli import main
+from privgen.report.plan_plot import plot_plan
 
 
 def run(*arguments):
@@ -34,6 +37,16 @@ def test_a_searched_plan_as_json_is_json_alone():
 def test_a_plot_is_a_picture(tmp_path):
     done = run("--dataset", "digits", "--iterations", 16, "--plot", tmp_path / "plan.png")
     assert done.exit_code == 0, done.output
+    assert Image.open(tmp_path / "plan.png").size[0] > 500
+
+
+def test_a_plan_in_phases_is_plotted(tmp_path):
+    made = plan(epsilon=10.0, dataset_size=1437, iterations=16)
+    phases = tuple(
+        Phase(iterations=8, sampling_rate=made.sampling_rate, noise_multiplier=made.noise_multiplier * scale)
+        for scale in (1.0, 1.5)
+    )
+    plot_plan(dataclasses.replace(made, phases=phases), tmp_path / "plan.png")
     assert Image.open(tmp_path / "plan.png").size[0] > 500
 
 
