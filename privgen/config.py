@@ -18,6 +18,7 @@ from privgen.errors import ConfigError
 PRESETS = ("tiny", "small", "paper")
 ADVERSARIAL = ("hinge", "wasserstein", "non-saturating")
 OPTIMISERS = ("adam", "sgd")
+UPSAMPLING_NOISE_KINDS = ("fixed", "scheduled", "learned")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +28,10 @@ class TrainConfig:
     Args:
         preset: size of the networks: tiny, small or paper.
         latent_dim: length of a latent vector, >= 1.
-        upsampling_noise: std of the Gaussian noise after each upsampling in the generator, >= 0.
+        upsampling_noise: σ_noise, std of the Gaussian noise after each upsampling in the generator, >= 0.
+        upsampling_noise_kind: fixed; scheduled, linear from σ_noise to `upsampling_noise_end` over the plan's steps;
+            or learned, one σ for each upsampling, which begins at σ_noise > 0.
+        upsampling_noise_end: what a scheduled σ_noise ends with, >= 0.
         adversarial: hinge, wasserstein or non-saturating.
         optimiser: adam or sgd, for the privatised sums.
         critic_rate, classifier_rate, encoder_rate, generator_rate: learning rates, > 0.
@@ -51,6 +55,8 @@ class TrainConfig:
     preset: str = "small"
     latent_dim: int = 64
     upsampling_noise: float = 0.1
+    upsampling_noise_kind: str = "fixed"
+    upsampling_noise_end: float = 0.0
     adversarial: str = "hinge"
     optimiser: str = "adam"
     critic_rate: float = 3e-4
@@ -77,10 +83,13 @@ class TrainConfig:
         self._require("preset", self.preset in PRESETS, f"one of {', '.join(PRESETS)}")
         self._require("adversarial", self.adversarial in ADVERSARIAL, f"one of {', '.join(ADVERSARIAL)}")
         self._require("optimiser", self.optimiser in OPTIMISERS, f"one of {', '.join(OPTIMISERS)}")
+        kinds = UPSAMPLING_NOISE_KINDS
+        self._require("upsampling_noise_kind", self.upsampling_noise_kind in kinds, f"one of {', '.join(kinds)}")
         for name in ("critic_rate", "classifier_rate", "encoder_rate", "generator_rate"):
             self._require(name, getattr(self, name) > 0, "> 0")
         for name in (
             "upsampling_noise",
+            "upsampling_noise_end",
             "reconstruction_rate",
             "weight_decay",
             "generator_steps",

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import nn
 
 from accountant.canonical import parse_object
 from accountant.files import write_durably
@@ -29,7 +28,7 @@ SCHEMA = "privgen.generator/1"
 _BATCH = 250
 
 
-def save_generator(generator: nn.Module, config: NetworkConfig, class_names: Sequence[str], folder: Path) -> None:
+def save_generator(generator: Generator, config: NetworkConfig, class_names: Sequence[str], folder: Path) -> None:
     """Write generator.safetensors and generator.json into a folder, each whole or not at all.
 
     Raises:
@@ -37,7 +36,13 @@ def save_generator(generator: nn.Module, config: NetworkConfig, class_names: Seq
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
     write_durably(folder / "generator.safetensors", save(weights))
-    about = {"schema": SCHEMA, "network": config.to_json(), "class_names": list(class_names)}
+    about = {
+        "schema": SCHEMA,
+        "network": config.to_json(),
+        # σ that each block of these weights injects; for the reader, the weights hold it where it is not fixed.
+        "upsampling_noise_levels": generator.noise_levels(),
+        "class_names": list(class_names),
+    }
     write_durably(folder / "generator.json", (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
 
 

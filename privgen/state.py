@@ -19,7 +19,7 @@ from privgen.checkpoint import Snapshot
 from privgen.config import TrainConfig
 from privgen.efsgd import OwedError, PaperError, owed_error, paper_error
 from privgen.errors import CheckpointError
-from privgen.networks import NetworkConfig, Networks, build_networks
+from privgen.networks import Generator, NetworkConfig, Networks, build_networks
 
 Optimisers = dict[str, torch.optim.Optimizer]
 
@@ -39,7 +39,7 @@ class TrainState:
     """
 
     networks: Networks
-    averaged: nn.Module
+    averaged: Generator
     optimisers: Optimisers
     event: Event | None
     owed: dict[str, OwedError | PaperError]

@@ -177,6 +177,11 @@ def generator_step(state: TrainState, config: TrainConfig, *, class_weight: floa
     Returns:
         The generator's losses on what it generated; post-processing, so they may be shown.
     """
+    with state.networks.generator.learning_noise():
+        return _generator_update(state, config, class_weight)
+
+
+def _generator_update(state: TrainState, config: TrainConfig, class_weight: float) -> dict[str, float]:
     networks = state.networks
     pairs = max(1, config.generator_batch // 2)
     labels = torch.randint(networks.config.classes, (pairs,), generator=state.latents, device=state.latents.device)
@@ -209,3 +214,5 @@ def average_generator(state: TrainState, decay: float) -> None:
     """averaged ← decay · averaged + (1 − decay) · generator."""
     for mean, value in zip(state.averaged.parameters(), state.networks.generator.parameters(), strict=True):
         mean.lerp_(value, 1 - decay)
+    for mean, value in zip(state.averaged.buffers(), state.networks.generator.buffers(), strict=True):
+        mean.copy_(value)

@@ -101,6 +101,8 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
     state, config = session.state, session.config
     if receipt.cycle == 0 or state.event != receipt.event:
         begin_segment(state, session.plan, receipt.event)
+    progress = session.guard.steps / session.plan.iterations
+    state.networks.generator.schedule_noise(progress)
     chosen = session.sampler.draw(receipt.event, receipt.cycle)
     drawn = private_step(
         state,
@@ -112,7 +114,6 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
         labels=torch.from_numpy(session.data.train.labels[chosen]).to(state.latents.device),
         noise=session.noise,
     )
-    progress = session.guard.steps / session.plan.iterations
     losses = _free_steps(session, progress)
     session.folder.append_metrics(
         {

@@ -28,13 +28,7 @@ def step_cost(made: Plan) -> StepCost:
         raise click.UsageError(f"To measure a step the shape of the images must be known; give --dataset, of: {names}.")
     shape, classes = DATASET_SHAPES[made.dataset]
     config = default_config(made.dataset_size)
-    network = NetworkConfig(
-        preset=config.preset,
-        image_shape=shape,
-        classes=classes,
-        latent_dim=config.latent_dim,
-        upsampling_noise=config.upsampling_noise,
-    )
+    network = NetworkConfig.of(config, image_shape=shape, classes=classes)
     err_console.print("Measuring a training step on made-up images ...", markup=False)
     fixed, per_record = measure_step(made, network, config, torch.device("cpu"))
     return StepCost(fixed=fixed, per_record=per_record)

@@ -195,13 +195,7 @@ def _open(
     data = load_data(_dataset(dataset, plan), data_dir)
     config = _config(data, preset, settings)
     height, width, channels = data.train.images.shape[1:]
-    network = NetworkConfig(
-        preset=config.preset,
-        image_shape=(channels, height, width),
-        classes=len(data.train.class_names),
-        latent_dim=config.latent_dim,
-        upsampling_noise=config.upsampling_noise,
-    )
+    network = NetworkConfig.of(config, image_shape=(channels, height, width), classes=len(data.train.class_names))
     return begin(_out(out, data.name), plan=plan, data=data, config=config, network=network, options=options)
 
 

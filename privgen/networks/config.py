@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from privgen.config import UPSAMPLING_NOISE_KINDS, TrainConfig
 from privgen.errors import ConfigError
 
 
@@ -44,7 +45,10 @@ class NetworkConfig:
         image_shape: (C, H, W) with C 1 or 3 and H = W, 28, 32 or 64 (any multiple of 4 from 16 to 32, of 8 above).
         classes: number of classes, >= 1.
         latent_dim: length of a latent vector, >= 1.
-        upsampling_noise: std of the Gaussian noise after each upsampling, >= 0.
+        upsampling_noise: σ_noise, std of the Gaussian noise after each upsampling, >= 0; where it is scheduled or
+            learned, what it begins with (learned: > 0).
+        upsampling_noise_kind: fixed, scheduled (linear in the steps) or learned (one σ for each upsampling).
+        upsampling_noise_end: what a scheduled σ_noise ends with, >= 0.
 
     Raises:
         ConfigError: a value is out of range.
@@ -55,6 +59,8 @@ class NetworkConfig:
     classes: int
     latent_dim: int = 64
     upsampling_noise: float = 0.1
+    upsampling_noise_kind: str = "fixed"
+    upsampling_noise_end: float = 0.0
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -71,6 +77,32 @@ class NetworkConfig:
                 f"Expected classes={self.classes!r} >= 1, latent_dim={self.latent_dim!r} >= 1 and "
                 f"upsampling_noise={self.upsampling_noise!r} >= 0."
             )
+        if self.upsampling_noise_kind not in UPSAMPLING_NOISE_KINDS:
+            raise ConfigError(
+                f"Expected upsampling_noise_kind={self.upsampling_noise_kind!r} to be one of: "
+                f"{', '.join(UPSAMPLING_NOISE_KINDS)}."
+            )
+        if not self.upsampling_noise_end >= 0:
+            raise ConfigError(f"Expected upsampling_noise_end={self.upsampling_noise_end!r} to be >= 0.")
+        if self.upsampling_noise_kind == "learned" and self.upsampling_noise == 0:
+            raise ConfigError("Expected upsampling_noise=0 to be > 0 where it is learned: softplus never reaches 0.")
+
+    @classmethod
+    def of(cls, config: TrainConfig, *, image_shape: tuple[int, int, int], classes: int) -> NetworkConfig:
+        """The networks that a run's settings ask for.
+
+        Args:
+            image_shape: (C, H, W) of the data set. classes: number of its classes.
+        """
+        return cls(
+            preset=config.preset,
+            image_shape=image_shape,
+            classes=classes,
+            latent_dim=config.latent_dim,
+            upsampling_noise=config.upsampling_noise,
+            upsampling_noise_kind=config.upsampling_noise_kind,
+            upsampling_noise_end=config.upsampling_noise_end,
+        )
 
     @property
     def upsamplings(self) -> int:
@@ -98,10 +130,10 @@ class NetworkConfig:
         Raises:
             ConfigError: unknown or missing fields, or a value out of range.
         """
-        names = {f.name for f in fields(cls)}
-        if set(data) != names:
-            raise ConfigError(f"Expected network settings {sorted(names)}, got {sorted(data)}.")
+        unknown = set(data) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ConfigError(f"Unknown network settings: {', '.join(sorted(unknown))}.")
         try:
             return cls(**{**data, "image_shape": tuple(data["image_shape"])})
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"The network settings do not hold together: {error}") from error

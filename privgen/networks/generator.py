@@ -1,12 +1,22 @@
 """The ResNet generator, with Gaussian noise injected right after each upsampling and before the activation.
 
-Noise injection and residual blocks are the paper's (arXiv 2601.15061, DESIGN section 1). The block's first
-convolution runs before the upsampling, where it costs a quarter.
+Noise injection and residual blocks are the paper's (arXiv 2601.15061). The block's
+first convolution runs before the upsampling, where it costs a quarter.
+
+    σ fixed        y = x + σ·n                              n ~ N(0, 1) in each value of (n, C, H, W)
+    σ scheduled    σ = σ₀ + (σ₁ − σ₀)·t/T                   t of T steps, one for all blocks
+    σ learned      σ = softplus(ρ), one ρ for each block    trained by the generator's own steps only
+
+Guarantees: σ costs no privacy. A schedule depends on public step numbers, and ρ takes no gradient wherever records
+are seen (`learning_noise` is entered by the free step alone), so it learns from released networks only.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -16,31 +26,45 @@ from privgen.networks.config import NetworkConfig
 
 
 class UpsamplingNoise(nn.Module):
-    """x + std · N(0, 1): regularises the generator. It is not privacy noise.
+    """x + σ · N(0, 1): regularises the generator. It is not privacy noise.
 
     Args:
-        std: σ_noise >= 0.
+        std: σ, or what it begins with; >= 0, and > 0 if learned. kind: fixed, scheduled or learned.
     """
 
-    def __init__(self, std: float) -> None:
+    def __init__(self, std: float, kind: str = "fixed") -> None:
         super().__init__()
-        self.std = std
+        self.kind = kind
+        if kind == "learned":
+            # Frozen: only `Generator.learning_noise` lets it take a gradient.
+            self.raw = nn.Parameter(torch.tensor(math.log(math.expm1(std))), requires_grad=False)
+        elif kind == "scheduled":
+            self.register_buffer("scheduled", torch.tensor(float(std)))
+        else:
+            self.fixed = std
+
+    def std(self) -> Tensor | float:
+        """σ as it is now."""
+        if self.kind == "learned":
+            return functional.softplus(self.raw)
+        return self.scheduled if self.kind == "scheduled" else self.fixed
 
     def forward(self, x: Tensor, source: torch.Generator | None = None) -> Tensor:
         """(n, C, H, W) → the same; `source` makes it reproducible."""
-        if self.std == 0:
+        std = self.std()
+        if std == 0:
             return x
-        return x + self.std * torch.randn(x.shape, generator=source, device=x.device, dtype=x.dtype)
+        return x + std * torch.randn(x.shape, generator=source, device=x.device, dtype=x.dtype)
 
 
 class UpsamplingBlock(nn.Module):
     """Residual block that doubles height and width: norm, act, conv, ×2, noise, norm, act, conv; skip 1×1, ×2."""
 
-    def __init__(self, channels: int, out: int, noise: float) -> None:
+    def __init__(self, channels: int, out: int, noise: UpsamplingNoise) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(_groups(channels), channels)
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
-        self.noise = UpsamplingNoise(noise)
+        self.noise = noise
         self.norm2 = nn.GroupNorm(_groups(out), out)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.skip = nn.Conv2d(channels, out, 1)
@@ -63,11 +87,13 @@ class Generator(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         widths = config.sizes.generator[: config.upsamplings + 1]
+        self.config = config
         self.start, self.width = config.start, widths[0]
         self.label = nn.Embedding(config.classes, config.latent_dim)
         self.project = nn.Linear(2 * config.latent_dim, widths[0] * self.start**2)
         self.blocks = nn.ModuleList(
-            UpsamplingBlock(before, after, config.upsampling_noise) for before, after in itertools.pairwise(widths)
+            UpsamplingBlock(before, after, UpsamplingNoise(config.upsampling_noise, config.upsampling_noise_kind))
+            for before, after in itertools.pairwise(widths)
         )
         self.norm = nn.GroupNorm(_groups(widths[-1]), widths[-1])
         self.image = nn.Conv2d(widths[-1], config.image_shape[0], 3, padding=1)
@@ -79,6 +105,29 @@ class Generator(nn.Module):
         for block in self.blocks:
             h = block(h, source)
         return torch.tanh(self.image(functional.silu(self.norm(h))))
+
+    def noise_levels(self) -> list[float]:
+        """σ of each block as it is now, from the smallest map to the largest."""
+        return [float(block.noise.std()) for block in self.blocks]
+
+    def schedule_noise(self, progress: float) -> None:
+        """Set a scheduled σ for this part of the run, in [0, 1]; a fixed or learned one stays as it is."""
+        first, last = self.config.upsampling_noise, self.config.upsampling_noise_end
+        for block in self.blocks:
+            if block.noise.kind == "scheduled":
+                block.noise.scheduled.fill_(first + (last - first) * min(max(progress, 0.0), 1.0))
+
+    @contextmanager
+    def learning_noise(self) -> Iterator[None]:
+        """While it lasts, a learned σ takes gradients. Never to be entered where records are seen."""
+        learned = [block.noise.raw for block in self.blocks if block.noise.kind == "learned"]
+        try:
+            for raw in learned:
+                raw.requires_grad_(True)
+            yield
+        finally:
+            for raw in learned:
+                raw.requires_grad_(False)
 
 
 def _groups(channels: int) -> int:

@@ -53,13 +53,7 @@ def make_config(**changes):
 
 
 def make_network(config):
-    return NetworkConfig(
-        preset=config.preset,
-        image_shape=(1, 16, 16),
-        classes=len(CLASSES),
-        latent_dim=config.latent_dim,
-        upsampling_noise=config.upsampling_noise,
-    )
+    return NetworkConfig.of(config, image_shape=(1, 16, 16), classes=len(CLASSES))
 
 
 def make_run(out, *, plan=None, data=None, config=None, **options):

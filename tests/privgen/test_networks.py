@@ -84,10 +84,59 @@ def test_without_upsampling_noise_the_generator_is_deterministic_and_with_it_not
     assert torch.equal(*same)
 
 
-def test_noise_has_the_deviation_that_was_asked_for():
-    added = UpsamplingNoise(0.1)(torch.ones(100, 10, 32, 32), torch.Generator().manual_seed(0)) - 1
+@pytest.mark.parametrize("kind", ["fixed", "scheduled", "learned"])
+def test_noise_has_the_deviation_that_was_asked_for(kind):
+    added = UpsamplingNoise(0.1, kind)(torch.ones(100, 10, 32, 32), torch.Generator().manual_seed(0)) - 1
     assert abs(float(added.std()) - 0.1) < 1e-3
     assert abs(float(added.mean())) < 1e-3
+
+
+def test_a_scheduled_noise_is_linear_and_a_fixed_or_learned_one_ignores_the_schedule():
+    net = networks(upsampling_noise=0.2, upsampling_noise_kind="scheduled", upsampling_noise_end=0.1).generator
+    seen = []
+    for progress in (0.0, 0.5, 1.0, 1.5):
+        net.schedule_noise(progress)
+        seen.append(net.noise_levels())
+    expected = [[level] * 2 for level in (0.2, 0.15, 0.1, 0.1)]  # past the plan's end it stays
+    assert seen == [pytest.approx(levels) for levels in expected]
+    for kind in ("fixed", "learned"):
+        other = networks(upsampling_noise=0.2, upsampling_noise_kind=kind, upsampling_noise_end=0.1).generator
+        other.schedule_noise(1.0)
+        assert other.noise_levels() == pytest.approx([0.2, 0.2])
+
+
+def test_a_schedule_to_zero_ends_in_a_generator_without_noise():
+    net = networks(upsampling_noise=0.2, upsampling_noise_kind="scheduled").generator
+    z = torch.randn(5, 8)
+    assert not torch.equal(net(z, LABELS), net(z, LABELS))
+    net.schedule_noise(1.0)
+    assert torch.equal(net(z, LABELS), net(z, LABELS))
+
+
+def test_a_learned_noise_takes_a_gradient_in_its_context_alone():
+    """Everything private reads requires_grad, so outside it no record can reach σ."""
+    net = networks(upsampling_noise_kind="learned").generator
+    z = torch.randn(5, 8)
+    levels = [block.noise.raw for block in net.blocks]
+    assert not any(level.requires_grad for level in levels)
+    with net.learning_noise():
+        gradients = torch.autograd.grad(net(z, LABELS).square().sum(), levels)
+    assert all(float(gradient.abs()) > 0 for gradient in gradients)
+    assert not any(level.requires_grad for level in levels)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"upsampling_noise_kind": "random"},
+        {"upsampling_noise_kind": "learned", "upsampling_noise": 0.0},
+        {"upsampling_noise_end": -0.1},
+        {"upsampling_noise": float("nan")},
+    ],
+)
+def test_a_noise_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ConfigError, match="upsampling_noise"):
+        networks(**wrong)
 
 
 @pytest.mark.parametrize(("height", "upsamplings"), [(28, 2), (32, 2), (64, 3)])

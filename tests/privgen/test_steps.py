@@ -28,8 +28,9 @@ def made():
 
 
 def fresh(made, **settings):
-    config = TrainConfig(preset="tiny", generator_batch=4, upsampling_noise=0.0, optimiser="sgd", **settings)
-    network = NetworkConfig(preset="tiny", image_shape=SHAPE, classes=3, latent_dim=config.latent_dim)
+    values = {"preset": "tiny", "generator_batch": 4, "upsampling_noise": 0.0, "optimiser": "sgd", **settings}
+    config = TrainConfig(**values)
+    network = NetworkConfig.of(config, image_shape=SHAPE, classes=3)
     state = new_state(made, network, config, torch.Generator().manual_seed(0))
     begin_segment(state, made, made.event_of(made.schedule()[0]))
     return state, config
@@ -122,6 +123,27 @@ def test_the_generator_step_leaves_the_private_networks_alone(made):
     assert all(torch.equal(weights(state, part), old) for part, old in before.items())
     after = torch.cat([p.detach().flatten() for p in state.networks.generator.parameters()])
     assert not torch.equal(after, generator)
+
+
+def test_a_learned_noise_is_moved_by_the_generator_step_and_is_no_part_of_what_records_move(made):
+    state, config = fresh(made, upsampling_noise=0.1, upsampling_noise_kind="learned", generator_rate=0.1)
+    private = parameters_of(trained_by("reconstruction", state.networks))
+    assert not any(name.endswith("noise.raw") for name in private)
+    begun = state.networks.generator.noise_levels()
+    step(state, made, config, 1e3 * torch.randn(4, *SHAPE), torch.tensor([0, 1, 2, 0]), BudgetGuard(made.budget))
+    assert state.networks.generator.noise_levels() == begun
+    generator_step(state, config, class_weight=0.5)
+    learned = state.networks.generator.noise_levels()
+    assert all(abs(now - before) > 1e-3 for now, before in zip(learned, begun, strict=True))
+    average_generator(state, 0.0)
+    assert state.averaged.noise_levels() == pytest.approx(learned)
+
+
+def test_the_average_takes_over_a_scheduled_noise(made):
+    state, _ = fresh(made, upsampling_noise=0.1, upsampling_noise_kind="scheduled")
+    state.networks.generator.schedule_noise(0.5)
+    average_generator(state, 0.9)
+    assert state.averaged.noise_levels() == pytest.approx([0.05, 0.05])
 
 
 def test_the_average_moves_towards_the_generator(made):

@@ -20,6 +20,7 @@ from privgen import session as session_module
 from privgen import train as train_module
 from privgen.checkpoint import kept_checkpoints, read_checkpoint
 from privgen.errors import DataError, RunError
+from privgen.generate import load_generator
 from privgen.noise import NoiseSource
 from privgen.train import run
 
@@ -162,6 +163,29 @@ MODES = {
     "paper": ({"feedback": "paper", "epsilon": 20.0}, "hidden-feedback-gaussian", True),
     "critic alone": ({"shares": {"critic": 1.0}}, "banded-gaussian", True),
 }
+
+
+@pytest.mark.parametrize("kind", ["fixed", "scheduled", "learned"])
+def test_each_kind_of_upsampling_noise_is_released_and_comes_back_after_a_resume(lab, tmp_path, kind):
+    settings = {"upsampling_noise": 0.2, "upsampling_noise_kind": kind, "upsampling_noise_end": 0.08}
+    config = lab.config(**settings, generator_rate=0.05, ema_decay=0.0)
+    with lab.begin(tmp_path / "run", config=config) as session:
+        lab.stop_after(session, 6)
+        before = session.state.networks.generator.noise_levels()
+    with lab.resume(tmp_path / "run") as session:
+        assert session.state.networks.generator.noise_levels() == before
+        list(run(session))
+        last = session.state.averaged.noise_levels()
+    # Of 12 steps six are done: half of the way from 0.2 to 0.08.
+    assert (before == pytest.approx([0.14, 0.14])) == (kind == "scheduled")
+    assert (last == pytest.approx([0.08, 0.08])) == (kind == "scheduled")
+    assert (last == pytest.approx([0.2, 0.2])) == (kind == "fixed")
+    about = json.loads((tmp_path / "run" / "release" / "generator.json").read_bytes())
+    assert {name: about["network"][name] for name in settings} == settings
+    assert about["upsampling_noise_levels"] == pytest.approx(last)
+    generator = load_generator(tmp_path / "run")
+    assert np.array_equal(generator(5, seed=1), load_generator(tmp_path / "run")(5, seed=1))
+    assert not np.array_equal(generator(5, seed=1), generator(5, seed=2))
 
 
 @pytest.mark.parametrize("mode", MODES)
