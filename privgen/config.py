@@ -17,6 +17,7 @@ from privgen.errors import ConfigError
 
 PRESETS = ("tiny", "small", "paper")
 ADVERSARIAL = ("hinge", "wasserstein", "non-saturating")
+CRITIC_CONSTRAINTS = ("none", "spectral-norm", "gradient-penalty")
 OPTIMISERS = ("adam", "sgd")
 UPSAMPLING_NOISE_KINDS = ("fixed", "scheduled", "learned")
 
@@ -33,6 +34,9 @@ class TrainConfig:
             or learned, one σ for each upsampling, which begins at σ_noise > 0.
         upsampling_noise_end: what a scheduled σ_noise ends with, >= 0.
         adversarial: hinge, wasserstein or non-saturating.
+        critic_constraint: none; spectral-norm, on every layer of the critic in place of GroupNorm; or
+            gradient-penalty, on interpolates of generated images. All are free; a wasserstein critic wants one.
+        penalty_weight: λ of the gradient penalty, > 0.
         optimiser: adam or sgd, for the privatised sums.
         critic_rate, classifier_rate, encoder_rate, generator_rate: learning rates, > 0.
         reconstruction_rate: learning rate of the generator's privatised reconstruction update, >= 0.
@@ -58,6 +62,8 @@ class TrainConfig:
     upsampling_noise_kind: str = "fixed"
     upsampling_noise_end: float = 0.0
     adversarial: str = "hinge"
+    critic_constraint: str = "none"
+    penalty_weight: float = 10.0
     optimiser: str = "adam"
     critic_rate: float = 3e-4
     classifier_rate: float = 1e-3
@@ -82,10 +88,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         self._require("preset", self.preset in PRESETS, f"one of {', '.join(PRESETS)}")
         self._require("adversarial", self.adversarial in ADVERSARIAL, f"one of {', '.join(ADVERSARIAL)}")
+        constraints = CRITIC_CONSTRAINTS
+        self._require("critic_constraint", self.critic_constraint in constraints, f"one of {', '.join(constraints)}")
         self._require("optimiser", self.optimiser in OPTIMISERS, f"one of {', '.join(OPTIMISERS)}")
         kinds = UPSAMPLING_NOISE_KINDS
         self._require("upsampling_noise_kind", self.upsampling_noise_kind in kinds, f"one of {', '.join(kinds)}")
-        for name in ("critic_rate", "classifier_rate", "encoder_rate", "generator_rate"):
+        for name in ("critic_rate", "classifier_rate", "encoder_rate", "generator_rate", "penalty_weight"):
             self._require(name, getattr(self, name) > 0, "> 0")
         for name in (
             "upsampling_noise",

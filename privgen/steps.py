@@ -21,6 +21,7 @@ from accountant.guard import Receipt
 from accountant.plan import Part, Plan
 from privgen import losses
 from privgen.config import TrainConfig
+from privgen.critic_penalty import penalty_gradient
 from privgen.efsgd import OwedError, PaperError, banded_weights, exchange, paper_exchange, paper_weights
 from privgen.noise import NoiseSource
 from privgen.per_example import Sums, private_sums
@@ -76,7 +77,7 @@ def private_step(
         to_release[part.name] = _fed_back(part, state.owed.get(part.name), sums[part.name], batch_size)
     noised = gaussian(to_release, parts=parts, bands=bands, receipt=receipt, noise=noise)
     for part in parts:
-        _update(part.name, state, noised[part.name], batch_size)
+        _update(part, state, config, noised[part.name], batch_size)
     return DrawStatistics(
         batch_size=len(labels),
         nonfinite=sum(s.nonfinite for s in sums.values()),
@@ -114,12 +115,30 @@ def _fed_back(part: Part, owed: OwedError | PaperError | None, sums: Sums, batch
     return sums.sums[0]
 
 
-def _update(name: str, state: TrainState, noised: TensorDict, batch_size: float) -> None:
-    module = trained_by(name, state.networks)
+def _update(part: Part, state: TrainState, config: TrainConfig, noised: TensorDict, batch_size: float) -> None:
+    """Post-processing of what was released: the optimiser's step, and what is free beside it."""
+    module = trained_by(part.name, state.networks)
+    free = _free_gradient(part, state, config)
     for key, parameter in parameters_of(module).items():
-        parameter.grad = (noised[key] / batch_size).to(parameter.dtype)
-    state.optimisers[name].step()
+        parameter.grad = (noised[key] / batch_size).to(parameter.dtype) + free.get(key, 0.0)
+    state.optimisers[part.name].step()
     module.zero_grad(set_to_none=True)
+    if part.name == "critic":
+        state.networks.critic.update_spectral_norms()
+
+
+def _free_gradient(part: Part, state: TrainState, config: TrainConfig) -> TensorDict:
+    """What a part's gradient has beside the records', made of released networks alone."""
+    if part.name != "critic" or config.critic_constraint != "gradient-penalty":
+        return {}
+    return penalty_gradient(
+        state.networks,
+        state.latents,
+        images=config.generator_batch,
+        weight=config.penalty_weight,
+        # As long as the mean of records that all agree.
+        largest=part.clip_norm + part.residual_clip_norm,
+    )
 
 
 def latents(state: TrainState, count: int) -> Tensor:

@@ -49,6 +49,7 @@ class NetworkConfig:
             learned, what it begins with (learned: > 0).
         upsampling_noise_kind: fixed, scheduled (linear in the steps) or learned (one σ for each upsampling).
         upsampling_noise_end: what a scheduled σ_noise ends with, >= 0.
+        critic_spectral_norm: whether the critic's layers are spectrally normalised, instead of GroupNorm.
 
     Raises:
         ConfigError: a value is out of range.
@@ -61,6 +62,7 @@ class NetworkConfig:
     upsampling_noise: float = 0.1
     upsampling_noise_kind: str = "fixed"
     upsampling_noise_end: float = 0.0
+    critic_spectral_norm: bool = False
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -102,6 +104,7 @@ class NetworkConfig:
             upsampling_noise=config.upsampling_noise,
             upsampling_noise_kind=config.upsampling_noise_kind,
             upsampling_noise_end=config.upsampling_noise_end,
+            critic_spectral_norm=config.critic_constraint == "spectral-norm",
         )
 
     @property

@@ -30,6 +30,35 @@ def test_an_unknown_loss_is_refused_by_name():
         losses.critic_loss("least-squares", torch.zeros(1), torch.zeros(1))
 
 
+def test_the_gradient_penalty_has_its_formula():
+    """A linear critic of slope 3: (3 − 1)² everywhere, and its gradient points along the slope."""
+    slope = torch.zeros(1, 4, 4)
+    slope[0, 0, 0] = 3.0
+    slope.requires_grad_(True)
+    first, second = torch.randn(2, 5, 1, 4, 4)
+    penalties = losses.gradient_penalty(lambda x: (x * slope).sum((1, 2, 3)), first, second, torch.rand(5))
+    assert penalties.tolist() == pytest.approx([4.0] * 5)
+    (gradient,) = torch.autograd.grad(penalties.mean(), slope)
+    assert float(gradient[0, 0, 0]) == pytest.approx(4.0)  # d (s − 1)² / ds
+    assert float(gradient.abs().sum()) == pytest.approx(4.0)
+
+
+def test_the_gradient_penalty_looks_between_its_two_images_and_nowhere_else():
+    seen = []
+    first, second, mix = torch.zeros(3, 1, 2, 2), torch.ones(3, 1, 2, 2), torch.tensor([0.0, 0.25, 1.0])
+    losses.gradient_penalty(lambda x: seen.append(x.detach()) or x.sum((1, 2, 3)), first, second, mix)
+    (x,) = seen
+    assert torch.allclose(x, (1 - mix).view(3, 1, 1, 1).expand_as(x))
+
+
+def test_a_critic_without_slope_has_a_penalty_of_one_and_no_bad_gradient():
+    weight = torch.zeros(1, requires_grad=True)
+    images = torch.rand(2, 3, 1, 2, 2)
+    penalties = losses.gradient_penalty(lambda x: (x * weight).sum((1, 2, 3)), *images, torch.rand(3))
+    assert penalties.tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+    assert bool(torch.isfinite(torch.autograd.grad(penalties.sum(), weight)[0]).all())
+
+
 def test_a_perfect_reconstruction_from_the_prior_costs_nothing():
     x, mean = torch.rand(3, 1, 4, 4), torch.zeros(3, 5)
     loss = losses.reconstruction_loss(x, x, mean, mean, reconstruction_weight=1.0, kl_weight=1.0)

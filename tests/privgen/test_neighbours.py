@@ -31,15 +31,16 @@ def records(kind, count):
     return images, torch.arange(count) % 3
 
 
-def released_sums(monkeypatch, made, batches):
+def released_sums(monkeypatch, made, batches, **settings):
     """The sums of each step before noise, at parameters that stay where they are."""
     config = TrainConfig(
-        preset="tiny", upsampling_noise=0.0, optimiser="sgd", critic_rate=1e-30, classifier_rate=1e-30,
-        encoder_rate=1e-30, reconstruction_rate=1e-30,
+        **{
+            "preset": "tiny", "upsampling_noise": 0.0, "optimiser": "sgd", "critic_rate": 1e-30,
+            "classifier_rate": 1e-30, "encoder_rate": 1e-30, "reconstruction_rate": 1e-30, "generator_batch": 4,
+            **settings,
+        }
     )  # fmt: skip
-    network = NetworkConfig(
-        preset="tiny", image_shape=SHAPE, classes=3, latent_dim=config.latent_dim, upsampling_noise=0.0
-    )
+    network = NetworkConfig.of(config, image_shape=SHAPE, classes=3)
     state = new_state(made, network, config, torch.Generator().manual_seed(0))
     phase = made.schedule()[0]
     begin_segment(state, made, made.event_of(phase))
@@ -74,12 +75,27 @@ def batches_of(kind, bands, *, with_record):
 @pytest.mark.parametrize("kind", ["random", "huge", "alike", "zero", "not finite"])
 @pytest.mark.parametrize(("feedback", "bands"), [("none", 1), ("banded", 2), ("banded", 4)])
 def test_one_record_moves_a_block_by_no_more_than_the_charged_sensitivity(monkeypatch, kind, feedback, bands):
+    require_sensitivity(monkeypatch, kind, feedback, bands)
+
+
+@pytest.mark.parametrize("kind", ["random", "huge", "not finite"])
+@pytest.mark.parametrize("constraint", ["spectral-norm", "gradient-penalty"])
+@pytest.mark.parametrize("noise", ["fixed", "learned"])
+@pytest.mark.filterwarnings("ignore:No fast per-record gradient")
+def test_neither_a_constrained_critic_nor_a_learned_noise_lets_a_record_move_more(monkeypatch, kind, constraint, noise):
+    settings = {"critic_constraint": constraint, "upsampling_noise_kind": noise, "adversarial": "wasserstein"}
+    if noise == "learned":
+        settings["upsampling_noise"] = 1e-6
+    require_sensitivity(monkeypatch, kind, "banded", 2, **settings)
+
+
+def require_sensitivity(monkeypatch, kind, feedback, bands, **settings):
     made = plan(
         epsilon=10.0, dataset_size=200, batch_size=20, iterations=8, feedback=feedback,
         bands=bands if feedback == "banded" else None,
     )  # fmt: skip
-    one = released_sums(monkeypatch, made, batches_of(kind, bands, with_record=True))
-    other = released_sums(monkeypatch, made, batches_of(kind, bands, with_record=False))
+    one = released_sums(monkeypatch, made, batches_of(kind, bands, with_record=True), **settings)
+    other = released_sums(monkeypatch, made, batches_of(kind, bands, with_record=False), **settings)
     for part in made.parts:
         moved = [
             float((a[part.name].double() - b[part.name].double()).square().sum())

@@ -45,15 +45,17 @@ def called(name, net, inputs):
     return {
         "generator": lambda: net.generator(z, labels),
         "critic": lambda: net.critic(x, labels),
+        "spectral critic": lambda: net.critic(x, labels),
         "classifier": lambda: net.classifier(x),
         "encoder": lambda: torch.cat(net.encoder(x, labels), 1),
     }[name]()
 
 
-@pytest.mark.parametrize("name", ["generator", "critic", "classifier", "encoder"])
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)], ids=str)
-def test_a_records_output_depends_on_no_other_record_of_the_batch(name, shape):
-    net = networks(shape, upsampling_noise=0.0)
+@pytest.mark.parametrize("name", ["generator", "critic", "spectral critic", "classifier", "encoder"])
+@pytest.mark.parametrize("preset", ["tiny", "small", "paper"])
+@pytest.mark.parametrize("shape", [*SHAPES, (3, 64, 64)], ids=str)
+def test_a_records_output_depends_on_no_other_record_of_the_batch(name, preset, shape):
+    net = networks(shape, preset=preset, upsampling_noise=0.0, critic_spectral_norm=name.startswith("spectral"))
     x, z = images(shape), torch.randn(5, 8, generator=torch.Generator().manual_seed(2))
     together = called(name, net, (x, z, LABELS))
     x2, z2, labels2 = x * 100, z + 50, (LABELS + 1) % 4
@@ -73,6 +75,38 @@ def test_there_is_no_batch_normalisation_and_no_running_statistic(preset):
         kinds = {type(layer) for layer in module.modules()}
         assert not any(issubclass(kind, nn.modules.batchnorm._NormBase) for kind in kinds)
         assert not list(module.buffers())
+
+
+def spectral(**changes):
+    return networks(critic_spectral_norm=True, **changes).critic
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 64)], ids=str)
+def test_every_weight_of_a_spectrally_normalised_critic_has_norm_one_and_nothing_undoes_it(shape):
+    critic = spectral(shape=shape)
+    for _ in range(60):
+        critic.update_spectral_norms()
+    layers = [layer for layer in critic.modules() if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding)]
+    assert len(layers) == 5
+    for layer in layers:
+        assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), ord=2)) == pytest.approx(1.0, abs=0.02)
+    assert not any(isinstance(layer, nn.GroupNorm) for layer in critic.modules())
+
+
+def test_a_forward_pass_moves_no_power_iteration_in_whatever_mode():
+    """Else the critic's state would tell how often it was called, and so how large a batch was."""
+    critic = spectral()
+    before = {name: buffer.clone() for name, buffer in critic.named_buffers()}
+    assert len(before) == 10
+    for model in (critic, critic.train(), critic.requires_grad_(True)):
+        model(images((1, 28, 28)), LABELS).sum().backward()
+    assert all(torch.equal(buffer, before[name]) for name, buffer in critic.named_buffers())
+    with torch.no_grad():
+        critic.score.parametrizations.weight.original.mul_(2.0).add_(0.1)
+    critic.update_spectral_norms()
+    assert not torch.equal(
+        critic.score.parametrizations.weight[0]._u, before["score.parametrizations.weight.0._u"]
+    ) or (not torch.equal(critic.score.parametrizations.weight[0]._v, before["score.parametrizations.weight.0._v"]))
 
 
 def test_without_upsampling_noise_the_generator_is_deterministic_and_with_it_not():

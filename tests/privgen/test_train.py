@@ -165,6 +165,24 @@ MODES = {
 }
 
 
+@pytest.mark.parametrize("adversarial", ["hinge", "wasserstein", "non-saturating"])
+@pytest.mark.parametrize("constraint", ["none", "spectral-norm", "gradient-penalty"])
+@pytest.mark.filterwarnings("ignore:No fast per-record gradient")
+def test_every_critic_trains_resumes_and_passes_its_audit(lab, tmp_path, adversarial, constraint):
+    config = lab.config(adversarial=adversarial, critic_constraint=constraint)
+    plan = lab.plan(iterations=6, shares={"critic": 1.0})
+    with lab.begin(tmp_path / "run", plan=plan, config=config) as session:
+        begun = weights(session, "critic")
+        lab.stop_after(session, 3)
+        stopped = session.state.networks.critic.state_dict()
+    with lab.resume(tmp_path / "run") as session:
+        restored = session.state.networks.critic.state_dict()
+        assert all(torch.equal(stopped[name], restored[name]) for name in stopped)
+        list(run(session))
+        assert not torch.equal(weights(session, "critic"), begun)
+    assert audit_run(tmp_path / "run").verdict == "passed"
+
+
 @pytest.mark.parametrize("kind", ["fixed", "scheduled", "learned"])
 def test_each_kind_of_upsampling_noise_is_released_and_comes_back_after_a_resume(lab, tmp_path, kind):
     settings = {"upsampling_noise": 0.2, "upsampling_noise_kind": kind, "upsampling_noise_end": 0.08}
