@@ -191,7 +191,7 @@ _RECORD_LOSSES = {
 
 
 def generator_step(state: TrainState, config: TrainConfig, *, class_weight: float) -> dict[str, float]:
-    """One free update of the generator and of its moving average; touches no record.
+    """One free update of the generator; touches no record. A part that the plan dropped teaches it nothing.
 
     Returns:
         The generator's losses on what it generated; post-processing, so they may be shown.
@@ -207,9 +207,11 @@ def _generator_update(state: TrainState, config: TrainConfig, class_weight: floa
     labels = labels.repeat(2)  # two images of each class drawn, for the diversity loss
     z = latents(state, 2 * pairs)
     images = networks.generator(z, labels, state.latents)  # (n, C, H, W)
-    adversarial = losses.generator_loss(config.adversarial, networks.critic(images, labels)).mean()
-    total = adversarial
-    shown = {"adversarial": float(adversarial.detach())}
+    total, shown = torch.zeros((), device=z.device), {}
+    if "critic" in state.optimisers:
+        adversarial = losses.generator_loss(config.adversarial, networks.critic(images, labels)).mean()
+        total = total + adversarial
+        shown["adversarial"] = float(adversarial.detach())
     if class_weight and "classifier" in state.optimisers:
         cross_entropy = losses.classifier_loss(networks.classifier(images), labels).mean()
         total = total + class_weight * cross_entropy
@@ -218,6 +220,8 @@ def _generator_update(state: TrainState, config: TrainConfig, class_weight: floa
         alike = losses.diversity_loss(images, z)
         total = total + config.diversity_weight * alike
         shown["alike"] = float(alike.detach())
+    if not shown:
+        return shown
     optimiser = state.optimisers["generator"]
     optimiser.zero_grad(set_to_none=True)
     gradients = torch.autograd.grad(total, list(networks.generator.parameters()), allow_unused=True)

@@ -80,6 +80,28 @@ def test_plan_train_sample_audit_do_the_main_job(npz_file, size, tmp_path, monke
         assert {image.tobytes() for image in arrays["images"]} == written
 
 
+def test_shares_go_from_the_plan_to_the_noise_to_the_audit(npz_file, size, tmp_path):
+    data, plan, out = f"npz:{npz_file}", tmp_path / "plan.json", tmp_path / "run"
+    for shares, expected in (
+        ("critic=0.6,classifier=0.2,reconstruction=0.2", {"critic": 0.6, "classifier": 0.2, "reconstruction": 0.2}),
+        ("critic=0.8,classifier=0.2,reconstruction=0", {"critic": 0.8, "classifier": 0.2}),
+    ):
+        planned = privgen(
+            "plan", "--epsilon", 10, "--dataset", data, "--dataset-size", size, "--batch-size", 20, "--iterations", 4,
+            "--share", shares, "--out", plan,
+        )  # fmt: skip
+        assert planned.exit_code == 0, planned.output
+        stated = json.loads(plan.read_bytes())
+        z = stated["noise_multiplier"]
+        noise = {part["name"]: part["noise_multiplier"] for part in stated["parts"]}
+        assert noise == {name: pytest.approx(z / share**0.5) for name, share in expected.items()}
+        trained = privgen("train", "--plan", plan, "--out", out, *SMALL)
+        assert trained.exit_code == 0, trained.output
+        assert privgen("audit", out).exit_code == 0
+        assert {s.name: pytest.approx(s.share) for s in audit_run(out).shares} == expected
+        shutil.rmtree(out)
+
+
 def test_resuming_after_the_halt_says_that_the_budget_is_spent_and_changes_no_byte(lab, tmp_path, npz_file, size):
     name, out = f"npz:{npz_file}", tmp_path / "run"
     lab.plan(dataset=name, dataset_size=size, iterations=3).save(tmp_path / "plan.json")

@@ -146,6 +146,15 @@ def test_the_average_takes_over_a_scheduled_noise(made):
     assert state.averaged.noise_levels() == pytest.approx([0.05, 0.05])
 
 
+def test_a_generator_that_nothing_teaches_stays_as_it_is(made):
+    state, config = fresh(made, diversity_weight=0.0)
+    for part in ("critic", "classifier"):
+        del state.optimisers[part]  # as in a plan that drops them
+    before = [p.clone() for p in state.networks.generator.parameters()]
+    assert generator_step(state, config, class_weight=1.0) == {}
+    assert all(torch.equal(p, old) for p, old in zip(state.networks.generator.parameters(), before, strict=True))
+
+
 def test_the_average_moves_towards_the_generator(made):
     state, _ = fresh(made)
     with torch.no_grad():

@@ -165,6 +165,36 @@ MODES = {
 }
 
 
+PARTS = {"critic": ("critic",), "classifier": ("classifier",), "reconstruction": ("encoder", "generator")}
+SHARES = {
+    "all three": {"critic": 0.6, "classifier": 0.2, "reconstruction": 0.2},
+    "no reconstruction": {"critic": 0.7, "classifier": 0.3, "reconstruction": 0.0},
+    "no classifier": {"critic": 0.7, "classifier": 0.0, "reconstruction": 0.3},
+    "critic alone": {"critic": 1.0},
+}
+
+
+@pytest.mark.parametrize("what", SHARES)
+@pytest.mark.parametrize("generator_steps", [0, 1])
+def test_a_share_of_zero_drops_a_part_with_its_network_its_loss_and_its_noise(lab, tmp_path, what, generator_steps):
+    plan = lab.plan(iterations=4, shares=SHARES[what])
+    kept = [name for name, share in SHARES[what].items() if share]
+    assert [part.name for part in plan.parts] == kept
+    config = lab.config(generator_steps=generator_steps, class_start=0.0)
+    with lab.begin(tmp_path / "run", plan=plan, config=config) as session:
+        before = {name: weights(session, name) for name in ("critic", "classifier", "encoder", "generator")}
+        (*_, report) = list(run(session))
+        moved = {name for name, old in before.items() if not torch.equal(old, weights(session, name))}
+    trained = {network for part in kept for network in PARTS[part]}
+    assert moved == trained | ({"generator"} if generator_steps else set())
+    assert ("class" in report.losses) == ("classifier" in kept and bool(generator_steps))
+    assert set(metrics(tmp_path / "run")[-1]["median_norm"]) == set(kept)
+    found = audit_run(tmp_path / "run")
+    assert found.verdict == "passed"
+    total = sum(SHARES[what].values())
+    assert {s.name: pytest.approx(s.share) for s in found.shares} == {p: SHARES[what][p] / total for p in kept}
+
+
 @pytest.mark.parametrize("adversarial", ["hinge", "wasserstein", "non-saturating"])
 @pytest.mark.parametrize("constraint", ["none", "spectral-norm", "gradient-penalty"])
 @pytest.mark.filterwarnings("ignore:No fast per-record gradient")
