@@ -15,6 +15,7 @@ is not a bound; where a constructed data set shows that nothing smaller can be t
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -207,11 +208,23 @@ def claimed_epsilon(event: HiddenFeedbackGaussian, iterations: int, *, delta: fl
     Source: DiceSGD/optimizers_utils.py of repository 564612540/DiceSGD; DESIGN 3.2.
     """
     require_count(iterations, "iterations", least=1)
-    amplified = SubsampledGaussian(
-        sampling_rate=event.sampling_rate,
-        noise_multiplier=event.noise_multiplier / math.sqrt(1 + event.feedback_ratio),
-    )
-    return RdpAccountant().compose(amplified, iterations).get_epsilon(delta)
+    return claimed_epsilon_of(((event, iterations),), delta=delta)
+
+
+def claimed_epsilon_of(composition: Iterable[tuple[Event, int]], *, delta: float) -> float:
+    """The same, not a bound either, for steps in phases.
+
+    Args:
+        composition: (event, steps) pairs; only the published feedback's are taken at their claimed noise.
+        delta: in (0, 1).
+    """
+    accountant = RdpAccountant()
+    for event, steps in composition:
+        if isinstance(event, HiddenFeedbackGaussian):
+            amplified = event.noise_multiplier / math.sqrt(1 + event.feedback_ratio)
+            event = SubsampledGaussian(sampling_rate=event.sampling_rate, noise_multiplier=amplified)
+        accountant.new_segment().compose(event, steps)
+    return accountant.get_epsilon(delta)
 
 
 def _sanitised_generator(published: SanitisedGenerator) -> Claim:

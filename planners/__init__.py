@@ -6,21 +6,29 @@
 """
 
 from accountant.plan import Plan
-from planners.calibrate import solve_iterations, solve_noise_multiplier, solve_sampling_rate
+from planners.affordable import Affordable, affordable
+from planners.calibrate import solve_feedback_ratio, solve_iterations, solve_noise_multiplier, solve_sampling_rate
+from planners.delay import noise_saved
 from planners.errors import ContradictoryRequest, ImpossiblePlan, PlannerError
 from planners.pareto import Choice, Search, StepCost, joint_search
 from planners.planning import plan
+from planners.schedule import PhaseShape
 
 __all__ = [
+    "Affordable",
     "Choice",
     "ContradictoryRequest",
     "ImpossiblePlan",
+    "PhaseShape",
     "Plan",
     "PlannerError",
     "Search",
     "StepCost",
+    "affordable",
     "joint_search",
+    "noise_saved",
     "plan",
+    "solve_feedback_ratio",
     "solve_iterations",
     "solve_noise_multiplier",
     "solve_sampling_rate",

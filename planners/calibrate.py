@@ -3,7 +3,8 @@
 Each solver knows two of the three and returns the third, rounded towards privacy: the value that is returned
 was accounted once more, at the accountant's default precision, and its upper bound is at most ε. It is tight
 too: `tolerance` (0.1 %) less noise or more sampling, or one more step, is over ε by the same accountant, unless
-the answer is the end of the range that is searched.
+the answer is the end of the range that is searched. With `phases` the three describe a schedule: the solver scales
+the noise, the rate or the number of steps of all its phases together (`planners.schedule`).
 
     >>> z = solve_noise_multiplier(epsilon=8.0, delta=1e-5, sampling_rate=0.04, iterations=2000)
     >>> round(z, 3)  # REFERENCE row 3: 1.3562 by Opacus' orders
@@ -16,16 +17,17 @@ Source: DESIGN section 4; the accountants cite theirs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from accountant.budget import Budget, Neighbouring
 from accountant.errors import InvalidValue
-from accountant.events import Event, require_count, require_noise_multiplier
-from accountant.rdp import RdpAccountant
-from planners.cost import Candidate, EventFamily, FewOrders, epsilon_by_rdp
+from accountant.events import require_count, require_noise_multiplier
+from planners.cost import Composition, EventFamily, bounds_by_prv, epsilon_by_rdp
+from planners.crossing import crossing
 from planners.errors import ImpossiblePlan
-from planners.search import Bracket, bracket, largest_count, log_ratio, narrow_bracket
-from planners.tighten import tighten, tighten_count
+from planners.schedule import WHOLE, PhaseShape
+from planners.search import largest_count
+from planners.tighten import tighten_count
 
 # Noise a million times the clip norm leaves nothing to learn from; less than a hundredth no longer hides it.
 LARGEST_NOISE_MULTIPLIER = 1e6
@@ -33,9 +35,8 @@ SMALLEST_NOISE_MULTIPLIER = 0.01
 SMALLEST_SAMPLING_RATE = 1e-12
 LARGEST_ITERATIONS = 10**9
 
-_COARSE = 0.02
-# What is returned keeps its promise at all orders; a last bit that says otherwise is stepped over.
-_NUDGE = 1e-9
+# Feedback that is a billionth of the clip norm's scale is none; at ten thousand times it nothing is certified.
+_SMALLEST_RATIO, _LARGEST_RATIO = 1e-9, 1e4
 
 
 def solve_noise_multiplier(
@@ -48,6 +49,7 @@ def solve_noise_multiplier(
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
     bands: int = 1,
     feedback_ratio: float = 0.0,
+    phases: Sequence[PhaseShape] = WHOLE,
     tolerance: float = 1e-3,
 ) -> float:
     """The least noise that keeps (ε, δ).
@@ -58,6 +60,7 @@ def solve_noise_multiplier(
         accountant: "rdp", or "prv" for the tighter bound, which takes seconds.
         neighbouring: adjacency.
         bands: b of banded error feedback, >= 1. feedback_ratio: ρ = 2·C2·qN/C1 of the paper's, >= 0.
+        phases: the shape of a schedule, whose noise is this z times each phase's factor, and its rate likewise.
         tolerance: relative; so much less noise is over the budget. In (0, 0.5].
 
     Returns:
@@ -70,19 +73,20 @@ def solve_noise_multiplier(
     Guarantees: the accountant's upper bound at what is returned is at most ε.
     """
     budget = _checked(epsilon, delta, neighbouring, accountant, tolerance)
-    family = EventFamily(bands=bands, feedback_ratio=feedback_ratio)
+    family = EventFamily(bands=bands, feedback_ratio=feedback_ratio, phases=tuple(phases))
     family.require_rate(sampling_rate)
     require_count(iterations, "iterations", least=1)
 
-    def candidate(z: float) -> tuple[Event, int]:
-        return family.event(sampling_rate=sampling_rate, noise_multiplier=z), iterations
+    def candidate(z: float) -> Composition:
+        return family.composition(sampling_rate=sampling_rate, noise_multiplier=z, iterations=iterations)
 
-    found = _solve_by_rdp(
+    found = crossing(
         candidate,
         budget,
         safest=LARGEST_NOISE_MULTIPLIER,
         riskiest=SMALLEST_NOISE_MULTIPLIER,
         tolerance=tolerance,
+        accountant=accountant,
     )
     if found is None:
         raise ImpossiblePlan(
@@ -90,9 +94,7 @@ def solve_noise_multiplier(
             f"sampling_rate={sampling_rate:g} and iterations={iterations}"
             + _possible(candidate(LARGEST_NOISE_MULTIPLIER), budget)
         )
-    if accountant == "rdp":
-        return found.feasible
-    return tighten(candidate, budget, found, riskiest=SMALLEST_NOISE_MULTIPLIER, tolerance=tolerance)
+    return found
 
 
 def solve_sampling_rate(
@@ -105,6 +107,7 @@ def solve_sampling_rate(
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
     bands: int = 1,
     feedback_ratio: float = 0.0,
+    phases: Sequence[PhaseShape] = WHOLE,
     tolerance: float = 1e-3,
 ) -> float:
     """The largest sampling rate that keeps (ε, δ).
@@ -122,30 +125,29 @@ def solve_sampling_rate(
     Guarantees: the accountant's upper bound at what is returned is at most ε.
     """
     budget = _checked(epsilon, delta, neighbouring, accountant, tolerance)
-    family = EventFamily(bands=bands, feedback_ratio=feedback_ratio)
+    family = EventFamily(bands=bands, feedback_ratio=feedback_ratio, phases=tuple(phases))
     require_noise_multiplier(noise_multiplier)
     require_count(iterations, "iterations", least=1)
 
-    def candidate(q: float) -> tuple[Event, int]:
-        return family.event(sampling_rate=q, noise_multiplier=noise_multiplier), iterations
+    def candidate(q: float) -> Composition:
+        return family.composition(sampling_rate=q, noise_multiplier=noise_multiplier, iterations=iterations)
 
     largest = family.largest_rate
-    found = _solve_by_rdp(
+    found = crossing(
         candidate,
         budget,
         safest=SMALLEST_SAMPLING_RATE,
         riskiest=largest,
         start=min(0.01, largest),
         tolerance=tolerance,
+        accountant=accountant,
     )
     if found is None:
         raise ImpossiblePlan(
             f"No sampling_rate keeps ε = {epsilon:g} at δ = {delta:g} with noise_multiplier="
             f"{noise_multiplier:g} and iterations={iterations}" + _possible(candidate(SMALLEST_SAMPLING_RATE), budget)
         )
-    if accountant == "rdp":
-        return found.feasible
-    return tighten(candidate, budget, found, riskiest=largest, tolerance=tolerance)
+    return found
 
 
 def solve_iterations(
@@ -158,6 +160,7 @@ def solve_iterations(
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
     bands: int = 1,
     feedback_ratio: float = 0.0,
+    phases: Sequence[PhaseShape] = WHOLE,
 ) -> int:
     """The most steps that keep (ε, δ); one more does not.
 
@@ -174,26 +177,87 @@ def solve_iterations(
     Guarantees: the accountant's upper bound at what is returned is at most ε.
     """
     budget = _checked(epsilon, delta, neighbouring, accountant, tolerance=1e-3)
-    family = EventFamily(bands=bands, feedback_ratio=feedback_ratio)
+    family = EventFamily(bands=bands, feedback_ratio=feedback_ratio, phases=tuple(phases))
     family.require_rate(sampling_rate)
     require_noise_multiplier(noise_multiplier)
-    event = family.event(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier)
-    ledger = RdpAccountant(neighbouring)
+
+    def candidate(blocks: int) -> Composition:
+        return family.composition(
+            sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, iterations=blocks * bands
+        )
 
     def fits(blocks: int) -> bool:
-        return bool(ledger.epsilon_after(event, blocks * bands, delta) <= epsilon)
+        return epsilon_by_rdp(candidate(blocks), budget) <= epsilon
 
     blocks = largest_count(fits, at_most=LARGEST_ITERATIONS // bands)
     if accountant == "prv":
-        blocks = tighten_count(lambda n: (event, n * bands), budget, blocks, at_most=LARGEST_ITERATIONS // bands)
+        blocks = tighten_count(candidate, budget, blocks, at_most=LARGEST_ITERATIONS // bands)
     if blocks == 0:
-        one = ledger.epsilon_after(event, 1, delta)
+        one = epsilon_by_rdp(candidate(1), budget)
         raise ImpossiblePlan(
             f"One step with sampling_rate={sampling_rate:g} and noise_multiplier={noise_multiplier:g} costs "
             f"ε = {one:.4g} by RDP, more than {epsilon:g} at δ = {delta:g}; "
             "raise the noise or the budget, or lower the sampling rate."
         )
     return blocks * bands
+
+
+def solve_feedback_ratio(
+    *,
+    epsilon: float,
+    delta: float,
+    sampling_rate: float,
+    noise_multiplier: float,
+    iterations: int,
+    accountant: str = "rdp",
+    neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
+    phases: Sequence[PhaseShape] = WHOLE,
+    tolerance: float = 1e-3,
+) -> float:
+    """What C2 a certified budget can afford: the largest ρ = 2·C2·qN/C1 of the published feedback.
+
+    Args:
+        sampling_rate: q, in (0, 1]. noise_multiplier: z, > 0. iterations: T, integer >= 1. The others: as
+            `solve_noise_multiplier`.
+
+    Returns:
+        ρ >= 0; 0 where the steps fit the budget without feedback and with none of it; at most 1e4.
+
+    Raises:
+        InvalidValue: a value is out of range.
+        ImpossiblePlan: the steps alone are over the budget.
+
+    Guarantees: the accountant's upper bound at what is returned is at most ε.
+    """
+    budget = _checked(epsilon, delta, neighbouring, accountant, tolerance)
+    phases = tuple(phases)
+    EventFamily(phases=phases).require_rate(sampling_rate)
+    require_noise_multiplier(noise_multiplier)
+    require_count(iterations, "iterations", least=1)
+
+    def candidate(ratio: float) -> Composition:
+        return EventFamily(feedback_ratio=ratio, phases=phases).composition(
+            sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, iterations=iterations
+        )
+
+    found = crossing(
+        candidate,
+        budget,
+        safest=_SMALLEST_RATIO,
+        riskiest=_LARGEST_RATIO,
+        start=0.01,
+        tolerance=tolerance,
+        accountant=accountant,
+    )
+    if found is not None:
+        return found
+    alone = epsilon_by_rdp(candidate(0.0), budget)
+    if alone > epsilon and (accountant == "rdp" or bounds_by_prv(candidate(0.0), budget).upper > epsilon):
+        raise ImpossiblePlan(
+            f"{iterations} steps with noise_multiplier={noise_multiplier:g} cost ε = {alone:.4g} by RDP at "
+            f"δ = {delta:g} before anything is fed back; raise the noise, or ε above {epsilon:g}."
+        )
+    return 0.0
 
 
 def _checked(epsilon: float, delta: float, neighbouring: Neighbouring, accountant: str, tolerance: float) -> Budget:
@@ -204,59 +268,9 @@ def _checked(epsilon: float, delta: float, neighbouring: Neighbouring, accountan
     return Budget(epsilon=epsilon, delta=delta, neighbouring=neighbouring)
 
 
-def _possible(safest: tuple[Event, int], budget: Budget) -> str:
-    """What is possible where the budget is not: the ε at the safe end, and the steps that would fit."""
-    event, steps = safest
-    least = epsilon_by_rdp(event, steps, budget)
+def _possible(safest: Composition, budget: Budget) -> str:
+    """What is possible where the budget is not: the ε at the safe end."""
+    least = epsilon_by_rdp(safest, budget)
     return (
         f"; the least possible there is ε = {least:.4g}. Raise ε or δ, or lower iterations, sampling rate or feedback."
     )
-
-
-def _solve_by_rdp(
-    candidate: Candidate,
-    budget: Budget,
-    *,
-    safest: float,
-    riskiest: float,
-    start: float = 1.0,
-    tolerance: float,
-) -> Bracket | None:
-    """A tight bracket around the crossing, its feasible end verified at all orders; None where there is none.
-
-    Where even `riskiest` keeps the budget it is both ends.
-    """
-    few = FewOrders(budget)
-
-    def cost(x: float) -> float:
-        return log_ratio(few.epsilon(*candidate(x)), budget.epsilon)
-
-    ends = bracket(cost, start=start, safest=safest, riskiest=riskiest)
-    if isinstance(ends, Bracket):
-        ends = narrow_bracket(cost, ends, tolerance=_COARSE)
-        few.focus(*candidate(ends.feasible))
-        ends = _around(cost, ends, safest=safest, riskiest=riskiest)
-        if isinstance(ends, Bracket):
-            ends = narrow_bracket(cost, ends, tolerance=tolerance / 4)
-    if ends is None:
-        return None
-    if not isinstance(ends, Bracket):
-        ends = Bracket(feasible=riskiest, infeasible=riskiest, slack=0.0, excess=0.0)
-    return _verified(candidate, budget, ends, safest=safest)
-
-
-def _around(cost: Callable[[float], float], ends: Bracket, *, safest: float, riskiest: float) -> Bracket | float | None:
-    """The bracket again, after the cost has become sharper: it is lower, so the crossing may lie beyond."""
-    return bracket(cost, start=ends.feasible, safest=safest, riskiest=riskiest, factor=1 + 2 * ends.width)
-
-
-def _verified(candidate: Candidate, budget: Budget, ends: Bracket, *, safest: float) -> Bracket | None:
-    """The same bracket, its feasible end moved until all orders agree that it keeps the budget."""
-    towards_safe = 1 if safest > ends.feasible else -1
-    x, step = ends.feasible, _NUDGE
-    while epsilon_by_rdp(*candidate(x), budget) > budget.epsilon:
-        if step > 1:
-            return None
-        x *= (1 + step) ** towards_safe
-        step *= 10
-    return Bracket(feasible=x, infeasible=ends.infeasible, slack=ends.slack, excess=ends.excess)

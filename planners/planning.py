@@ -10,19 +10,17 @@ True
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from accountant.budget import Neighbouring, require_delta, require_epsilon
-from accountant.errors import InvalidValue
-from accountant.events import require_count, require_sampling_rate
-from accountant.plan import Feedback, Part, Plan, Verified
+from accountant.plan import Feedback, Part, Phase, Plan, Verified
 from accountant.prv import PrvAccountant
 from accountant.rdp import RdpAccountant
-from planners import defaults
-from planners.calibrate import solve_iterations, solve_noise_multiplier, solve_sampling_rate
-from planners.errors import ContradictoryRequest, ImpossiblePlan
-
-PARTS = tuple(defaults.SHARES)
+from planners import chosen, defaults
+from planners.cost import EventFamily
+from planners.errors import ImpossiblePlan
+from planners.schedule import WHOLE, PhaseShape, split_steps
 
 
 def plan(
@@ -39,7 +37,9 @@ def plan(
     bands: int | None = None,
     shares: Mapping[str, float] | None = None,
     clip_norm: float = 1.0,
+    residual_ratio: float | None = None,
     feedback_ratio: float | None = None,
+    phases: Sequence[PhaseShape] = WHOLE,
     accountant: str = "rdp",
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
 ) -> Plan:
@@ -50,10 +50,13 @@ def plan(
         dataset: name, for the record. dataset_size: N, treated as public.
         batch_size: expected, qN; or sampling_rate: q. iterations: T. noise_multiplier: joint z. At most two of
             the last three are free to give: the third is solved for; all three are verified.
-        feedback: banded, paper or none. bands: b of banded feedback.
+        feedback: banded, paper or none.
+        bands: b of banded feedback. residual_ratio: R/C1 of it, >= 0; b − 1, at which the noise is least, if None.
         shares: part → share of the privacy cost, 1/z_k² = share_k/z²; 0 drops a part.
         clip_norm: total L2 bound C1 + R on one record's gradient in each part, > 0.
         feedback_ratio: ρ of the paper's feedback, from which C2 follows.
+        phases: the shape of a schedule, such as noise that falls; its factors multiply the noise multiplier and the
+            sampling rate that are given, chosen or solved for.
         accountant: "rdp" or "prv". neighbouring: adjacency.
 
     Raises:
@@ -63,164 +66,56 @@ def plan(
     Guarantees: the accountant's upper bound on the plan's events is at most ε.
     """
     require_epsilon(epsilon)
-    chosen: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     feedback = Feedback(feedback)
-    bands = _bands(feedback, bands, chosen)
-    ratio = _ratio(feedback, feedback_ratio, chosen)
-    size = _dataset_size(dataset_size, chosen)
+    bands = chosen.bands(feedback, bands, reasons)
+    size = chosen.dataset_size(dataset_size, reasons)
     if delta is None:
         delta = defaults.default_delta(size)
-        chosen["delta"] = "min(1e-5, 1/(10 N)) rounded down to one digit"
+        reasons["delta"] = "min(1e-5, 1/(10 N)) rounded down to one digit"
     require_delta(delta)
-    q, steps, z = _solve(
-        epsilon=epsilon, delta=delta, size=size, q=_given_rate(sampling_rate, batch_size, size), steps=iterations,
-        z=noise_multiplier, bands=bands, ratio=ratio, accountant=accountant, neighbouring=neighbouring, chosen=chosen,
-    )  # fmt: skip
+    known: dict[str, Any] = {
+        "sampling_rate": chosen.given_rate(sampling_rate, batch_size, size), "iterations": iterations,
+        "noise_multiplier": noise_multiplier,
+    }  # fmt: skip
+    solving: dict[str, Any] = {
+        "epsilon": epsilon, "delta": delta, "accountant": accountant, "neighbouring": neighbouring,
+        "phases": tuple(phases),
+    }  # fmt: skip
+    ratio = chosen.feedback_ratio(feedback, feedback_ratio, reasons, known=known, solving=solving)
+    family = EventFamily(bands=bands, feedback_ratio=ratio, phases=tuple(phases))
+    solving |= {"bands": bands, "feedback_ratio": ratio}
+    q, steps, z = chosen.rate_steps_and_noise(**known, size=size, bands=bands, solving=solving, chosen=reasons)
+    schedule = _schedule(family, q, z, steps)
+    first = schedule[0]
+    kept, owed = chosen.clip_norms(clip_norm, feedback, bands, residual_ratio, reasons)
     made = Plan(
         epsilon=epsilon, delta=delta, neighbouring=neighbouring, dataset=dataset, dataset_size=size,
-        feedback=feedback, bands=bands, sampling_rate=q, iterations=steps, noise_multiplier=z,
-        parts=_parts(z, q * size, _shares(shares, chosen), clip_norm, feedback, bands, ratio, chosen),
-        accountant=accountant, defaults=chosen,
+        feedback=feedback, bands=bands, sampling_rate=first.sampling_rate, iterations=steps,
+        phases=schedule if len(schedule) > 1 else (), noise_multiplier=first.noise_multiplier,
+        parts=tuple(
+            Part(
+                name=name, clip_norm=kept, residual_clip_norm=owed, noise_multiplier=first.noise_multiplier / root,
+                # ρ = 2·C2·qN/C1, the same in each part, is then the joint ratio too (DESIGN 3.2).
+                feedback_clip_norm=ratio * kept / (2 * q * size),
+            )
+            for name, root in ((n, math.sqrt(share)) for n, share in chosen.shares(shares, reasons).items())
+        ),
+        accountant=accountant, defaults=reasons,
     )  # fmt: skip
     return _verified(made)
 
 
-def _bands(feedback: Feedback, bands: int | None, chosen: dict[str, str]) -> int:
-    if feedback is not Feedback.BANDED:
-        if bands not in (None, 1):
-            raise ContradictoryRequest(f"Bands belong to banded feedback; leave --bands {bands} away.")
-        return 1
-    if bands is None:
-        chosen["bands"] = "4: saves a good third of the noise for a delay of two steps (DESIGN 3.1)"
-        return defaults.BANDS
-    require_count(bands, "bands", least=1)
-    return bands
-
-
-def _ratio(feedback: Feedback, ratio: float | None, chosen: dict[str, str]) -> float:
-    if feedback is not Feedback.PAPER:
-        if ratio:
-            raise ContradictoryRequest("feedback_ratio belongs to the paper's feedback; use feedback paper.")
-        return 0.0
-    if ratio is None:
-        chosen["feedback_ratio"] = "0.006: what a certified budget can afford; it doubles the cost at ε = 1.4"
-        return defaults.FEEDBACK_RATIO
-    return ratio
-
-
-def _dataset_size(size: int | None, chosen: dict[str, str]) -> int:
-    if size is None:
-        chosen["dataset_size"] = "60000, the size of MNIST and Fashion-MNIST; give --dataset or --dataset-size"
-        return defaults.DATASET_SIZE
-    require_count(size, "dataset_size", least=1)
-    return size
-
-
-def _given_rate(rate: float | None, batch: float | None, size: int) -> float | None:
-    if rate is not None and batch is not None:
-        raise ContradictoryRequest("Give the batch size or the sampling rate, not both.")
-    if batch is None:
-        if rate is not None:
-            require_sampling_rate(rate)
-        return rate
-    if not (math.isfinite(batch) and 0 < batch <= size):
-        raise InvalidValue(f"Expected batch_size={batch!r} in (0, {size}]; it is the expected batch, qN.")
-    return batch / size
-
-
-def _solve(
-    *,
-    epsilon: float,
-    delta: float,
-    size: int,
-    q: float | None,
-    steps: int | None,
-    z: float | None,
-    bands: int,
-    ratio: float,
-    accountant: str,
-    neighbouring: Neighbouring,
-    chosen: dict[str, str],
-) -> tuple[float, int, float]:
-    """(q, T, z): two given or chosen, the third solved for."""
-    if q is None and (z is None or steps is None):
-        batch = defaults.default_batch_size(size, bands=bands)
-        q = batch / size
-        chosen["sampling_rate"] = f"expected batch {batch}: 256, or a power of two up to N/10"
-    if steps is None and z is None:
-        assert q is not None
-        steps = defaults.default_iterations(size, q * size, bands=bands)
-        chosen["iterations"] = "five expected passes, 300 to 2000 steps, in whole blocks"
-    if q is None:
-        assert steps is not None and z is not None
-        chosen["sampling_rate"] = "solved for: the largest that keeps the budget"
-        q = solve_sampling_rate(
-            epsilon=epsilon, delta=delta, noise_multiplier=z, iterations=steps, accountant=accountant,
-            neighbouring=neighbouring, bands=bands, feedback_ratio=ratio,
-        )  # fmt: skip
-    elif steps is None:
-        assert z is not None
-        chosen["iterations"] = "solved for: the most that keep the budget"
-        steps = solve_iterations(
-            epsilon=epsilon, delta=delta, sampling_rate=q, noise_multiplier=z, accountant=accountant,
-            neighbouring=neighbouring, bands=bands, feedback_ratio=ratio,
-        )  # fmt: skip
-    elif z is None:
-        chosen["noise_multiplier"] = "solved for: the least that keeps the budget"
-        z = solve_noise_multiplier(
-            epsilon=epsilon, delta=delta, sampling_rate=q, iterations=steps, accountant=accountant,
-            neighbouring=neighbouring, bands=bands, feedback_ratio=ratio,
-        )  # fmt: skip
-        # The parts' noise is rounded once more; a billionth on top keeps the promise through it.
-        z *= 1 + 1e-9
-    assert z is not None
-    return q, steps, z
-
-
-def _shares(shares: Mapping[str, float] | None, chosen: dict[str, str]) -> dict[str, float]:
-    if shares is None:
-        chosen["shares"] = ", ".join(f"{name} {value:g}" for name, value in defaults.SHARES.items())
-        return dict(defaults.SHARES)
-    if unknown := sorted(set(shares) - set(PARTS)):
-        raise InvalidValue(f"Unknown parts {unknown}; a step can release: {', '.join(PARTS)}.")
-    for name, value in shares.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise InvalidValue(f"Expected share {name}={value!r} to be finite and >= 0.")
-    if not shares.get("critic"):
-        raise InvalidValue("Expected a share > 0 for the critic: the generator learns from it alone.")
-    total = sum(shares.values())
-    return {name: shares[name] / total for name in PARTS if shares.get(name)}
-
-
-def _parts(
-    z: float,
-    batch: float,
-    shares: Mapping[str, float],
-    clip_norm: float,
-    feedback: Feedback,
-    bands: int,
-    ratio: float,
-    chosen: dict[str, str],
-) -> tuple[Part, ...]:
-    if feedback is Feedback.BANDED and bands > 1:
-        kept, owed = clip_norm / bands, clip_norm * (bands - 1) / bands
-        chosen["clip_norms"] = (
-            f"C1 = total/{bands}, R = total·{bands - 1}/{bands}: their sum is the total {clip_norm:g}"
+def _schedule(family: EventFamily, q: float, z: float, steps: int) -> tuple[Phase, ...]:
+    """The phases of a plan; each must get a step, for a plan that dropped one would not be what was asked for."""
+    schedule = family.schedule(sampling_rate=q, noise_multiplier=z, iterations=steps)
+    if len(schedule) < len(family.phases):
+        counts = ", ".join(map(str, split_steps(family.phases, steps, bands=family.bands)))
+        raise ImpossiblePlan(
+            f"Of {steps} steps in blocks of {family.bands} the phases get {counts}; a phase needs a block: "
+            "take more steps, fewer phases, or larger shares."
         )
-    else:
-        kept, owed = clip_norm, 0.0
-    # ρ = 2·C2·qN/C1, the same in each part, is then the joint ratio too (DESIGN 3.2).
-    fed_back = ratio * kept / (2 * batch)
-    return tuple(
-        Part(
-            name=name,
-            clip_norm=kept,
-            residual_clip_norm=owed,
-            feedback_clip_norm=fed_back,
-            noise_multiplier=z / math.sqrt(share),
-        )
-        for name, share in shares.items()
-    )
+    return schedule
 
 
 def _verified(made: Plan) -> Plan:

@@ -12,8 +12,7 @@ import math
 from collections.abc import Callable
 
 from accountant.budget import Budget
-from accountant.events import Event
-from planners.cost import Candidate, bounds_by_prv, epsilon_by_rdp
+from planners.cost import Candidate, Composition, bounds_by_prv, epsilon_by_rdp
 from planners.search import Bracket, log_ratio
 
 # How far PRV's upper bound lies above its estimate at the default precision: eps_error and a little.
@@ -26,7 +25,7 @@ def tighten(candidate: Candidate, budget: Budget, rdp: Bracket, *, riskiest: flo
     """The riskiest value that PRV's upper bound allows, from the bracket that RDP found.
 
     Args:
-        candidate: maps the searched number to an event and its steps.
+        candidate: maps the searched number to what is released.
         riskiest: end of the range that is searched. tolerance: relative.
 
     Guarantees: PRV's upper bound at what is returned, at the default precision, is at most ε.
@@ -45,7 +44,7 @@ def _follow_estimate(
     coarse = max(1e-3, min(_COARSE_EPS_ERROR, budget.epsilon / 20))
 
     def gap(at: float) -> float:
-        return log_ratio(bounds_by_prv(*candidate(at), budget, eps_error=coarse).estimate, aim)
+        return log_ratio(bounds_by_prv(candidate(at), budget, eps_error=coarse).estimate, aim)
 
     slope = _rdp_slope(candidate, budget, x)
     here = gap(x)
@@ -63,7 +62,7 @@ def _follow_estimate(
 def _rdp_slope(candidate: Candidate, budget: Budget, x: float) -> float:
     """d log ε / d log x by RDP, which PRV's is close to."""
     near = x * 1.01 if _grows(candidate, x) else x / 1.01
-    first, second = (log_ratio(epsilon_by_rdp(*candidate(v), budget), budget.epsilon) for v in (x, near))
+    first, second = (log_ratio(epsilon_by_rdp(candidate(v), budget), budget.epsilon) for v in (x, near))
     return (second - first) / math.log(near / x)
 
 
@@ -98,7 +97,7 @@ def _verify(
     # As far as a tolerance goes, ε may stay below its target.
     slack = abs(slope) * tolerance
     for _ in range(_MOST_CHECKS):
-        gap = log_ratio(bounds_by_prv(*candidate(x), budget).upper, budget.epsilon)
+        gap = log_ratio(bounds_by_prv(candidate(x), budget).upper, budget.epsilon)
         if gap <= 0 and towards * (x - best) > 0:
             best = x
         if -0.9 * slack <= gap <= 0 or (gap <= 0 and x == riskiest):
@@ -107,7 +106,7 @@ def _verify(
     return best
 
 
-def tighten_count(candidate: Callable[[int], tuple[Event, int]], budget: Budget, by_rdp: int, *, at_most: int) -> int:
+def tighten_count(candidate: Callable[[int], Composition], budget: Budget, by_rdp: int, *, at_most: int) -> int:
     """The most blocks that PRV's upper bound allows, given those that RDP allows; one more does not fit.
 
     Guarantees: PRV's upper bound at what is returned is at most ε, or nothing is allowed and it is 0.
@@ -116,7 +115,7 @@ def tighten_count(candidate: Callable[[int], tuple[Event, int]], budget: Budget,
 
     def gap(blocks: int) -> float:
         if blocks not in known:
-            upper = bounds_by_prv(*candidate(blocks), budget).upper
+            upper = bounds_by_prv(candidate(blocks), budget).upper
             known[blocks] = log_ratio(upper, budget.epsilon)
         return known[blocks]
 

@@ -13,13 +13,15 @@ import click
 
 if TYPE_CHECKING:
     from accountant.plan import Plan
-    from planners import StepCost
+    from planners import PhaseShape, StepCost
 
 EPILOG = """\b
 Examples:
   privgen plan --epsilon 10 --dataset fashion-mnist --out plan.json
   privgen plan --epsilon 3 --dataset-size 20000 --batch-size 512 --iterations 2000
   privgen plan --epsilon 1 --noise-multiplier 2 --accountant prv --json
+  privgen plan --epsilon 10 --dataset fashion-mnist --phases 0.5:1.5,0.5:1.0
+  privgen plan --epsilon 10 --feedback paper --batch-size 256 --noise-multiplier 1 --iterations 4000
   privgen plan --epsilon 10 --dataset fashion-mnist --time-budget 30m --out plan.json --plot plan.png
 """
 
@@ -43,6 +45,33 @@ class Shares(click.ParamType):
             return {name.strip(): float(share) for name, share in pairs}
         except ValueError:
             self.fail(f"{value!r} is not like critic=0.6,classifier=0.4", param, ctx)
+
+
+class Phases(click.ParamType):
+    """0.5:1.5,0.5:1.0: share of the steps, factor of the noise, and if a third is given of the sampling rate"""
+
+    name = "SHARE:NOISE[:RATE],..."
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[PhaseShape, ...]:
+        """The text as the shape of a schedule."""
+        from accountant.errors import InvalidValue
+        from planners import PhaseShape
+        from planners.schedule import require_whole
+
+        try:
+            rows = [[float(number) for number in item.split(":")] for item in str(value).split(",")]
+            if not all(2 <= len(row) <= 3 for row in rows):
+                raise ValueError
+        except ValueError:
+            self.fail(f"{value!r} is not like 0.5:1.5,0.5:1.0", param, ctx)
+        try:
+            phases = tuple(PhaseShape(**dict(zip(("share", "noise", "rate"), row, strict=False))) for row in rows)
+            require_whole(phases)
+        except InvalidValue as error:
+            self.fail(str(error), param, ctx)
+        return phases
 
 
 class Duration(click.ParamType):
@@ -81,7 +110,13 @@ class Duration(click.ParamType):
     help="Error feedback: ours, the published one (certified, expensive), or none (DP-SGD).",
 )
 @click.option("--bands", type=int, help="Memory of the banded feedback plus one.  [default: 4]")
+@click.option("--residual-ratio", type=float, help="R/C1 of the banded feedback.  [default: bands - 1]")
 @click.option("--feedback-ratio", type=float, help="ρ = 2·C2·qN/C1 of the published feedback.  [default: 0.006]")
+@click.option(
+    "--phases",
+    type=Phases(),
+    help="Noise (and rate) over the steps: each phase's share of the steps and its factor; scaled to the budget.",
+)
 @click.option("--share", "shares", type=Shares(), help="Each part's share of the privacy cost; 0 drops a part.")
 @click.option("--clip-norm", type=float, default=1.0, show_default=True, help="Total L2 bound on one gradient.")
 @click.option(
@@ -107,7 +142,9 @@ class Duration(click.ParamType):
 def command(
     dataset: str | None,
     dataset_size: int | None,
+    feedback: str,
     neighbouring: str,
+    phases: tuple[PhaseShape, ...] | None,
     max_iterations: int | None,
     time_budget: float | None,
     measure: bool,
@@ -124,14 +161,18 @@ def command(
     from accountant.errors import InvalidValue
     from planners import plan as make_plan
     from planners.errors import ContradictoryRequest
+    from planners.schedule import WHOLE
     from privgen.cli.console import console, err_console, warn
     from privgen.cli.joint import search_plan, step_cost
-    from privgen.report.plan import noise_to_batch, render_plan, render_search
+    from privgen.cli.plan_notes import affordable_rows, notes, saving
+    from privgen.report.plan import noise_to_batch, render_affordable, render_plan, render_search
 
     request = {
         "dataset": dataset,
         "dataset_size": _size(dataset, dataset_size),
+        "feedback": feedback,
         "neighbouring": Neighbouring(neighbouring),
+        "phases": phases or WHOLE,
         **values,
     }
     try:
@@ -148,7 +189,7 @@ def command(
         warn(
             f"δ = {made.delta:g} is not below 1/N = {1 / made.dataset_size:g}: publishing one record whole may fit it."
         )
-    drowned = noise_to_batch(made) * _PARAMETERS**0.5
+    drowned = min(noise_to_batch(made, phase) for phase in made.schedule()) * _PARAMETERS**0.5
     if drowned > _HOPELESS:
         warn(
             f"In a network of {_PARAMETERS:g} parameters the noise of a step is {drowned:.2g} times as long as the "
@@ -164,13 +205,16 @@ def command(
     if as_json:
         click.echo(json.dumps(made.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
         return
-    render_plan(made, console)
+    shape = request["phases"]
+    render_plan(made, console, notes(made, shape))
+    if feedback == "paper":
+        render_affordable(affordable_rows(made, shape), console)
     if search is not None:
         render_search(search, console)
     if cost is not None:
         console.print(_time_needed(made, cost), markup=False, soft_wrap=True)
     if made.verified is not None and made.verified.prv is not None:
-        console.print(_saving(made), markup=False, soft_wrap=True)
+        console.print(saving(made, shape), markup=False, soft_wrap=True)
     file = out if out is not None else "plan.json"
     hint = f"privgen train --plan {file}" + (f" --dataset {dataset}" if dataset else " --dataset NAME")
     prefix = "Next: " if out is not None else "Next: the same with --out plan.json, then "
@@ -202,19 +246,3 @@ def _time_needed(made: Plan, cost: StepCost) -> str:
         f"Measured here: {each:.3g} s a step of expected batch {made.expected_batch_size:.6g}; "
         f"{made.iterations} steps take about {made.iterations * each / 60:.1f} minutes."
     )
-
-
-def _saving(made: Plan) -> str:
-    """What PRV bought over RDP, in one sentence."""
-    from planners import solve_noise_multiplier
-
-    by_rdp = solve_noise_multiplier(
-        epsilon=made.epsilon,
-        delta=made.delta,
-        sampling_rate=made.sampling_rate,
-        iterations=made.iterations,
-        neighbouring=made.neighbouring,
-        bands=made.bands,
-    )
-    saved = 1 - made.noise_multiplier / by_rdp
-    return f"PRV buys {saved:.1%} less noise than RDP, which would need {by_rdp:.4f}."

@@ -2,40 +2,90 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from accountant.plan import Feedback, Plan
+from accountant.plan import Feedback, Phase, Plan
+from accountant.rounding import lower_text, upper_text
 
 if TYPE_CHECKING:
-    from planners import Search
+    from planners import Affordable, Search
 
 
-def render_plan(plan: Plan, console: Console) -> None:
+def render_plan(plan: Plan, console: Console, notes: Sequence[tuple[str, str, str]] = ()) -> None:
     """Print a plan.
 
     Args:
-        plan: what was planned. console: where to.
+        plan: what was planned. console: where to. notes: further rows (name, value, reason).
     """
+    batch = _over_phases(plan, "sampling_rate", plan.dataset_size)
     console.print(
-        f"[bold]Run {plan.iterations} steps of expected batch {plan.expected_batch_size:.6g} with noise multiplier "
-        f"{plan.noise_multiplier:.4f}[/bold] for ε = {plan.epsilon:g} at δ = {plan.delta:g} "
-        f"({plan.neighbouring.value})."
+        f"[bold]Run {plan.iterations} steps of expected batch {batch} with noise multiplier "
+        f"{_over_phases(plan, 'noise_multiplier')}[/bold] for ε = {plan.epsilon:g} at δ = {plan.delta:g} "
+        f"({plan.neighbouring.value}).",
+        soft_wrap=True,
     )
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for name, value, chosen in _rows(plan):
+    table = _table(show_header=False)
+    for name, value, chosen in (*_rows(plan), *notes):
         table.add_row(name, escape(value), f"[dim]{escape(chosen)}[/dim]")
     console.print(table)
-    parts = Table(box=None, padding=(0, 2, 0, 0), title="Released together each step", title_justify="left")
+    if plan.phases:
+        console.print(_phases(plan))
+    parts = _table(title="Released together each step" + (" (noise of the first phase)" if plan.phases else ""))
     for heading in ("part", "noise multiplier", "clip norm C1", "residual R" if _banded(plan) else "feedback C2"):
         parts.add_column(heading)
     for part in plan.parts:
         fed = part.residual_clip_norm if _banded(plan) else part.feedback_clip_norm
         parts.add_row(escape(part.name), f"{part.noise_multiplier:.4f}", f"{part.clip_norm:g}", f"{fed:g}")
     console.print(parts)
+
+
+def render_affordable(rows: Sequence[Affordable], console: Console) -> None:
+    """Print what C2 a certified budget could afford.
+
+    Args:
+        rows: one a noise multiplier. console: where to.
+    """
+    table = _table(title="What C2 this certified budget could afford, by RDP")
+    for heading in ("noise multiplier", "of no feedback's", "largest C2", "ρ = 2·C2·B/C1", "ε claimed there"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            f"{row.noise_multiplier:.4f}", f"× {row.times:g}", f"{row.feedback_clip_norm:.2e}",
+            f"{row.feedback_ratio:.4f}", f"{row.claimed:.3f}",
+        )  # fmt: skip
+    console.print(table)
+
+
+def _table(**options: Any) -> Table:
+    return Table(box=None, padding=(0, 2, 0, 0), title_justify="left", **options)
+
+
+def _over_phases(plan: Plan, name: str, scale: float = 1.0) -> str:
+    """A value of the plan, or how it goes from phase to phase."""
+    digits = ".4f" if name == "noise_multiplier" else ".6g"
+    values = [format(getattr(phase, name) * scale, digits) for phase in plan.schedule()]
+    return " → ".join(value for value, _ in itertools.groupby(values))
+
+
+def _phases(plan: Plan) -> Table:
+    table = _table(title="Phases")
+    for heading in ("steps", "expected batch", "noise multiplier", "noise per step"):
+        table.add_column(heading, justify="right")
+    start = 0
+    for phase in plan.schedule():
+        end = start + phase.iterations
+        table.add_row(
+            f"{start + 1} to {end}", f"{phase.sampling_rate * plan.dataset_size:.6g}",
+            f"{phase.noise_multiplier:.4f}", f"{noise_to_batch(plan, phase):.4g}",
+        )  # fmt: skip
+        start = end
+    return table
 
 
 def render_search(search: Search, console: Console) -> None:
@@ -45,7 +95,7 @@ def render_search(search: Search, console: Console) -> None:
         search: what was found. console: where to.
     """
     console.print(f"Recommended of the choices below: {search.reason}.")
-    table = Table(box=None, padding=(0, 2, 0, 0), title="No other choice beats these in both", title_justify="left")
+    table = _table(title="No other choice beats these in both")
     for heading in ("", "batch", "steps", "noise multiplier", "signal to noise", "· √steps", search.unit):
         table.add_column(heading, justify="right")
     for choice in search.front:
@@ -64,27 +114,31 @@ def _banded(plan: Plan) -> bool:
 
 def _rows(plan: Plan) -> list[tuple[str, str, str]]:
     why = plan.defaults
-    passes = plan.iterations * plan.sampling_rate
+    passes = sum(phase.iterations * phase.sampling_rate for phase in plan.schedule())
     feedback = f"banded, {plan.bands} bands" if _banded(plan) else plan.feedback.value
+    noise = noise_to_batch(plan, plan.schedule()[0])
     rows = [
         ("data set", f"{plan.dataset or 'not named'}, N = {plan.dataset_size}", why.get("dataset_size", "")),
         ("delta", f"{plan.delta:g}", why.get("delta", "given")),
-        ("sampling rate", f"{plan.sampling_rate:.6g}", why.get("sampling_rate", "given")),
+        ("sampling rate", _over_phases(plan, "sampling_rate"), why.get("sampling_rate", "given")),
         ("iterations", f"{plan.iterations} ({passes:.1f} expected passes)", why.get("iterations", "given")),
-        ("noise multiplier", f"{plan.noise_multiplier:.6f}", why.get("noise_multiplier", "given")),
+        ("noise multiplier", _over_phases(plan, "noise_multiplier"), why.get("noise_multiplier", "given")),
         ("feedback", feedback, why.get("bands", why.get("feedback_ratio", ""))),
-        ("noise per step", f"{noise_to_batch(plan):.4g} of the largest share that one record can have in the mean", ""),
+        ("noise per step", f"{noise:.4g} of the largest share that one record can have in the mean", ""),
     ]
     if plan.verified is not None:
-        rows.append(("verified by RDP", f"ε ≤ {plan.verified.rdp:.4f}", ""))
+        # The published feedback has a claimed ε beside the proved one.
+        proved = "certified" if plan.feedback is Feedback.PAPER else "verified"
+        rows.append((f"{proved} by RDP", f"ε ≤ {upper_text(plan.verified.rdp)}", ""))
         prv = plan.verified.prv
         if prv is not None:
-            rows.append(("verified by PRV", f"{prv.lower:.4f} ≤ ε ≤ {prv.upper:.4f}", ""))
+            rows.append((f"{proved} by PRV", f"{lower_text(prv.lower)} ≤ ε ≤ {upper_text(prv.upper)}", ""))
     return rows
 
 
-def noise_to_batch(plan: Plan) -> float:
+def noise_to_batch(plan: Plan, phase: Phase) -> float:
     """Noise std ÷ (total clip norm · B): how much of a unanimous batch's mean each coordinate's noise is."""
-    part = plan.parts[0]
+    part = plan.parts_in(phase)[0]
     total = part.clip_norm + part.residual_clip_norm
-    return part.noise_multiplier * part.sensitivity(plan.bands) / (total * plan.expected_batch_size)
+    batch = phase.sampling_rate * plan.dataset_size
+    return part.noise_multiplier * part.sensitivity(plan.bands) / (total * batch)

@@ -45,7 +45,20 @@ def _spend(axes: Any, plan: Plan) -> None:
         axes.plot([p.step for p in points], [p.epsilon for p in points], label=label, color=_COLOURS[label], **style)
     axes.axhline(plan.epsilon, color="#555555", linewidth=1, label=f"target ε = {plan.epsilon:g}")
     axes.set(xlabel="steps", ylabel=f"ε spent at δ = {plan.delta:g} (upper bounds)", ylim=(0, None))
-    axes.set_title(f"z = {plan.noise_multiplier:.4f}, expected batch {plan.expected_batch_size:.6g}")
+    start = 0
+    for phase in plan.phases:
+        if start:
+            axes.axvline(start, color="#999999", linewidth=1, linestyle=":")
+        axes.annotate(
+            f"z {phase.noise_multiplier:.3g}\nB {phase.sampling_rate * plan.dataset_size:.4g}",
+            (start + phase.iterations / 2, 0.02),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            fontsize=7,
+        )
+        start += phase.iterations
+    phases = f", {len(plan.phases)} phases" if plan.phases else ""
+    axes.set_title(f"z = {plan.noise_multiplier:.4f}, expected batch {plan.expected_batch_size:.6g}{phases}")
     axes.legend()
 
 

@@ -50,6 +50,32 @@ def test_a_plan_in_phases_is_plotted(tmp_path):
     assert Image.open(tmp_path / "plan.png").size[0] > 500
 
 
+def test_phases_are_solved_for_and_shown(tmp_path):
+    done = run("--dataset", "digits", "--phases", "0.5:1.5,0.5:1.0:2", "--out", tmp_path / "plan.json")
+    assert done.exit_code == 0, done.output
+    first, second = Plan.load(tmp_path / "plan.json").phases
+    assert first.noise_multiplier == pytest.approx(1.5 * second.noise_multiplier)
+    assert second.sampling_rate == pytest.approx(2 * first.sampling_rate)
+    shown = f"noise multiplier {first.noise_multiplier:.4f} → {second.noise_multiplier:.4f}"
+    assert shown in done.output
+    assert f"1 to {first.iterations}" in done.output
+
+
+def test_the_published_feedback_is_shown_claimed_certified_and_affordable():
+    done = run("--dataset", "digits", "--feedback", "paper", "--iterations", 100)
+    assert done.exit_code == 0, done.output
+    text = " ".join(done.output.split())
+    assert "certified by RDP ε ≤ 9.99" in text
+    assert "claimed ε = " in text
+    assert "What C2 this certified budget could afford" in text
+
+
+def test_what_prv_buys_is_said_only_where_prv_was_asked():
+    asked = run("--dataset", "digits", "--iterations", 40, "--accountant", "prv")
+    assert "less noise than RDP" in asked.output
+    assert "PRV" not in run("--dataset", "digits", "--iterations", 40).output
+
+
 def test_a_measured_step_says_how_long_the_plan_takes():
     done = run("--dataset", "digits", "--iterations", 16, "--measure")
     assert done.exit_code == 0, done.output
@@ -62,6 +88,10 @@ def test_a_measured_step_says_how_long_the_plan_takes():
         (("--max-iterations", 700, "--batch-size", 64), "leave --batch-size away"),
         (("--time-budget", "soon"), "30m"),
         (("--measure",), "give --dataset"),
+        (("--phases", "half"), "0.5:1.5,0.5:1.0"),
+        (("--phases", "1000:1.5,1000:1"), "0.5, 0.5"),
+        (("--phases", "0.5:0,0.5:1"), "noise=0.0"),
+        (("--bands", 1, "--residual-ratio", 2), "leave --residual-ratio away"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_remedy(arguments, remedy):

@@ -1,0 +1,99 @@
+"""What is said beside a plan: noise saved and delay, what PRV buys, what the published feedback costs.
+
+Each sentence is computed with the solvers when a person looks at the plan; none is part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from accountant.plan import Plan
+    from planners import Affordable, PhaseShape
+
+
+def notes(made: Plan, phases: Sequence[PhaseShape]) -> list[tuple[str, str, str]]:
+    """(name, value, reason) of what a table of this plan says besides its own values.
+
+    Args:
+        phases: the shape that it was solved for.
+    """
+    from accountant.plan import Feedback
+
+    if made.feedback is Feedback.PAPER:
+        return [_claimed(made)]
+    if made.bands > 1:
+        return _saved_and_delayed(made, phases)
+    return []
+
+
+def _saved_and_delayed(made: Plan, phases: Sequence[PhaseShape]) -> list[tuple[str, str, str]]:
+    from planners import noise_saved
+    from planners.delay import mean_delay
+
+    assert made.verified is not None
+    saved = noise_saved(
+        _noise_at(made, phases, epsilon=made.verified.rdp, bands=1) / made.noise_multiplier,
+        bands=made.bands,
+        residual_ratio=made.parts[0].residual_clip_norm / made.parts[0].clip_norm,
+    )
+    part = made.parts[0]
+    ratio = part.residual_clip_norm / part.clip_norm
+    delay = mean_delay(made.bands, ratio)
+    return [
+        ("noise saved", f"{saved:.0%} of DP-SGD's with the same total clip norm", "by RDP, at the same ε and steps"),
+        ("delay", f"{delay:.2g} steps on average", f"R/C1 = {ratio:g}; what is clipped away: {made.bands / 2:g} steps"),
+    ]
+
+
+def _claimed(made: Plan) -> tuple[str, str, str]:
+    from accountant.claims import claimed_epsilon_of
+
+    claimed = claimed_epsilon_of(made.events(), delta=made.delta)
+    return "claimed", f"ε = {claimed:.4f}", "what the published analysis would print; not a bound, never spent"
+
+
+def affordable_rows(made: Plan, phases: Sequence[PhaseShape]) -> tuple[Affordable, ...]:
+    """What C2 this certified budget could afford at more noise, for the published feedback; by RDP."""
+    from planners import affordable
+
+    base = made.sampling_rate / phases[0].rate
+    return affordable(
+        epsilon=made.epsilon,
+        delta=made.delta,
+        sampling_rate=base,
+        iterations=made.iterations,
+        batch_size=base * made.dataset_size,
+        clip_norm=made.parts[0].clip_norm,
+        neighbouring=made.neighbouring,
+        phases=phases,
+    )
+
+
+def saving(made: Plan, phases: Sequence[PhaseShape]) -> str:
+    """What PRV bought over RDP, in one sentence."""
+    by_rdp = _noise_at(made, phases, epsilon=made.epsilon, bands=made.bands, feedback_ratio=_ratio_of(made, phases))
+    saved = 1 - made.noise_multiplier / by_rdp
+    return f"PRV buys {saved:.1%} less noise than RDP, which would need {by_rdp:.4f}."
+
+
+def _noise_at(made: Plan, phases: Sequence[PhaseShape], **other: Any) -> float:
+    """The noise multiplier of the first phase that RDP asks for, with the plan's rate and steps."""
+    from planners import solve_noise_multiplier
+
+    found = solve_noise_multiplier(
+        delta=made.delta,
+        sampling_rate=made.sampling_rate / phases[0].rate,
+        iterations=made.iterations,
+        neighbouring=made.neighbouring,
+        phases=phases,
+        **other,
+    )
+    return found * phases[0].noise
+
+
+def _ratio_of(made: Plan, phases: Sequence[PhaseShape]) -> float:
+    """ρ of the published feedback at the plan's sampling rate; 0 for the others."""
+    event, _ = made.events()[0]
+    return float(getattr(event, "feedback_ratio", 0.0)) / phases[0].rate
