@@ -106,9 +106,9 @@ def _celeba_folders(data_dir: Path | None) -> list[Path]:
 def _celeba(data_dir: Path | None) -> DataSet:
     folder = whereabouts("celeba", data_dir)
     if folder is None:
-        looked = ", ".join(str(f) for f in _celeba_folders(data_dir))
+        looked = "; ".join(f"{f} lacks {', '.join(celeba_files.missing(f))}" for f in _celeba_folders(data_dir))
         raise DataError(
-            f"celeba was not found in {looked}; it cannot be downloaded without its owners' consent. Unpack "
+            f"celeba was not found ({looked}); it cannot be downloaded without its owners' consent. Unpack "
             "img_align_celeba/, list_attr_celeba.txt and list_eval_partition.txt there, or give --data-dir."
         )
     return celeba_files.celeba(folder)

@@ -127,7 +127,17 @@ def test_a_damaged_idx_file_is_named(tmp_path, damage):
         load_data("mnist", folder)
 
 
+ATTRIBUTES = (
+    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair "
+    "Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male "
+    "Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks "
+    "Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace "
+    "Wearing_Necktie Young "
+)
+
+
 def write_celeba(folder, count=10):
+    """The published layout: 40 attributes, columns padded with spaces, a space at the end of the header."""
     (folder / "img_align_celeba").mkdir(parents=True)
     names = [f"{row + 1:06d}.jpg" for row in range(count)]
     for row, name in enumerate(names):
@@ -137,8 +147,12 @@ def write_celeba(folder, count=10):
     (folder / "list_eval_partition.txt").write_text(
         "".join(f"{n} {(0, 0, 0, 1, 2)[i % 5]}\n" for i, n in enumerate(names))
     )
-    rows = "".join(f"{n}  -1 {1 if i % 2 else -1:2d}  1\n" for i, n in enumerate(names))
-    (folder / "list_attr_celeba.txt").write_text(f"{count}\nBald Male Young\n{rows}")
+    rows = []
+    for row, name in enumerate(names):
+        # Every attribute but Male is the opposite of it.
+        values = [1 if (attribute == "Male") == (row % 2 == 1) else -1 for attribute in ATTRIBUTES.split()]
+        rows.append(name + " " + " ".join(f"{value:2d}" for value in values) + "\n")
+    (folder / "list_attr_celeba.txt").write_text(f"{count}\n{ATTRIBUTES}\n" + "".join(rows))
 
 
 def test_celeba_is_cropped_resized_and_labelled_by_male_in_its_published_splits(tmp_path):
@@ -155,11 +169,78 @@ def test_celeba_is_cropped_resized_and_labelled_by_male_in_its_published_splits(
 
 @pytest.mark.parametrize("file", ["list_attr_celeba.txt", "list_eval_partition.txt", "img_align_celeba/000002.jpg"])
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe damaged", b"one\ntwo\nthree\n"])
-def test_damaged_celeba_files_are_one_error(tmp_path, file, content):
+def test_damaged_celeba_files_are_named_with_a_remedy(tmp_path, file, content):
     write_celeba(tmp_path / "celeba")
     (tmp_path / "celeba" / file).write_bytes(content)
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=rf"{file}.*anew"):
         load_data("celeba", tmp_path)
+
+
+def replaced(file, old, new):
+    def change(folder):
+        text = (folder / file).read_text()
+        assert old in text
+        (folder / file).write_text(text.replace(old, new, 1))
+
+    return change
+
+
+def saved(pixels):
+    return lambda folder: Image.fromarray(pixels).save(folder / "img_align_celeba" / "000006.jpg")
+
+
+CELEBA_FAULTS = {
+    "a line cut short": (
+        replaced("list_attr_celeba.txt", " -1\n000005", "\n000005"),
+        r"attr_celeba\.txt, line 6: .*40",
+    ),
+    "a value that is no sign": (
+        lambda folder: (folder / "list_attr_celeba.txt").write_text(
+            (folder / "list_attr_celeba.txt").read_text().replace("-1", " 0")
+        ),
+        r"attr_celeba\.txt, line 3: .*1 or -1",
+    ),
+    "lines missing": (replaced("list_attr_celeba.txt", "10\n", "202599\n"), r"promises '202599' images and lists 10"),
+    "no attribute Male": (replaced("list_attr_celeba.txt", " Male ", " Man "), r"line 2: .*Male among them"),
+    "a split that is none": (replaced("list_eval_partition.txt", "06.jpg 0", "06.jpg 3"), r"partition\.txt, line 6: "),
+    "a file named twice": (
+        replaced("list_eval_partition.txt", "000006.jpg", "000005.jpg"),
+        r"partition\.txt, line 6: ",
+    ),
+    "no test images": (
+        lambda folder: (folder / "list_eval_partition.txt").write_text("000001.jpg 0\n"),
+        r"names no image of the test split",
+    ),
+    "images without attributes": (
+        replaced("list_eval_partition.txt", "000006.jpg", "000011.jpg"),
+        r"attr_celeba\.txt does not speak of 000011\.jpg",
+    ),
+    "an image that is not there": (
+        lambda folder: (folder / "img_align_celeba" / "000006.jpg").unlink(),
+        r"000006\.jpg .*No such file.*anew",
+    ),
+    "images that are not the aligned ones": (
+        saved(np.zeros((64, 64, 3), np.uint8)),
+        r"000006\.jpg .*64×64, expected 178×218",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", CELEBA_FAULTS)
+def test_a_fault_in_celeba_is_told_with_its_file_and_place(tmp_path, fault):
+    write_celeba(tmp_path / "celeba")
+    change, message = CELEBA_FAULTS[fault]
+    change(tmp_path / "celeba")
+    with pytest.raises(DataError, match=message):
+        load_data("celeba", tmp_path)
+
+
+def test_celeba_is_found_in_the_data_dir_and_below_it_and_what_is_lacking_is_named(tmp_path):
+    write_celeba(tmp_path / "here")
+    assert len(load_data("celeba", tmp_path / "here").train.labels) == 6
+    (tmp_path / "here" / "list_eval_partition.txt").unlink()
+    with pytest.raises(DataError, match=r"here lacks list_eval_partition\.txt; .*here/celeba lacks img_align_celeba, "):
+        load_data("celeba", tmp_path / "here")
 
 
 def test_celeba_that_is_not_there_says_what_is_expected_where(tmp_path):
