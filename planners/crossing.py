@@ -20,6 +20,8 @@ from planners.tighten import tighten
 _COARSE = 0.02
 # What is returned keeps its promise at all orders; a last bit that says otherwise is stepped over.
 _NUDGE = 1e-9
+# A rough answer's tolerance, and how far a neighbour's answer is likely to be off.
+_ROUGH, _NEAR = 0.01, 1.3
 
 
 def crossing(
@@ -45,6 +47,29 @@ def crossing(
     if found is None or accountant == "rdp":
         return found.feasible if found else None
     return tighten(candidate, budget, found, riskiest=riskiest, tolerance=tolerance)
+
+
+def rough_crossing(
+    candidate: Candidate, budget: Budget, *, safest: float, riskiest: float, start: float
+) -> float | None:
+    """The same by RDP to 1 %, at few orders only: it keeps the budget, and may stay further from it than it must.
+
+    Args:
+        start: first guess, best a neighbour's answer.
+    """
+    few = FewOrders(budget)
+
+    def cost(x: float) -> float:
+        return log_ratio(few.epsilon(candidate(x)), budget.epsilon)
+
+    ends = bracket(cost, start=start, safest=safest, riskiest=riskiest, factor=_NEAR)
+    if isinstance(ends, Bracket):
+        ends = narrow_bracket(cost, ends, tolerance=5 * _ROUGH)
+        few.focus(candidate(ends.feasible))
+        ends = _around(cost, ends, safest=safest, riskiest=riskiest)
+    if isinstance(ends, Bracket):
+        return narrow_bracket(cost, ends, tolerance=_ROUGH).feasible
+    return ends
 
 
 def _solve_by_rdp(

@@ -24,7 +24,7 @@ from accountant.events import require_count
 # How much a step of mean delay takes from the proxy: signal to noise counts 1/(1 + DELAY_WEIGHT · D). Chosen so that
 # the runs that we know of rank as they did (DESIGN 3.1, one seed each): of b = 1, 2, 4, 8 on a classifier at ε = 3,
 # T = 600, where b = 2 was best, 4 as good as 1 and 8 worse; and b = 4 before 1 on a GAN at ε = 10, T = 6000.
-DELAY_WEIGHT = 0.2
+DELAY_WEIGHT = 0.3
 
 
 def mean_delay(bands: int, residual_ratio: float) -> float:

@@ -1,4 +1,4 @@
-"""Joint planning from the command line: measure a step, search batch and steps together, plan what is recommended."""
+"""Joint planning from the command line: measure a step, search batch, steps and bands, plan what is recommended."""
 
 from __future__ import annotations
 
@@ -47,29 +47,39 @@ def search_plan(
     Args:
         request: what was asked of `planners.plan`. made: the plan of the defaults, whose N, δ and feedback are used.
     """
+    from accountant.plan import Feedback
     from planners import joint_search
     from planners import plan as make_plan
+    from planners.pareto import BANDS
 
     names = ("batch_size", "sampling_rate", "iterations", "noise_multiplier")
     if given := [name for name in names if request.get(name) is not None]:
         option = given[0].replace("_", "-")
         raise click.UsageError(f"A search chooses batch, steps and noise; leave --{option} away, or the limit.")
-    ratio = request.get("feedback_ratio") or _ratio_of(made)
     search = joint_search(
         epsilon=made.epsilon,
         delta=made.delta,
         dataset_size=made.dataset_size,
-        bands=made.bands,
-        feedback_ratio=ratio,
+        bands=BANDS if made.feedback is Feedback.BANDED and request["bands"] is None else made.bands,
+        residual_ratio=request["residual_ratio"],
+        feedback_ratio=request.get("feedback_ratio") or _ratio_of(made),
+        phases=request["phases"],
         neighbouring=made.neighbouring,
         max_iterations=max_iterations,
         seconds=seconds,
         cost=cost,
     )
     best = search.recommended
-    chosen = make_plan(**{**request, "batch_size": best.batch_size, "iterations": best.iterations})
-    found = {"sampling_rate": f"searched: {search.reason}", "iterations": "searched, with the batch"}
-    return replace(chosen, defaults={**made.defaults, **chosen.defaults, **found}), search
+    found: dict[str, Any] = {"batch_size": best.batch_size, "iterations": best.iterations}
+    reasons = {"sampling_rate": f"searched: {search.reason}", "iterations": "searched, with the batch"}
+    if made.feedback is Feedback.BANDED and request["bands"] is None:
+        found |= {"bands": best.bands}
+        reasons["bands"] = "searched: the best of the noise saved and the delay that it costs"
+    if best.bands > 1 and request["residual_ratio"] is None:
+        found |= {"residual_ratio": best.residual_ratio}
+        reasons["residual_ratio"] = "searched, with the bands"
+    chosen = make_plan(**{**request, **found})
+    return replace(chosen, defaults={**made.defaults, **chosen.defaults, **reasons}), search
 
 
 def _ratio_of(made: Plan) -> float:

@@ -14,7 +14,9 @@ from accountant.plan import Feedback, Phase, Plan
 from accountant.rounding import lower_text, upper_text
 
 if TYPE_CHECKING:
-    from planners import Affordable, Search
+    from planners import Affordable, Choice, Search
+
+_BANDED = ("bands", "R/C1", "saved", "delay")
 
 
 def render_plan(plan: Plan, console: Console, notes: Sequence[tuple[str, str, str]] = ()) -> None:
@@ -89,23 +91,54 @@ def _phases(plan: Plan) -> Table:
 
 
 def render_search(search: Search, console: Console) -> None:
-    """Print the Pareto front of a joint search, the recommendation marked.
+    """Print the Pareto front of a joint search, the recommendation marked, and the bands tried beside it.
 
     Args:
         search: what was found. console: where to.
     """
-    console.print(f"Recommended of the choices below: {search.reason}.")
-    table = _table(title="No other choice beats these in both")
-    for heading in ("", "batch", "steps", "noise multiplier", "signal to noise", "· √steps", search.unit):
+    console.print(f"Recommended of the choices below: {search.reason}.", soft_wrap=True)
+    console.print(_choices("No other choice beats these in both compute and proxy", search.front, search))
+    if len(search.alternatives) > 1:
+        title = "Bands and R/C1 at the recommended batch and steps"
+        console.print(_choices(title, search.alternatives, search))
+
+
+def _choices(title: str, choices: Sequence[Choice], search: Search) -> Table:
+    # Where nothing is banded these columns say nothing.
+    banded = any(choice.bands > 1 for choice in (*search.front, *search.alternatives))
+    table = Table(box=None, padding=(0, 1, 0, 0), title_justify="left", title=title)
+    for heading in (
+        "",
+        "batch",
+        "steps",
+        *(_BANDED if banded else ()),
+        "noise z",
+        "signal/noise",
+        "proxy",
+        search.unit,
+    ):
         table.add_column(heading, justify="right")
-    for choice in search.front:
-        mark = "→" if choice == search.recommended else ""
-        compute = f"{choice.compute:.0f}" if search.unit == "seconds" else f"{choice.compute:.3g}"
-        table.add_row(
-            mark, str(choice.batch_size), str(choice.iterations), f"{choice.noise_multiplier:.4f}",
-            f"{choice.signal_to_noise:.0f}", f"{choice.proxy:.0f}", compute,
+    for choice in choices:
+        of_bands = (
+            str(choice.bands), f"{choice.residual_ratio:g}", f"{choice.noise_saved:.0%}", f"{choice.delay:.2g}",
         )  # fmt: skip
-    console.print(table)
+        table.add_row(
+            "→" if choice == search.recommended else "",
+            str(choice.batch_size),
+            str(choice.iterations),
+            *(of_bands if banded else ()),
+            f"{choice.noise_multiplier:.4f}",
+            f"{choice.signal_to_noise:.0f}",
+            f"{choice.proxy:.0f}",
+            f"{choice.compute:.0f}" if search.unit == "seconds" else _in_short(choice.compute),
+        )
+    return table
+
+
+def _in_short(count: float) -> str:
+    """6030000 as 6.03 M."""
+    scale, unit = (1e6, " M") if count >= 1e6 else (1e3, " k")
+    return f"{count / scale:.3g}{unit}"
 
 
 def _banded(plan: Plan) -> bool:
@@ -115,7 +148,9 @@ def _banded(plan: Plan) -> bool:
 def _rows(plan: Plan) -> list[tuple[str, str, str]]:
     why = plan.defaults
     passes = sum(phase.iterations * phase.sampling_rate for phase in plan.schedule())
-    feedback = f"banded, {plan.bands} bands" if _banded(plan) else plan.feedback.value
+    feedback = (
+        f"banded, {plan.bands} band{'s' if plan.bands > 1 else ' (DP-SGD)'}" if _banded(plan) else plan.feedback.value
+    )
     noise = noise_to_batch(plan, plan.schedule()[0])
     rows = [
         ("data set", f"{plan.dataset or 'not named'}, N = {plan.dataset_size}", why.get("dataset_size", "")),

@@ -68,11 +68,11 @@ def _front(axes: Any, search: Search) -> None:
     axes.plot(chosen.compute, chosen.proxy, marker="*", markersize=16, color="#b25000", linestyle="none")
     for choice in search.front:
         axes.annotate(
-            f"B {choice.batch_size}, T {choice.iterations}",
+            f"B {choice.batch_size}, T {choice.iterations}, b {choice.bands}",
             (choice.compute, choice.proxy),
             textcoords="offset points",
             xytext=(5, -11),
             fontsize=7,
         )
-    axes.set(xlabel=f"compute, {search.unit}", ylabel="signal to noise · √steps", xscale="log")
+    axes.set(xlabel=f"compute, {search.unit}", ylabel="signal to noise · √steps, less for delay", xscale="log")
     axes.set_title("Pareto front; ★ is recommended")

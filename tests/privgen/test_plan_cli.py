@@ -25,6 +25,14 @@ def test_a_search_recommends_and_shows_what_else_there_was(tmp_path):
     assert made.iterations <= 700
     assert made.verified.rdp <= 10
     assert made.defaults["sampling_rate"].startswith("searched")
+    assert made.defaults["bands"].startswith("searched")
+    assert "Bands and R/C1 at the recommended batch and steps" in done.output
+
+
+def test_a_search_keeps_the_bands_that_were_given(tmp_path):
+    done = run("--dataset", "digits", "--max-iterations", 640, "--bands", 2, "--out", tmp_path / "plan.json")
+    assert done.exit_code == 0, done.output
+    assert Plan.load(tmp_path / "plan.json").bands == 2
 
 
 def test_a_searched_plan_as_json_is_json_alone():
