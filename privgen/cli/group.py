@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("privgen.cli.evaluate", "gen2real accuracy, FID, IS, diversity and copying, by a named protocol."),
     "account": ("privgen.cli.account", "One budget over many runs: make one, show what is left."),
     "keys": ("privgen.cli.keys", "Make a key that signs ledgers."),
+    "experiment": ("privgen.cli.experiment", "Experiments about the method itself, on public data."),
     "data": ("privgen.cli.data", "List the data sets, and where each was found."),
 }
 

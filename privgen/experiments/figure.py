@@ -1,0 +1,83 @@
+"""The plot of docs/results/clipping-bias.md, from finished trials alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from accountant.files import write_durably
+from privgen.errors import ConfigError
+from privgen.experiments.records import Finished
+from privgen.experiments.summary import Group, Spread, difference, dp_sgd_of, groups, method_name
+
+_COLOURS = ("#222222", "#9fd8cb", "#4fb3a1", "#00897b", "#00503f", "#c77700", "#b3261e", "#6a4c93")
+
+
+def plot(finished: Sequence[Finished], path: Path) -> None:
+    """Write a PNG: the gain at each ε, and accuracy, cosine and norm ratio over the steps at the middle one.
+
+    Raises:
+        ConfigError: there is no finished comparison. OSError: it cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    matched = [g for g in groups(finished) if g.stage == "match"]
+    if not matched:
+        raise ConfigError("No finished trial of the stage match: there is nothing to draw yet.")
+    task = matched[0].trial.task
+    matched = [g for g in matched if g.trial.task == task]
+    epsilons = sorted({g.trial.epsilon for g in matched})
+    middle = [g for g in matched if g.trial.epsilon == epsilons[len(epsilons) // 2]]
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    axes = figure.subplots(2, 2)
+    _gains(axes[0, 0], matched, epsilons)
+    at = f"ε = {middle[0].trial.epsilon:g}"
+    _over_steps(axes[0, 1], [(g, g.curve("accuracy")) for g in middle], "accuracy %", at)
+    _over_steps(axes[1, 0], [(g, g.probes("cosine")) for g in middle], "cosine of mean update and true gradient", at)
+    _over_steps(axes[1, 1], [(g, _relative(g.probes("ratio"))) for g in middle], "‖u‖/‖g‖ ÷ its mean", at)
+    axes[1, 1].set_yscale("log")
+    axes[0, 1].legend(fontsize=8)
+    figure.suptitle(f"Error feedback against DP-SGD ({task}); bars: standard errors or standard deviations over seeds")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    write_durably(path, buffer.getvalue())
+
+
+def _gains(axes: Any, matched: list[Group], epsilons: list[float]) -> None:
+    names = list(dict.fromkeys(method_name(g.trial) for g in matched if g.trial.feedback != "none"))
+    for place, name in enumerate(names, 1):
+        rows = [g for g in matched if method_name(g.trial) == name]
+        points = [(g, difference(g, plain)) for g in rows if (plain := dp_sgd_of(g, matched)) is not None]
+        axes.errorbar(
+            [epsilons.index(g.trial.epsilon) + 0.09 * (place - len(names) / 2) for g, _ in points],
+            [gap.mean for _, gap in points],
+            yerr=[gap.error for _, gap in points],
+            fmt="o",
+            capsize=3,
+            color=_COLOURS[place % len(_COLOURS)],
+            label=name,
+        )
+    axes.axhline(0, color="#888888", linewidth=1)
+    axes.set(xlabel="ε", ylabel="accuracy − DP-SGD's, points", title="Gain at the end")
+    axes.set_xticks(range(len(epsilons)), [f"{e:g}" for e in epsilons])
+
+
+def _over_steps(axes: Any, curves: list[tuple[Group, list[tuple[int, Spread]]]], label: str, title: str) -> None:
+    for place, (group, points) in enumerate(curves):
+        axes.errorbar(
+            [step for step, _ in points],
+            [value.mean for _, value in points],
+            yerr=[value.std for _, value in points],
+            marker=".",
+            capsize=2,
+            color=_COLOURS[place % len(_COLOURS)],
+            label=method_name(group.trial),
+        )
+    axes.set(xlabel="step", ylabel=label, title=title)
+
+
+def _relative(points: list[tuple[int, Spread]]) -> list[tuple[int, Spread]]:
+    whole = sum(value.mean for _, value in points) / len(points)
+    return [(step, Spread(mean=v.mean / whole, std=v.std / whole, count=v.count)) for step, v in points]

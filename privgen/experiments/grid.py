@@ -1,0 +1,180 @@
+"""Which trials the clipping-bias experiment trains, in which order.
+
+| stage | what is trained | why |
+|---|---|---|
+| tune | DP-SGD over clip norms × learning rates, with a seed of its own | its best of both is found first |
+| match | each feedback at that clip norm, three learning rates; then fresh seeds at the best | equal care for each |
+| vary | banded: R/C1, unequal parts, gradients taken ahead, no momentum; fresh seeds | where it pays the most |
+| clips | as match, at three times that clip norm and at a third | whoever feeds back may want another C1 |
+| critic | each feedback on a GAN's critic | bias and norms there |
+
+Learning rates are told by the step η·C, C the total clip norm: where most records are clipped, nothing else
+matters. The best is the one with the highest accuracy on held-out records with the tuning seed, whose trials are in no
+table. A best at the end of the three rates is followed further, twice at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from privgen.experiments.settings import Trial
+
+TUNING_SEED = 1000
+STAGES = ("tune", "match", "vary", "clips", "critic")
+
+# Trains a trial, or finds it finished; the stage is for the record.
+Trainer = Callable[[str, Trial], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid:
+    """What to go through.
+
+    Args:
+        task: mlp or cnn. epsilons: each > 0. bands: each > 1. seeds: how many fresh ones.
+        iterations: T. batch_size: B.
+        clips: total clip norms to find DP-SGD's best in, ascending. steps: η·C, ascending.
+        stages: which of STAGES.
+        certified_ratio, claimed_ratio: ρ of the published feedback, affordable where its certified ε is the
+            budget, and as published (C2 = C1 on the scale of sums) where the claimed one is.
+    """
+
+    task: str = "mlp"
+    epsilons: tuple[float, ...] = (10.0, 3.0, 1.0)
+    bands: tuple[int, ...] = (2, 4, 8, 16)
+    seeds: int = 3
+    iterations: int = 2000
+    batch_size: int = 256
+    clips: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0)
+    steps: tuple[float, ...] = (0.05, 0.1, 0.2)
+    stages: tuple[str, ...] = STAGES
+    certified_ratio: float = 0.006
+    claimed_ratio: float = 2.0
+
+    def methods(self) -> tuple[Mapping[str, Any], ...]:
+        """Settings of a trial that make each feedback."""
+        return (
+            {"feedback": "none"},
+            *({"feedback": "banded", "bands": b} for b in self.bands),
+            {"feedback": "paper", "feedback_ratio": self.certified_ratio},
+            {"feedback": "paper-claimed", "feedback_ratio": self.claimed_ratio},
+        )
+
+    def base(self, epsilon: float, *, clip: float, step: float) -> Trial:
+        """DP-SGD with this clip norm and step, the tuning seed."""
+        return Trial(
+            task=self.task,
+            feedback="none",
+            epsilon=epsilon,
+            total_clip=clip,
+            learning_rate=_tidy(step / clip),
+            iterations=self.iterations,
+            batch_size=self.batch_size,
+            seed=TUNING_SEED,
+        )
+
+
+def explore(grid: Grid, train: Trainer) -> None:
+    """Train all of it, the main comparison at each ε before anything finer."""
+    best = {epsilon: _tuned(grid, epsilon, train) for epsilon in grid.epsilons} if _classifies(grid) else {}
+    matched = {}
+    if "match" in grid.stages:
+        for epsilon, trial in best.items():
+            matched[epsilon] = [_matched("match", grid, replace(trial, **m), train) for m in grid.methods()]
+    if "vary" in grid.stages:
+        for epsilon in best:
+            for trial in matched.get(epsilon, ()):
+                for variant in variants(trial):
+                    _fresh("vary", grid, variant, train)
+    if "clips" in grid.stages:
+        for trial in best.values():
+            for factor in (3.0, 1 / 3):
+                for m in grid.methods():
+                    _matched("clips", grid, rescaled(replace(trial, **m), factor), train)
+    if "critic" in grid.stages:
+        for trial in critics(grid):
+            _fresh("critic", grid, trial, train)
+
+
+def _classifies(grid: Grid) -> bool:
+    return any(stage in grid.stages for stage in ("tune", "match", "clips", "vary"))
+
+
+def _tuned(grid: Grid, epsilon: float, train: Trainer) -> Trial:
+    """DP-SGD at its best clip norm and learning rate."""
+    tried = [grid.base(epsilon, clip=clip, step=step) for clip in grid.clips for step in grid.steps]
+    return max(tried, key=lambda trial: train("tune", trial)["accuracy"])
+
+
+def _matched(stage: str, grid: Grid, trial: Trial, train: Trainer) -> Trial:
+    """The trial with its own best learning rate, trained with fresh seeds there."""
+    best = climbed(trial, lambda one: train(stage, one)["accuracy"])
+    _fresh(stage, grid, best, train)
+    return best
+
+
+def climbed(trial: Trial, score: Callable[[Trial], float]) -> Trial:
+    """The best of a half, one and two times the learning rate, and further where the best is at an end."""
+    scores = {k: score(_faster(trial, k)) for k in (-1, 0, 1)}
+    for _ in range(2):
+        best = max(scores, key=lambda k: scores[k])
+        beyond = best - 1 if best == min(scores) else best + 1
+        if beyond in scores:
+            break
+        scores[beyond] = score(_faster(trial, beyond))
+    return _faster(trial, max(scores, key=lambda k: scores[k]))
+
+
+def _faster(trial: Trial, doublings: int) -> Trial:
+    return replace(trial, learning_rate=_tidy(trial.learning_rate * 2.0**doublings))
+
+
+def rescaled(trial: Trial, factor: float) -> Trial:
+    """Another total clip norm, the same step η·C."""
+    return replace(
+        trial,
+        total_clip=_tidy(trial.total_clip * factor),
+        learning_rate=_tidy(trial.learning_rate / factor),
+    )
+
+
+def variants(trial: Trial) -> Iterator[Trial]:
+    """What may make banded feedback better, one change at a time; and no momentum, of DP-SGD too."""
+    slow = replace(trial, momentum=0.0, learning_rate=_tidy(trial.learning_rate / (1 - trial.momentum)))
+    if trial.feedback == "none" or trial.bands == 4:
+        yield slow
+    if trial.feedback != "banded" or trial.bands > 8:
+        return
+    if trial.bands > 2:
+        yield replace(trial, now=0.5)
+        yield replace(trial, decay=0.5)
+    else:
+        yield replace(trial, now=0.75)
+    # An owed part comes b/2 steps late on average, and 1/b of the whole comes at once.
+    yield replace(trial, lookahead=(trial.bands - 1) / 2)
+
+
+def critics(grid: Grid) -> Iterator[Trial]:
+    """Each feedback on a GAN's critic: smaller batches and fewer steps, Adam."""
+    for m in grid.methods():
+        yield Trial(
+            task="critic",
+            epsilon=max(grid.epsilons),
+            total_clip=1.0,
+            learning_rate=3e-4,
+            momentum=0.5,
+            iterations=max(1, grid.iterations // 4),
+            batch_size=max(1, grid.batch_size // 4),
+            **m,
+        )
+
+
+def _fresh(stage: str, grid: Grid, trial: Trial, train: Trainer) -> None:
+    for seed in range(grid.seeds):
+        train(stage, replace(trial, seed=seed))
+
+
+def _tidy(value: float) -> float:
+    return float(f"{value:.6g}")

@@ -1,0 +1,117 @@
+"""How far the mean update is from the true mean gradient, at one step of a training.
+
+"Mean" is over draws and noise, with the run's own weights held: the same records stand for both sides, so that no
+sampling error comes between them.
+
+    true       g(x_t)      = mean_i g_i(x_t)
+    none       u           = mean_i clip(g_i(x_t), C1)
+    banded     u           = mean_i clip(g_i(x_t), C1) + Σ_k w_k mean_i r_i(x_{t−k})        the delay is part of it
+    paper      u           = mean_i clip(g_i(x_t), C1) + clip(e_t, C2)                      e_t as it is in the run
+
+| measured | formula | of an update without bias |
+|---|---|---|
+| bias | ‖u − g‖ / ‖g‖ | 0 |
+| cosine | ⟨u, g⟩ / (‖u‖ ‖g‖) | 1 |
+| ratio | ‖u‖ / ‖g‖ | the same in each step |
+| noise | std of the noise of the mean · √parameters / ‖u‖ | – |
+| clipped | share of records with ‖g_i‖ > C1 + R | 0 |
+
+These numbers are of raw gradients. They are for public data; of private data they would be releases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from privgen.efsgd import PaperError, banded_weights
+from privgen.experiments.settings import Mechanism, Trial
+from privgen.experiments.tasks import Task, Weights
+from privgen.per_example import private_sums
+from privgen.state import parameters_of
+
+Place = tuple[Weights, Weights]
+
+
+def place_of(task: Task) -> Place:
+    """The weights now, and what else a gradient depends on."""
+    return {n: p.detach().clone() for n, p in parameters_of(task.module).items()}, task.companions()
+
+
+@contextmanager
+def at_place(task: Task, place: Place) -> Iterator[None]:
+    """Be there for a while, and come back."""
+    now = place_of(task)
+    _move(task, place)
+    try:
+        yield
+    finally:
+        _move(task, now)
+
+
+@torch.no_grad()
+def _move(task: Task, place: Place) -> None:
+    for name, p in parameters_of(task.module).items():
+        p.copy_(place[0][name])
+    task.recall(place[1])
+
+
+def probe(
+    task: Task,
+    trial: Trial,
+    made: Mechanism,
+    *,
+    places: list[Place],
+    records: tuple[Tensor, Tensor],
+    error: PaperError | None,
+) -> dict[str, float]:
+    """Measure one step.
+
+    Args:
+        places: where gradients were taken: last step's first back to K steps ago, [x_t, x_{t−1}, …].
+        records: images and labels that stand for all. error: e_t of the published feedback.
+    """
+    kept, _, raw, norms = _means(task, made, places[0], records)
+    update = kept
+    for weight, place in zip(trial.payments, places[1:], strict=False):
+        update = update + weight * _means(task, made, place, records)[1]
+    if error is not None:
+        flat = _flat(error.error)
+        fed, _ = banded_weights(flat.norm()[None], clip_norm=made.part.feedback_clip_norm, residual_clip_norm=0.0)
+        update = update + float(fed[0]) * flat
+    std = made.part.noise_multiplier * made.released.sensitivity(trial.bands) / trial.batch_size
+    length, true = float(update.norm()), float(raw.norm())
+    tiny = 1e-30
+    return {
+        "bias": float((update - raw).norm()) / max(true, tiny),
+        "cosine": float(update @ raw) / max(length * true, tiny),
+        "ratio": length / max(true, tiny),
+        "noise": std * math.sqrt(len(raw)) / max(length, tiny),
+        "clipped": float((norms > trial.total_clip).float().mean()),
+        "median_norm": float(norms.median()),
+    }
+
+
+def _means(
+    task: Task, made: Mechanism, place: Place, records: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mean clipped, clipped-away and raw gradient at a place, flat, and the records' norms."""
+    part = made.part
+
+    def weighting(norms: Tensor) -> tuple[Tensor, ...]:
+        bounds = {"clip_norm": part.clip_norm, "residual_clip_norm": part.residual_clip_norm}
+        return (*banded_weights(norms, **bounds), torch.ones_like(norms))
+
+    with at_place(task, place):
+        loss, batch, rows = task.record_loss(*records)
+        sums = private_sums(task.module, loss, batch, weighting, rows_per_record=rows, physical_batch=256)
+    kept, owed, raw = (_flat(s) / len(records[1]) for s in sums.sums)
+    return kept, owed, raw, sums.norms
+
+
+def _flat(tensors: dict[str, Tensor]) -> Tensor:
+    return torch.cat([t.flatten() for t in tensors.values()])

@@ -1,0 +1,248 @@
+"""What is trained in the clipping-bias experiment: two small classifiers, and the critic of a GAN.
+
+A task is a module, a loss for each record, what happens between private steps, and what is measured. The critic
+trains against a generator that learns from it (`privgen.steps.generator_step`), as in `privgen train`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from privgen import losses
+from privgen.config import TrainConfig
+from privgen.data import DataSet, ImageData
+from privgen.experiments.settings import Trial
+from privgen.networks import NetworkConfig, build_networks
+from privgen.state import TrainState
+from privgen.steps import RecordLoss, generator_step, latents
+
+Weights = dict[str, Tensor]
+_EVALUATED = 2000  # held-out records in one forward pass
+_CRITIC_STEPS = 5  # for one of the generator
+
+
+class Task(Protocol):
+    """What `privgen.experiments.training.train` needs of a task."""
+
+    part: str
+    module: nn.Module
+    optimiser: torch.optim.Optimizer
+
+    def record_loss(self, images: Tensor, labels: Tensor) -> RecordLoss:
+        """A loss a record of this draw."""
+
+    def between(self) -> None:
+        """What happens after a private step; touches no record."""
+
+    def companions(self) -> Weights:
+        """Whatever else the gradient of a record depends on, to be able to return to this step."""
+
+    def recall(self, companions: Weights) -> None:
+        """Return to a step, as far as `companions` go."""
+
+    def scores(self) -> dict[str, float]:
+        """Held-out loss, and accuracy where there is one."""
+
+
+class MlpClassifier(nn.Module):
+    """One hidden layer of 32: 25 450 parameters at 28×28, where a step takes two milliseconds."""
+
+    def __init__(self, pixels: int, classes: int, width: int = 32) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(pixels, width)
+        self.logits = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, C, H, W) → (n, classes)."""
+        return self.logits(torch.relu(self.hidden(x.flatten(1))))
+
+
+class CnnClassifier(nn.Module):
+    """Two strided convolutions, 8×8 and 4×4: 12 154 parameters at 28×28."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        channels, height, _ = shape
+        self.first = nn.Conv2d(channels, 16, 8, stride=4, padding=2)
+        self.second = nn.Conv2d(16, 32, 4, stride=2, padding=1)
+        side = ((height + 4 - 8) // 4 + 1 + 2 - 4) // 2 + 1
+        self.logits = nn.Linear(32 * side * side, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, C, H, W) → (n, classes)."""
+        x = torch.relu(self.first(x))
+        return self.logits(torch.relu(self.second(x)).flatten(1))
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A data set as tensors, made once for all trials.
+
+    Args:
+        images, labels: of the records, (N, C, H, W) in [−1, 1] and (N,). ids: their identities, (N, 16) uint8.
+        held_out: images and labels of others. classes: how many.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: NDArray[np.uint8]
+    held_out: tuple[Tensor, Tensor]
+    classes: int
+
+    @classmethod
+    def of(cls, data: DataSet) -> Records:
+        """From a data set."""
+        return cls(*_tensors(data.train), data.train.ids, _tensors(data.test), len(data.train.class_names))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+
+def _tensors(data: ImageData) -> tuple[Tensor, Tensor]:
+    images = torch.tensor(data.images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return images.contiguous(), torch.tensor(data.labels.astype(np.int64))
+
+
+class ClassifierTask:
+    """Cross-entropy of a small classifier, by SGD with momentum.
+
+    Args:
+        trial: its task says which. data: the held-out half is what `scores` measures.
+    """
+
+    part = "classifier"
+
+    def __init__(self, trial: Trial, data: Records) -> None:
+        self._held_out = data.held_out
+        pixels = math.prod(data.shape)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(trial.seed)
+            self.module: nn.Module = (
+                CnnClassifier(data.shape, data.classes) if trial.task == "cnn" else MlpClassifier(pixels, data.classes)
+            )
+        self.optimiser = torch.optim.SGD(self.module.parameters(), lr=trial.learning_rate, momentum=trial.momentum)
+
+    def record_loss(self, images: Tensor, labels: Tensor) -> RecordLoss:
+        """Cross-entropy of each record."""
+        return (lambda x, y: losses.classifier_loss(self.module(x), y)), (images, labels), 1
+
+    def between(self) -> None:
+        """Nothing."""
+
+    def companions(self) -> Weights:
+        """Nothing."""
+        return {}
+
+    def recall(self, companions: Weights) -> None:
+        """Nothing to return to."""
+
+    @torch.no_grad()
+    def scores(self) -> dict[str, float]:
+        """Cross-entropy and accuracy (%) of the held-out records."""
+        images, labels = self._held_out
+        logits = torch.cat([self.module(chunk) for chunk in images.split(_EVALUATED)])
+        right = (logits.argmax(1) == labels).float().mean()
+        return {"loss": float(functional.cross_entropy(logits, labels)), "accuracy": 100 * float(right)}
+
+
+class CriticTask:
+    """The critic of a class-conditional GAN, by Adam, against a generator that learns from it alone.
+
+    Args:
+        trial: its momentum is Adam's first. data: the data set.
+    """
+
+    part = "critic"
+
+    def __init__(self, trial: Trial, data: Records) -> None:
+        self._held_out = tuple(t[:_EVALUATED] for t in data.held_out)
+        self._steps = 0
+        self._config = TrainConfig(
+            preset="tiny",
+            critic_rate=trial.learning_rate,
+            momentum=trial.momentum,
+            generator_batch=32,
+            seed=trial.seed,
+        )
+        network = NetworkConfig(
+            preset="tiny",
+            image_shape=data.shape,
+            classes=data.classes,
+            latent_dim=self._config.latent_dim,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(trial.seed)
+            networks = build_networks(network)
+        betas = (trial.momentum, 0.999)
+        self.module: nn.Module = networks.critic
+        self.optimiser = torch.optim.Adam(networks.critic.parameters(), lr=trial.learning_rate, betas=betas)
+        free = torch.optim.Adam(networks.generator.parameters(), lr=self._config.generator_rate, betas=betas)
+        self._state = TrainState(
+            networks=networks,
+            averaged=copy.deepcopy(networks.generator),
+            optimisers={"critic": self.optimiser, "generator": free},
+            event=None,
+            owed={},
+            latents=torch.Generator().manual_seed(trial.seed + 1),
+        )
+
+    def record_loss(self, images: Tensor, labels: Tensor) -> RecordLoss:
+        """Hinge loss of each record against one generated image of its class."""
+        critic = self._state.networks.critic
+        with torch.no_grad():
+            fakes = self._state.networks.generator(latents(self._state, len(labels)), labels, self._state.latents)
+
+        def loss(real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
+            return losses.critic_loss("hinge", *critic(torch.cat([real, fake]), torch.cat([y, y])).chunk(2))
+
+        return loss, (images, fakes, labels), 2
+
+    def between(self) -> None:
+        """Every fifth time one free update of the generator."""
+        self._steps += 1
+        if self._steps % _CRITIC_STEPS == 0:
+            generator_step(self._state, self._config, class_weight=0.0)
+
+    def companions(self) -> Weights:
+        """The generator's weights and the state of its latent vectors."""
+        own = {name: p.detach().clone() for name, p in self._state.networks.generator.named_parameters()}
+        return own | {"latents": self._state.latents.get_state()}
+
+    @torch.no_grad()
+    def recall(self, companions: Weights) -> None:
+        """Put them back."""
+        for name, p in self._state.networks.generator.named_parameters():
+            p.copy_(companions[name])
+        self._state.latents.set_state(companions["latents"])
+
+    @torch.no_grad()
+    def scores(self) -> dict[str, float]:
+        """Hinge loss of held-out records against generated images, the same latent vectors each time."""
+        now = self._state.latents.get_state()
+        self._state.latents.manual_seed(0)
+        loss, batch, _ = self.record_loss(*self._held_out)
+        value = float(loss(*batch).mean())
+        self._state.latents.set_state(now)
+        return {"loss": value}
+
+
+def task_of(trial: Trial, data: Records) -> Task:
+    """The task that a trial names, freshly initialised from its seed."""
+    return CriticTask(trial, data) if trial.task == "critic" else ClassifierTask(trial, data)
+
+
+def part_of(trial: Trial) -> str:
+    """Name of the one part that the trial's task releases."""
+    return CriticTask.part if trial.task == "critic" else ClassifierTask.part

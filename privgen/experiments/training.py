@@ -1,0 +1,181 @@
+"""`train`: one trial, through the guard, the sampler, the clipping and the release that `privgen train` uses.
+
+    receipt = guard.admit(event) → Poisson draw → clipped sums → feedback → release.gaussian(…, receipt) → optimiser
+
+Noise and coins come from the trial's seed, so that a trial can be repeated. That protects nobody: the data is
+public, and the ε of a trial is that of the same training with noise that nobody can guess.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accountant.events import BandedGaussian, HiddenFeedbackGaussian
+from accountant.guard import BudgetGuard
+from privgen.efsgd import OwedError, PaperError, owed_error, paper_error
+from privgen.experiments.probe import Place, place_of, probe
+from privgen.experiments.settings import DELTA, Mechanism, Trial, mechanism
+from privgen.experiments.tasks import Records, Task, part_of, task_of
+from privgen.noise import NoiseSource
+from privgen.per_example import Sums, private_sums
+from privgen.release import gaussian
+from privgen.sampling import PoissonSampler
+from privgen.state import parameters_of
+
+# Private names on purpose: what is compared must be what `privgen train` runs.
+from privgen.steps import _fed_back, _weighting
+
+TensorDict = dict[str, Tensor]
+
+_CURVE = 10  # evaluations in a training
+_PROBES = (0.05, 0.25, 0.5, 0.75, 1.0)  # where the bias is measured, as a share of the training
+_PROBED = {"mlp": 1000, "cnn": 1000, "critic": 256}  # records that stand for all there
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """What changes while a trial trains.
+
+    Args:
+        owed: of the feedback, or None. late: the last K sums of clipped-away parts, newest first, where they are
+            paid in unequal parts. places: where gradients were taken, newest first. before: the weights one step ago.
+    """
+
+    task: Task
+    made: Mechanism
+    owed: OwedError | PaperError | None
+    late: deque[TensorDict]
+    places: deque[Place]
+    before: TensorDict = field(default_factory=dict)
+
+
+def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Train once and say what came of it.
+
+    Args:
+        data: public. tick: called after each step.
+
+    Returns:
+        accuracy (of classifiers) and loss at the end, their curve, the probes, the certified budget, z, CPU seconds.
+
+    Raises:
+        BudgetExhausted: cannot happen, for the noise was solved for this many steps.
+    """
+    begun = time.process_time()
+    made = mechanism(trial, part=part_of(trial), dataset_size=len(data.labels))
+    run = _begin(trial, made, data)
+    guard = BudgetGuard(made.budget)
+    generator = np.random.default_rng(trial.seed)
+    sampler = PoissonSampler(
+        data.ids,
+        bands=trial.bands,
+        salt=generator.bytes(16),
+        coins=lambda count: generator.integers(0, 2**64, count, dtype=np.uint64),
+    )
+    noise = NoiseSource.insecure_fixed_seed(trial.seed, torch.device("cpu"))
+    everything = (data.images, data.labels)
+    probed = _stand_ins(data, _PROBED[trial.task])
+    marks = {max(trial.bands, round(share * trial.iterations)) for share in _PROBES}
+    every = max(1, trial.iterations // _CURVE)
+    curve, probes = [], []
+    for step in range(1, trial.iterations + 1):
+        receipt = guard.admit(made.event, at_most=trial.iterations - step + 1)
+        drawn = torch.from_numpy(sampler.draw(receipt.event, receipt.cycle))
+        near = any(0 <= mark - step < trial.bands for mark in marks)
+        sums = _sums_at(run, trial, *(t[drawn] for t in everything), keep=near)
+        if step in marks:
+            error = run.owed if isinstance(run.owed, PaperError) else None
+            found = probe(run.task, trial, made, places=list(run.places), records=probed, error=error)
+            probes.append({"step": step} | _rounded(found))
+        paid = _paid(run, trial, sums)
+        (noised,) = gaussian(
+            {made.part.name: paid}, parts=(made.released,), bands=trial.bands, receipt=receipt, noise=noise
+        ).values()
+        _update(run, noised, trial.batch_size)
+        if step % every == 0 or step == trial.iterations:
+            curve.append({"step": step} | _rounded(run.task.scores()))
+        tick()
+    return curve[-1] | {
+        "curve": curve,
+        "probes": probes,
+        "noise_multiplier": made.event.noise_multiplier,
+        "noise_std": made.part.noise_multiplier * made.released.sensitivity(trial.bands) / trial.batch_size,
+        "certified": made.budget.epsilon,
+        "claimed": made.claimed,
+        "delta": DELTA,
+        "cpu_seconds": round(time.process_time() - begun, 1),
+    }
+
+
+def _stand_ins(data: Records, count: int) -> tuple[Tensor, Tensor]:
+    """So many records, the same in every trial, that stand for all where the bias is measured."""
+    rows = np.random.default_rng(0).choice(len(data.labels), min(count, len(data.labels)), replace=False)
+    return data.images[np.sort(rows)], data.labels[np.sort(rows)]
+
+
+def _begin(trial: Trial, made: Mechanism, data: Records) -> _Run:
+    task = task_of(trial, data)
+    like = parameters_of(task.module)
+    owed: OwedError | PaperError | None = None
+    if isinstance(made.event, HiddenFeedbackGaussian):
+        owed = paper_error(like)
+    elif isinstance(made.event, BandedGaussian) and trial.decay == 1.0:
+        owed = owed_error(like, trial.bands)
+    late: deque[TensorDict] = deque(maxlen=max(1, trial.bands - 1))
+    return _Run(task=task, made=made, owed=owed, late=late, places=deque(maxlen=trial.bands))
+
+
+def _sums_at(run: _Run, trial: Trial, images: Tensor, labels: Tensor, *, keep: bool) -> Sums:
+    """The draw's sums, at the weights or, with a lookahead, where the last update would lead."""
+    task, weights = run.task, parameters_of(run.task.module)
+    here = {name: p.detach().clone() for name, p in weights.items()} if trial.lookahead else {}
+    if run.before:
+        _set(weights, {n: p + trial.lookahead * (p - run.before[n]) for n, p in here.items()})
+    if keep:
+        run.places.appendleft(place_of(task))
+    loss, batch, rows = task.record_loss(images, labels)
+    weighting = _weighting(run.made.part, run.made.event)
+    sums = private_sums(task.module, loss, batch, weighting, rows_per_record=rows)
+    if trial.lookahead:
+        _set(weights, here)
+    run.before = here
+    return sums
+
+
+@torch.no_grad()
+def _set(weights: dict[str, Tensor], values: TensorDict) -> None:
+    for name, p in weights.items():
+        p.copy_(values[name])
+
+
+def _paid(run: _Run, trial: Trial, sums: Sums) -> TensorDict:
+    """What is released before noise."""
+    if trial.decay == 1.0:
+        return _fed_back(run.made.part, run.owed, sums, trial.batch_size)
+    clipped, residual = sums.sums
+    paid = dict(clipped)
+    for weight, late in zip(trial.payments, run.late, strict=False):
+        paid = {name: value + weight * late[name] for name, value in paid.items()}
+    run.late.appendleft(residual)
+    return paid
+
+
+def _update(run: _Run, noised: TensorDict, batch_size: int) -> None:
+    for name, p in parameters_of(run.task.module).items():
+        p.grad = noised[name] / batch_size
+    run.task.optimiser.step()
+    run.task.optimiser.zero_grad(set_to_none=True)
+    run.task.between()
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    """Four digits are more than three seeds bear."""
+    return {name: float(f"{value:.4g}") for name, value in values.items()}
