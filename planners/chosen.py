@@ -97,8 +97,11 @@ def shares(shares: Mapping[str, float] | None, chosen: dict[str, str]) -> dict[s
     for name, value in shares.items():
         if not (math.isfinite(value) and value >= 0):
             raise InvalidValue(f"Expected share {name}={value!r} to be finite and >= 0.")
-    if not shares.get("critic"):
-        raise InvalidValue("Expected a share > 0 for the critic: the generator learns from it alone.")
+    if not (shares.get("critic") or shares.get("reconstruction")):
+        raise InvalidValue(
+            f"Expected a share > 0 for critic or reconstruction, got {dict(shares)!r}: the generator learns what "
+            "images look like from these alone."
+        )
     total = sum(shares.values())
     return {name: shares[name] / total for name in PARTS if shares.get(name)}
 

@@ -7,6 +7,7 @@ import pytest
 
 import planners
 from accountant import AccountantError, Plan, RdpAccountant, joint_noise_multiplier
+from accountant.errors import InvalidValue
 from planners import ContradictoryRequest, ImpossiblePlan, plan
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
@@ -36,6 +37,14 @@ def test_parts_together_are_the_planned_noise():
 def test_a_share_of_zero_drops_the_part():
     made = plan(epsilon=10.0, dataset_size=60000, shares={"critic": 0.7, "classifier": 0.3, "reconstruction": 0.0})
     assert [p.name for p in made.parts] == ["critic", "classifier"]
+
+
+def test_any_part_may_be_dropped_but_not_all_that_show_the_generator_images():
+    made = plan(epsilon=10.0, dataset_size=60000, shares={"critic": 0.0, "reconstruction": 1.0})
+    assert [p.name for p in made.parts] == ["reconstruction"]
+    for shares in ({"classifier": 1.0}, {"critic": 0.0}, {}):
+        with pytest.raises(InvalidValue, match="critic or reconstruction"):
+            plan(epsilon=10.0, dataset_size=60000, shares=shares)
 
 
 @pytest.mark.parametrize("size", [100, 1437, 60000, 162770])

@@ -171,6 +171,7 @@ SHARES = {
     "no reconstruction": {"critic": 0.7, "classifier": 0.3, "reconstruction": 0.0},
     "no classifier": {"critic": 0.7, "classifier": 0.0, "reconstruction": 0.3},
     "critic alone": {"critic": 1.0},
+    "no critic": {"critic": 0.0, "classifier": 0.5, "reconstruction": 0.5},
 }
 
 
@@ -187,6 +188,7 @@ def test_a_share_of_zero_drops_a_part_with_its_network_its_loss_and_its_noise(la
         moved = {name for name, old in before.items() if not torch.equal(old, weights(session, name))}
     trained = {network for part in kept for network in PARTS[part]}
     assert moved == trained | ({"generator"} if generator_steps else set())
+    assert ("adversarial" in report.losses) == ("critic" in kept and bool(generator_steps))
     assert ("class" in report.losses) == ("classifier" in kept and bool(generator_steps))
     assert set(metrics(tmp_path / "run")[-1]["median_norm"]) == set(kept)
     found = audit_run(tmp_path / "run")
