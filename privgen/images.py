@@ -63,7 +63,7 @@ def write_npz(images: NDArray[np.uint8], labels: NDArray[np.int64], path: Path) 
 def write_folder(
     images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: tuple[str, ...], path: Path
 ) -> None:
-    """One PNG an image in one subfolder a class; readable by `--dataset image-folder:PATH`.
+    """One PNG an image in one subfolder a class that has any; readable by `--dataset image-folder:PATH`.
 
     Raises:
         FileExistsError: something stands there already. OSError: it cannot be written; nothing is left.
@@ -74,8 +74,8 @@ def write_folder(
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        for folder in folders:
-            (temporary / folder).mkdir(parents=True)
+        for label in sorted(set(labels.tolist())):
+            (temporary / folders[label]).mkdir(parents=True)
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
             file = temporary / folders[label] / f"{index:06d}.png"
             file.write_bytes(png_bytes(image))

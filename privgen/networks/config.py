@@ -12,6 +12,7 @@ from typing import Any
 
 from privgen.config import UPSAMPLING_NOISE_KINDS, TrainConfig
 from privgen.errors import ConfigError
+from privgen.image_shapes import EXPECTED, upsamplings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +43,7 @@ class NetworkConfig:
 
     Args:
         preset: tiny, small or paper.
-        image_shape: (C, H, W) with C 1 or 3 and H = W, 28, 32 or 64 (any multiple of 4 from 16 to 32, of 8 above).
+        image_shape: (C, H, W) with C 1 or 3 and H = W, 28, 32 or 64 (see `privgen.image_shapes`).
         classes: number of classes, >= 1.
         latent_dim: length of a latent vector, >= 1.
         upsampling_noise: σ_noise, std of the Gaussian noise after each upsampling, >= 0; where it is scheduled or
@@ -67,12 +68,9 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise ConfigError(f"Expected preset={self.preset!r} to be one of: {', '.join(PRESETS)}.")
-        channels, height, width = self.image_shape
-        steps = 2**self.upsamplings
-        if channels not in (1, 3) or height != width or not 16 <= height <= 128 or height % steps:
+        if upsamplings(*self.image_shape) is None:
             raise ConfigError(
-                f"Expected image_shape={self.image_shape!r} to be (1 or 3, H, H) with H = 28, 32 or 64; "
-                "resize the images."
+                f"Expected image_shape={self.image_shape!r}, (C, H, W), to have {EXPECTED}; resize the images."
             )
         if self.classes < 1 or self.latent_dim < 1 or not self.upsampling_noise >= 0:
             raise ConfigError(
@@ -110,7 +108,9 @@ class NetworkConfig:
     @property
     def upsamplings(self) -> int:
         """How often the generator doubles the height."""
-        return 2 if self.image_shape[1] <= 32 else 3
+        doublings = upsamplings(*self.image_shape)
+        assert doublings is not None  # __post_init__ has seen to it
+        return doublings
 
     @property
     def start(self) -> int:

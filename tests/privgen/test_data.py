@@ -336,25 +336,53 @@ def test_a_subset_keeps_each_records_identity():
 
 IMAGES, LABELS = own_images()
 WRONG = {
-    "no such array": {"pictures": IMAGES, "labels": LABELS},
-    "pickled objects": {"images": IMAGES, "labels": np.array([{}] * 60, dtype=object)},
-    "floats": {"images": IMAGES / 255, "labels": LABELS},
-    "too many dimensions": {"images": IMAGES[None], "labels": LABELS},
-    "four channels": {"images": np.repeat(IMAGES, 4, axis=3), "labels": LABELS},
-    "labels that are not whole": {"images": IMAGES, "labels": LABELS / 2},
-    "negative labels": {"images": IMAGES, "labels": LABELS - 1},
-    "labels that are no class numbers": {"images": IMAGES, "labels": LABELS * 10**12},
-    "fewer labels": {"images": IMAGES, "labels": LABELS[:-1]},
-    "no records": {"images": IMAGES[:0], "labels": LABELS[:0]},
-    "one record": {"images": IMAGES[:1], "labels": LABELS[:1]},
+    "no such array": ({"pictures": IMAGES, "labels": LABELS}, "must hold arrays called images and labels"),
+    "pickled objects": ({"images": IMAGES, "labels": np.array([{}] * 60, dtype=object)}, "must hold arrays"),
+    "fractions": ({"images": IMAGES / 255, "labels": LABELS}, r"float64 .* from 0 to 1; .*np\.round\(images \* 255\)"),
+    "floats": (
+        {"images": IMAGES * 1.0, "labels": LABELS},
+        r"from 0 to 255; expected uint8, 0 to 255: np\.round\(images\)",
+    ),
+    "not a number": (
+        {"images": np.where(IMAGES > 250, np.nan, IMAGES / 255), "labels": LABELS},
+        r"not finite; .*remove or repair",
+    ),
+    "wide integers": ({"images": IMAGES.astype(np.int32), "labels": LABELS}, r"int32 .*astype\(np\.uint8\)"),
+    "too many dimensions": ({"images": IMAGES[None], "labels": LABELS}, r"expected \(N, H, W\) or \(N, H, W, C\)"),
+    "flat": ({"images": IMAGES.reshape(60, -1), "labels": LABELS}, r"\(60, 784\); .*reshape"),
+    "channels first": ({"images": IMAGES.transpose(0, 3, 1, 2), "labels": LABELS}, r"transpose\(0, 2, 3, 1\)"),
+    "four channels": ({"images": np.repeat(IMAGES, 4, axis=3), "labels": LABELS}, r"images\[\.\.\., :3\]"),
+    "not square": ({"images": IMAGES[:, :20], "labels": LABELS}, r"20×28 with 1 channel; expected .*28, 32 or 64"),
+    "too large": ({"images": IMAGES.repeat(5, 1).repeat(5, 2), "labels": LABELS}, r"140×140 .*crop or resize"),
+    "labels that are not whole": ({"images": IMAGES, "labels": LABELS / 2}, r"float64 \(60,\); .*np\.unique"),
+    "labels that are words": ({"images": IMAGES, "labels": np.array(["a", "b"])[LABELS // 2]}, r"<U1 .*np\.unique"),
+    "one-hot labels": ({"images": IMAGES, "labels": np.eye(3, dtype=int)[LABELS]}, r"\(60, 3\); .*argmax\(1\)"),
+    "a column of labels": ({"images": IMAGES, "labels": LABELS[:, None]}, r"\(60, 1\) for 60 images; expected \(60,\)"),
+    "negative labels": ({"images": IMAGES, "labels": LABELS - 1}, r"from -1 to 1; expected 0 to k − 1"),
+    "labels from one": ({"images": IMAGES, "labels": LABELS + 1}, r"no image has label 0; .*np\.unique"),
+    "a gap in the labels": ({"images": IMAGES, "labels": LABELS * 2}, r"up to 4 and no image has label 1"),
+    "labels that are no class numbers": (
+        {"images": IMAGES, "labels": LABELS * 10**12},
+        r"0 to 2000000000000; expected",
+    ),
+    "fewer labels": ({"images": IMAGES, "labels": LABELS[:-1]}, r"\(59,\) for 60 images"),
+    "no records": ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"\(0, 28, 28, 1\)"),
+    "one record": ({"images": IMAGES[:1], "labels": LABELS[:1]}, "too few records to hold some out .1.; give twenty"),
 }
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_an_npz_that_does_not_hold_images_and_labels_is_refused(tmp_path, what):
-    np.savez(tmp_path / "own.npz", **WRONG[what])
-    with pytest.raises(DataError, match=r"own\.npz"):
+def test_an_npz_that_does_not_hold_images_and_labels_is_refused_with_what_it_holds_and_what_to_do(tmp_path, what):
+    arrays, message = WRONG[what]
+    np.savez(tmp_path / "own.npz", **arrays)
+    with pytest.raises(DataError, match=rf"own\.npz.*{message}"):
         load_data(f"npz:{tmp_path / 'own.npz'}")
+
+
+@pytest.mark.parametrize("kind", ["npz", "image-folder"])
+def test_a_data_set_without_a_path_does_not_read_the_current_folder(kind):
+    with pytest.raises(DataError, match=f"{kind}: needs a path"):
+        load_data(f"{kind}:")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\3\4 not a zip", b"\x93NUMPY"])
@@ -386,6 +414,89 @@ def test_image_folders_that_cannot_be_used_are_named(tmp_path):
     (tmp_path / "own" / "a" / "2.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"2\.png is no image"):
         load_data(f"image-folder:{tmp_path / 'own'}")
+
+
+def write_own(root, count=20, mode="RGB"):
+    """Two classes of PNGs, 28×28."""
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (root / name).mkdir(parents=True)
+        for row in range(count):
+            pixels = generator.integers(0, 256, (28, 28, 4 if mode == "RGBA" else 3), dtype=np.uint8)
+            Image.fromarray(pixels).convert(mode).save(root / name / f"{row}.png")
+    return f"image-folder:{root}"
+
+
+def test_transparent_and_indexed_images_become_rgb_on_white(tmp_path):
+    name = write_own(tmp_path / "own")
+    clear = np.full((28, 28, 4), 200, np.uint8)
+    clear[:14, :, 3], clear[14:, :, 3] = 0, 255
+    Image.fromarray(clear).save(tmp_path / "own" / "a" / "0.png")
+    indexed = Image.fromarray(np.full((28, 28, 3), (10, 20, 30), np.uint8)).convert("P", palette=Image.Palette.ADAPTIVE)
+    indexed.save(tmp_path / "own" / "a" / "1.png")
+    Image.new("CMYK", (28, 28)).save(tmp_path / "own" / "a" / "2.jpg")
+    data = load_data(name)
+    found = by_identity(data.train) | by_identity(data.test)
+    white, indexed, ink = (
+        np.frombuffer(found[key.tobytes()], np.uint8).reshape(28, 28, 3)
+        for key in identities(["a/0.png", "a/1.png", "a/2.jpg"])
+    )
+    assert (white[:14] == 255).all()
+    assert (white[14:] == 200).all()
+    assert (indexed == (10, 20, 30)).all()
+    assert (ink == 255).all()
+
+
+FOLDER_FAULTS = {
+    "a class without images": (lambda own: (own / "c").mkdir(), r"Class folder .*own/c holds no images .*remove it"),
+    "a class of other files": (
+        lambda own: ((own / "c").mkdir(), (own / "c" / "notes.txt").write_text("x")),
+        r"Class folder .*own/c holds no images",
+    ),
+    "an image in no class": (
+        lambda own: Image.new("RGB", (28, 28)).save(own / "loose.png"),
+        r"loose\.png lies in no class; move it",
+    ),
+    "an image of another size": (
+        lambda own: Image.new("RGB", (32, 28)).save(own / "b" / "odd.png"),
+        r"a/0\.png is 28×28×3 and .*b/odd\.png is 28×32×3 .*resize",
+    ),
+    "a grey one among RGB": (
+        lambda own: Image.new("L", (28, 28)).save(own / "b" / "odd.png"),
+        r"b/odd\.png is 28×28×1 .*make all grey, or all RGB",
+    ),
+    "a file that is no image": (
+        lambda own: (own / "b" / "bad.png").write_bytes(b"?"),
+        r"b/bad\.png is no image .*remove",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FOLDER_FAULTS)
+def test_a_fault_in_a_folder_is_told_with_its_file_and_what_to_do(tmp_path, fault):
+    name = write_own(tmp_path / "own")
+    change, message = FOLDER_FAULTS[fault]
+    change(tmp_path / "own")
+    with pytest.raises(DataError, match=message):
+        load_data(name)
+
+
+def test_folders_of_a_size_that_cannot_be_generated_are_refused_before_anything_is_planned(tmp_path):
+    name = write_own(tmp_path / "own")
+    for file in (tmp_path / "own").rglob("*.png"):
+        Image.new("RGB", (100, 100)).save(file)
+    with pytest.raises(DataError, match=r"own: images are 100×100 with 3 channels; expected .*28, 32 or 64"):
+        load_data(name)
+
+
+def test_hidden_files_and_folders_named_like_images_are_left_out(tmp_path):
+    name = write_own(tmp_path / "own")
+    expected = load_data(name).fingerprint()
+    (tmp_path / "own" / "a" / "._0.png").write_bytes(b"left by another system")
+    (tmp_path / "own" / ".thumbnails").mkdir()
+    (tmp_path / "own" / ".thumbnails" / "0.png").write_bytes(b"?")
+    (tmp_path / "own" / "b" / "folder.png").mkdir()
+    assert load_data(name).fingerprint() == expected
 
 
 def test_identities_and_shapes_are_checked_wherever_records_come_from():

@@ -165,6 +165,12 @@ def test_a_folder_is_never_written_over(tmp_path):
         write_folder(images, labels, NAMES, tmp_path / "own")
 
 
+def test_a_sample_of_one_class_makes_one_folder(tmp_path):
+    images, _ = some()
+    write_folder(images, np.full(7, 1), NAMES, tmp_path / "own")
+    assert [p.name for p in (tmp_path / "own").iterdir()] == ["b"]
+
+
 def test_class_names_never_lead_out_of_the_folder(tmp_path):
     images, labels = some()
     write_folder(images, labels, ("../up", "/etc", ".."), tmp_path / "deep" / "own")
