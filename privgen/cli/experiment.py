@@ -93,6 +93,7 @@ def command() -> None:
 @click.option("--task", type=click.Choice(["mlp", "cnn"]), default="mlp", show_default=True, help="The classifier.")
 @click.option("--epsilons", type=Numbers(float, above=0), help="ε of each comparison.  [default: 10,3,1]")
 @click.option("--bands", type=Numbers(int, above=1), help="b of banded feedback.  [default: 2,4,8,16]")
+@click.option("--clips", type=Numbers(float, above=0), help="C1 to tune DP-SGD over.  [default: 0.1,0.3,1,3]")
 @click.option("--seeds", type=click.IntRange(min=1), help="Fresh seeds.  [default: 3]")
 @click.option("--iterations", type=click.IntRange(min=1), help="T.  [default: 2000]")
 @click.option("--stages", type=Stages(), help="Parts of the grid.  [default: tune,match,vary,clips,critic]")

@@ -4,8 +4,8 @@
 |---|---|---|
 | tune | DP-SGD over clip norms × learning rates, with a seed of its own | its best of both is found first |
 | match | each feedback at that clip norm, three learning rates; then fresh seeds at the best | equal care for each |
-| vary | banded: R/C1, unequal parts, gradients taken ahead, no momentum; fresh seeds | where it pays the most |
-| clips | as match, at three times that clip norm and at a third | whoever feeds back may want another C1 |
+| vary | as match: R/C1, unequal parts, gradients taken ahead, no momentum | where banded feedback pays the most |
+| clips | each at three times that clip norm and at a third, the same η·C; fresh seeds | the best C1 of each |
 | critic | each feedback on a GAN's critic | bias and norms there |
 
 Learning rates are told by the step η·C, C the total clip norm: where most records are clipped, nothing else
@@ -87,12 +87,12 @@ def explore(grid: Grid, train: Trainer) -> None:
         for epsilon in best:
             for trial in matched.get(epsilon, ()):
                 for variant in variants(trial):
-                    _fresh("vary", grid, variant, train)
+                    _matched("vary", grid, variant, train)
     if "clips" in grid.stages:
-        for trial in best.values():
+        for epsilon in best:
             for factor in (3.0, 1 / 3):
-                for m in grid.methods():
-                    _matched("clips", grid, rescaled(replace(trial, **m), factor), train)
+                for trial in matched.get(epsilon, ()):
+                    _fresh("clips", grid, rescaled(trial, factor), train)
     if "critic" in grid.stages:
         for trial in critics(grid):
             _fresh("critic", grid, trial, train)
@@ -142,22 +142,17 @@ def rescaled(trial: Trial, factor: float) -> Trial:
 
 def variants(trial: Trial) -> Iterator[Trial]:
     """What may make banded feedback better, one change at a time; and no momentum, of DP-SGD too."""
-    slow = replace(trial, momentum=0.0, learning_rate=_tidy(trial.learning_rate / (1 - trial.momentum)))
     if trial.feedback == "none" or trial.bands == 4:
-        yield slow
-    if trial.feedback != "banded" or trial.bands > 8:
-        return
-    if trial.bands > 2:
+        yield replace(trial, momentum=0.0, learning_rate=_tidy(trial.learning_rate / (1 - trial.momentum)))
+    if trial.bands in (4, 8):
         yield replace(trial, now=0.5)
-        yield replace(trial, decay=0.5)
-    else:
-        yield replace(trial, now=0.75)
-    # An owed part comes b/2 steps late on average, and 1/b of the whole comes at once.
-    yield replace(trial, lookahead=(trial.bands - 1) / 2)
+        yield replace(trial, decay=0.7)
+        # Of the whole a share of 1/b comes at once and the rest b/2 steps late on average.
+        yield replace(trial, lookahead=(trial.bands - 1) / 2)
 
 
 def critics(grid: Grid) -> Iterator[Trial]:
-    """Each feedback on a GAN's critic: smaller batches and fewer steps, Adam."""
+    """Each feedback on a GAN's critic, by Adam: a quarter of the batch and a tenth of the steps, which take longer."""
     for m in grid.methods():
         yield Trial(
             task="critic",
@@ -165,7 +160,7 @@ def critics(grid: Grid) -> Iterator[Trial]:
             total_clip=1.0,
             learning_rate=3e-4,
             momentum=0.5,
-            iterations=max(1, grid.iterations // 4),
+            iterations=max(1, grid.iterations // 10),
             batch_size=max(1, grid.batch_size // 4),
             **m,
         )

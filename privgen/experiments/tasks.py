@@ -27,6 +27,7 @@ from privgen.steps import RecordLoss, generator_step, latents
 
 Weights = dict[str, Tensor]
 _EVALUATED = 2000  # held-out records in one forward pass
+_CRITICISED = 256  # held-out records for the critic: each needs a generated image
 _CRITIC_STEPS = 5  # for one of the generator
 
 
@@ -167,7 +168,7 @@ class CriticTask:
     part = "critic"
 
     def __init__(self, trial: Trial, data: Records) -> None:
-        self._held_out = tuple(t[:_EVALUATED] for t in data.held_out)
+        self._held_out = tuple(t[:_CRITICISED] for t in data.held_out)
         self._steps = 0
         self._config = TrainConfig(
             preset="tiny",

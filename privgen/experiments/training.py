@@ -37,7 +37,7 @@ TensorDict = dict[str, Tensor]
 
 _CURVE = 10  # evaluations in a training
 _PROBES = (0.05, 0.25, 0.5, 0.75, 1.0)  # where the bias is measured, as a share of the training
-_PROBED = {"mlp": 1000, "cnn": 1000, "critic": 256}  # records that stand for all there
+_PROBED = {"mlp": 1000, "cnn": 1000, "critic": 128}  # records that stand for all there
 
 
 @dataclass(kw_only=True)

@@ -14,7 +14,7 @@ from privgen.cli import main
 from privgen.errors import ConfigError
 from privgen.experiments import training
 from privgen.experiments.figure import plot
-from privgen.experiments.grid import TUNING_SEED, Grid, climbed, explore, variants
+from privgen.experiments.grid import TUNING_SEED, Grid, climbed, explore, rescaled, variants
 from privgen.experiments.probe import place_of, probe
 from privgen.experiments.records import Finished, TrialLog
 from privgen.experiments.settings import DELTA, Trial, mechanism
@@ -200,6 +200,12 @@ def test_variants_change_one_thing_each():
         for variant in variants(trial)
     ]
     assert changed == [{"momentum", "learning_rate"}, {"now"}, {"decay"}, {"lookahead"}]
+
+
+def test_another_clip_norm_keeps_the_step():
+    trial = rescaled(small(total_clip=0.3, learning_rate=0.2), 3)
+    assert trial.total_clip == pytest.approx(0.9)
+    assert trial.total_clip * trial.learning_rate == pytest.approx(0.06)
 
 
 def _finished(accuracies, stage="match", **changes):
