@@ -55,7 +55,7 @@ class Numbers(click.ParamType):
 
 
 class Stages(click.ParamType):
-    """tune, match, clips, vary, critic"""
+    """tune, match, vary, clips, correlate, critic"""
 
     name = "STAGES"
 
@@ -96,7 +96,7 @@ def command() -> None:
 @click.option("--clips", type=Numbers(float, above=0), help="C1 to tune DP-SGD over.  [default: 0.1,0.3,1,3]")
 @click.option("--seeds", type=click.IntRange(min=1), help="Fresh seeds.  [default: 3]")
 @click.option("--iterations", type=click.IntRange(min=1), help="T.  [default: 2000]")
-@click.option("--stages", type=Stages(), help="Parts of the grid.  [default: tune,match,vary,clips,critic]")
+@click.option("--stages", type=Stages(), help="Parts of the grid.  [default: all]")
 @click.option("--quick", is_flag=True, help="A minute's worth, to see that it runs; it shows nothing.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="For torch.")
 def clipping_bias(

@@ -6,6 +6,7 @@
 | match | each feedback at that clip norm, three learning rates; then fresh seeds at the best | equal care for each |
 | vary | as match: R/C1, unequal parts, gradients taken ahead, no momentum | where banded feedback pays the most |
 | clips | each at three times that clip norm and at a third, the same η·C; fresh seeds | the best C1 of each |
+| correlate | as match: correlated noise over the same bands instead of feedback | the next best use of bands |
 | critic | each feedback on a GAN's critic | bias and norms there |
 
 Learning rates are told by the step η·C, C the total clip norm: where most records are clipped, nothing else
@@ -22,7 +23,7 @@ from typing import Any
 from privgen.experiments.settings import Trial
 
 TUNING_SEED = 1000
-STAGES = ("tune", "match", "vary", "clips", "critic")
+STAGES = ("tune", "match", "vary", "clips", "correlate", "critic")
 
 # Trains a trial, or finds it finished; the stage is for the record.
 Trainer = Callable[[str, Trial], Mapping[str, Any]]
@@ -93,13 +94,17 @@ def explore(grid: Grid, train: Trainer) -> None:
             for factor in (3.0, 1 / 3):
                 for trial in matched.get(epsilon, ()):
                     _fresh("clips", grid, rescaled(trial, factor), train)
+    if "correlate" in grid.stages:
+        for trial in best.values():
+            for b in grid.bands:
+                _matched("correlate", grid, replace(trial, feedback="correlated", bands=b), train)
     if "critic" in grid.stages:
         for trial in critics(grid):
             _fresh("critic", grid, trial, train)
 
 
 def _classifies(grid: Grid) -> bool:
-    return any(stage in grid.stages for stage in ("tune", "match", "clips", "vary"))
+    return set(grid.stages) != {"critic"}
 
 
 def _tuned(grid: Grid, epsilon: float, train: Trainer) -> Trial:

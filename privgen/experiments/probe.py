@@ -4,7 +4,7 @@
 sampling error comes between them.
 
     true       g(x_t)      = mean_i g_i(x_t)
-    none       u           = mean_i clip(g_i(x_t), C1)
+    none       u           = mean_i clip(g_i(x_t), C1)                                      correlated noise likewise
     banded     u           = mean_i clip(g_i(x_t), C1) + Σ_k w_k mean_i r_i(x_{t−k})        the delay is part of it
     paper      u           = mean_i clip(g_i(x_t), C1) + clip(e_t, C2)                      e_t as it is in the run
 
@@ -13,7 +13,7 @@ sampling error comes between them.
 | bias | ‖u − g‖ / ‖g‖ | 0 |
 | cosine | ⟨u, g⟩ / (‖u‖ ‖g‖) | 1 |
 | ratio | ‖u‖ / ‖g‖ | the same in each step |
-| noise | std of the noise of the mean · √parameters / ‖u‖ | – |
+| noise | std of the noise in the mean, as it adds up over steps · √parameters / ‖u‖ | – |
 | clipped | share of records with ‖g_i‖ > C1 + R | 0 |
 
 These numbers are of raw gradients. They are for public data; of private data they would be releases.
@@ -77,20 +77,20 @@ def probe(
     """
     kept, _, raw, norms = _means(task, made, places[0], records)
     update = kept
-    for weight, place in zip(trial.payments, places[1:], strict=False):
-        update = update + weight * _means(task, made, place, records)[1]
+    if made.part.residual_clip_norm:
+        for weight, place in zip(trial.payments, places[1:], strict=False):
+            update = update + weight * _means(task, made, place, records)[1]
     if error is not None:
         flat = _flat(error.error)
         fed, _ = banded_weights(flat.norm()[None], clip_norm=made.part.feedback_clip_norm, residual_clip_norm=0.0)
         update = update + float(fed[0]) * flat
-    std = made.part.noise_multiplier * made.released.sensitivity(trial.bands) / trial.batch_size
     length, true = float(update.norm()), float(raw.norm())
     tiny = 1e-30
     return {
         "bias": float((update - raw).norm()) / max(true, tiny),
         "cosine": float(update @ raw) / max(length * true, tiny),
         "ratio": length / max(true, tiny),
-        "noise": std * math.sqrt(len(raw)) / max(length, tiny),
+        "noise": made.noise_of_mean(trial) * math.sqrt(len(raw)) / max(length, tiny),
         "clipped": float((norms > trial.total_clip).float().mean()),
         "median_norm": float(norms.median()),
     }

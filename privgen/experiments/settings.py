@@ -6,11 +6,19 @@ What costs privacy is solved for by `planners` and spent by the guard, for every
 |---|---|---|---|
 | none | total | – | ε, certified |
 | banded | now · total | R = (1 − now) · total | ε, certified |
+| correlated | total | – | ε, certified |
 | paper, certified | total | C2 = ρ·C1/(2B) | ε, certified |
 | paper, claimed | total | C2 = ρ·C1/(2B) | ε by the published analysis; its certified cost is the guard's budget |
 
 The owed part may be paid back in unequal parts: w_k ∝ decay^k, Σ w_k = 1. The theorem of DESIGN 3.1 does not need
 equal ones: what one draw of a record adds to a block has a norm of at most Δ with Δ² = C1² + R² Σ w_k².
+
+`correlated` has no feedback but the same bands and charge: banded matrix factorisation (Choquette-Choo et al. 2023,
+arXiv 2306.08153). What is released is Σ_k c_k A_{t−k}, k = 0 … b − 1, so a record's block has a norm of at most
+Δ = C1·√(Σ c_k²); from it y_t = released_t − Σ_{k≥1} c_k y_{t−k} = A_t + noise, correlated over the steps, is
+post-processing. c_k = binom(2k, k)/4^k is the square root of the sums' matrix (Fichtenberger, Henzinger & Upadhyay
+2023, arXiv 2202.11205), cut at b (Kalinin & Lampert 2024, arXiv 2405.13763). The noise of a sum over many steps is
+that of independent noise with 1/Σ c_k of the standard deviation.
 """
 
 from __future__ import annotations
@@ -29,7 +37,7 @@ from planners import solve_noise_multiplier
 from privgen.errors import ConfigError
 
 DELTA = 1e-5
-FEEDBACKS = ("none", "banded", "paper", "paper-claimed")
+FEEDBACKS = ("none", "banded", "correlated", "paper", "paper-claimed")
 TASKS = ("mlp", "cnn", "critic")
 
 
@@ -39,11 +47,12 @@ class Trial:
 
     Args:
         task: mlp or cnn (classifiers) or critic (the discriminator of a GAN).
-        feedback: none, banded, paper (certified budget) or paper-claimed (budget by the published analysis).
+        feedback: none, banded, correlated (noise, no feedback), paper (certified budget) or paper-claimed (budget by
+            the published analysis).
         epsilon: > 0, at δ = 1e-5: certified, but for paper-claimed.
         total_clip: C1 + R, or C1 where nothing is owed, > 0.
         learning_rate: > 0. momentum: of SGD, or Adam's first (critic), in [0, 1).
-        bands: b of banded feedback, 1 otherwise.
+        bands: b of banded feedback or correlated noise, 1 otherwise.
         now: C1 / total, in (0, 1]; None is 1/b.
         decay: of the parts in which the owed is paid, > 0; 1 is equal parts.
         lookahead: steps by which gradients are taken ahead of the weights, along the last update, >= 0.
@@ -76,7 +85,8 @@ class Trial:
             self._require(name, getattr(self, name) > 0, "> 0")
         self._require("momentum", 0 <= self.momentum < 1, "in [0, 1)")
         self._require("now", self.now is None or 0 < self.now <= 1, "in (0, 1]")
-        self._require("bands", (self.bands > 1) == (self.feedback == "banded"), "> 1 for banded and 1 for others")
+        banded = self.feedback in ("banded", "correlated")
+        self._require("bands", (self.bands > 1) == banded, "> 1 for banded and correlated, 1 for others")
         self._require("feedback_ratio", self.feedback_ratio >= 0, ">= 0")
         self._require("lookahead", self.lookahead >= 0, ">= 0")
 
@@ -87,6 +97,8 @@ class Trial:
     @property
     def clip_norm(self) -> float:
         """C1."""
+        if self.feedback != "banded":
+            return self.total_clip
         return self.total_clip * (1 / self.bands if self.now is None else self.now)
 
     @property
@@ -99,6 +111,11 @@ class Trial:
         """(w_1, …, w_K), the parts in which the owed is paid; they sum to 1."""
         raw = [self.decay**k for k in range(self.bands - 1)]
         return tuple(w / sum(raw) for w in raw)
+
+    @property
+    def mixing(self) -> tuple[float, ...]:
+        """(c_0, …, c_K) of correlated noise; c_0 = 1."""
+        return tuple(math.comb(2 * k, k) / 4**k for k in range(self.bands))
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; `from_json` is its inverse."""
@@ -125,8 +142,8 @@ class Mechanism:
 
     Args:
         event: one step. budget: of the guard; certified.
-        part: with C1, R or C2 and z. released: the same as the release sees it: with unequal payments its clip
-            norm is Δ, so that the noise is z·Δ.
+        part: with C1, R or C2 and z. released: the same as the release sees it: with unequal payments or mixed
+            sums its clip norm is Δ, so that the noise is z·Δ.
         claimed: ε by the published analysis, of the published feedback only.
     """
 
@@ -135,6 +152,11 @@ class Mechanism:
     part: Part
     released: Part
     claimed: float | None
+
+    def noise_of_mean(self, trial: Trial) -> float:
+        """Standard deviation of the noise in one step's mean update, as it adds up over many steps."""
+        std = self.part.noise_multiplier * self.released.sensitivity(trial.bands) / trial.batch_size
+        return std / sum(trial.mixing) if trial.feedback == "correlated" else std
 
 
 def mechanism(trial: Trial, *, part: str, dataset_size: int) -> Mechanism:
@@ -159,13 +181,15 @@ def mechanism(trial: Trial, *, part: str, dataset_size: int) -> Mechanism:
         noise_multiplier=z,
     )
     released = own
-    if trial.decay != 1.0:
+    if trial.decay != 1.0 or trial.feedback == "correlated":
         released = Part(name=part, clip_norm=_block_norm(trial), noise_multiplier=z)
     return Mechanism(event=event, budget=budget, part=own, released=released, claimed=claimed)
 
 
 def _block_norm(trial: Trial) -> float:
-    """Δ with Δ² = C1² + R² Σ w_k², rounded up."""
+    """Δ of unequal payments or of mixed sums, rounded up."""
+    if trial.feedback == "correlated":
+        return trial.clip_norm * math.hypot(*trial.mixing) * (1 + 1e-12)
     return math.hypot(trial.clip_norm, trial.residual_clip_norm * math.hypot(*trial.payments)) * (1 + 1e-12)
 
 
@@ -177,7 +201,7 @@ def _event(
     budget = Budget(epsilon=epsilon, delta=DELTA)
     if feedback == "none":
         return SubsampledGaussian(sampling_rate=q, noise_multiplier=_solved(known)), budget, None
-    if feedback == "banded":
+    if bands > 1:
         z = _solved(known | {"bands": bands})
         return BandedGaussian(sampling_rate=q, noise_multiplier=z, bands=bands), budget, None
     if feedback == "paper":

@@ -128,6 +128,7 @@ def dp_sgd_of(group: Group, among: Sequence[Group]) -> Group | None:
 def method_name(trial: Trial) -> str:
     """What a reader calls it."""
     names = {"none": "DP-SGD", "paper": f"paper, ρ = {trial.feedback_ratio:g}"}
+    names["correlated"] = f"correlated noise, b = {trial.bands}"
     names["banded"] = f"banded, b = {trial.bands}"
     names["paper-claimed"] = f"paper, ρ = {trial.feedback_ratio:g}, at the claimed ε"
     return names[trial.feedback]

@@ -19,6 +19,7 @@ _TITLES = {
     "match": "Each feedback at DP-SGD's best clip norm, its own best learning rate",
     "clips": "Other total clip norms",
     "vary": "Changes to banded feedback, and no momentum",
+    "correlate": "Correlated noise over the same bands, at DP-SGD's best clip norm",
     "critic": "A GAN's critic",
 }
 

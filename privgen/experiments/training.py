@@ -45,14 +45,16 @@ class _Run:
     """What changes while a trial trains.
 
     Args:
-        owed: of the feedback, or None. late: the last K sums of clipped-away parts, newest first, where they are
-            paid in unequal parts. places: where gradients were taken, newest first. before: the weights one step ago.
+        owed: of the feedback, or None. late: the last K sums of clipped-away parts, where they are paid in unequal
+            parts, or of clipped gradients, where noise is correlated, newest first. past: with correlated noise the
+            last K updates. places: where gradients were taken, newest first. before: the weights one step ago.
     """
 
     task: Task
     made: Mechanism
     owed: OwedError | PaperError | None
     late: deque[TensorDict]
+    past: deque[TensorDict]
     places: deque[Place]
     before: TensorDict = field(default_factory=dict)
 
@@ -99,7 +101,7 @@ def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: Non
         (noised,) = gaussian(
             {made.part.name: paid}, parts=(made.released,), bands=trial.bands, receipt=receipt, noise=noise
         ).values()
-        _update(run, noised, trial.batch_size)
+        _update(run, _unmixed(run, trial, noised), trial.batch_size)
         if step % every == 0 or step == trial.iterations:
             curve.append({"step": step} | _rounded(run.task.scores()))
         tick()
@@ -107,7 +109,7 @@ def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: Non
         "curve": curve,
         "probes": probes,
         "noise_multiplier": made.event.noise_multiplier,
-        "noise_std": made.part.noise_multiplier * made.released.sensitivity(trial.bands) / trial.batch_size,
+        "noise_std": made.noise_of_mean(trial),
         "certified": made.budget.epsilon,
         "claimed": made.claimed,
         "delta": DELTA,
@@ -127,10 +129,10 @@ def _begin(trial: Trial, made: Mechanism, data: Records) -> _Run:
     owed: OwedError | PaperError | None = None
     if isinstance(made.event, HiddenFeedbackGaussian):
         owed = paper_error(like)
-    elif isinstance(made.event, BandedGaussian) and trial.decay == 1.0:
+    elif isinstance(made.event, BandedGaussian) and trial.feedback == "banded" and trial.decay == 1.0:
         owed = owed_error(like, trial.bands)
-    late: deque[TensorDict] = deque(maxlen=max(1, trial.bands - 1))
-    return _Run(task=task, made=made, owed=owed, late=late, places=deque(maxlen=trial.bands))
+    late, past = (deque[TensorDict](maxlen=max(1, trial.bands - 1)) for _ in range(2))
+    return _Run(task=task, made=made, owed=owed, late=late, past=past, places=deque(maxlen=trial.bands))
 
 
 def _sums_at(run: _Run, trial: Trial, images: Tensor, labels: Tensor, *, keep: bool) -> Sums:
@@ -158,14 +160,32 @@ def _set(weights: dict[str, Tensor], values: TensorDict) -> None:
 
 def _paid(run: _Run, trial: Trial, sums: Sums) -> TensorDict:
     """What is released before noise."""
+    if trial.feedback == "correlated":
+        mixed = _plus(sums.sums[0], trial.mixing[1:], run.late)
+        run.late.appendleft(sums.sums[0])
+        return mixed
     if trial.decay == 1.0:
         return _fed_back(run.made.part, run.owed, sums, trial.batch_size)
-    clipped, residual = sums.sums
-    paid = dict(clipped)
-    for weight, late in zip(trial.payments, run.late, strict=False):
-        paid = {name: value + weight * late[name] for name, value in paid.items()}
-    run.late.appendleft(residual)
+    paid = _plus(sums.sums[0], trial.payments, run.late)
+    run.late.appendleft(sums.sums[1])
     return paid
+
+
+def _plus(now: TensorDict, weights: tuple[float, ...], earlier: deque[TensorDict]) -> TensorDict:
+    """now + Σ_k weights_k · earlier_k, as many as there are."""
+    total = dict(now)
+    for weight, one in zip(weights, earlier, strict=False):
+        total = {name: value + weight * one[name] for name, value in total.items()}
+    return total
+
+
+def _unmixed(run: _Run, trial: Trial, noised: TensorDict) -> TensorDict:
+    """Post-processing of what was released: with correlated noise, the step's own sum again."""
+    if trial.feedback != "correlated":
+        return noised
+    own = _plus(noised, tuple(-c for c in trial.mixing[1:]), run.past)
+    run.past.appendleft(own)
+    return own
 
 
 def _update(run: _Run, noised: TensorDict, batch_size: int) -> None:

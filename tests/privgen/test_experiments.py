@@ -29,6 +29,7 @@ METHODS = (
     {"feedback": "banded", "bands": 3},
     {"feedback": "banded", "bands": 3, "decay": 0.5},
     {"feedback": "banded", "bands": 3, "now": 0.6, "lookahead": 1.0},
+    {"feedback": "correlated", "bands": 3},
     {"feedback": "paper", "feedback_ratio": 0.01},
     {"feedback": "paper-claimed", "feedback_ratio": 2.0},
 )
@@ -80,6 +81,24 @@ def test_unequal_payments_are_noised_for_what_one_draw_can_move_in_a_block():
     assert trial.clip_norm + trial.residual_clip_norm == pytest.approx(0.5)
     assert made.released.sensitivity(4) >= np.linalg.norm(block)
     assert made.released.sensitivity(4) == pytest.approx(np.linalg.norm(block))
+
+
+def test_correlated_noise_is_noised_for_a_whole_block_and_leaves_the_gradients_as_they_are(records, monkeypatch):
+    trial = small(feedback="correlated", bands=4)
+    made = mechanism(trial, part="classifier", dataset_size=200)
+    # c_k c_{k'} convolve to ones: a square root of the sums' matrix.
+    assert np.convolve(trial.mixing, trial.mixing)[:4] == pytest.approx(np.ones(4))
+    assert made.released.sensitivity(4) == pytest.approx(0.5 * np.linalg.norm(trial.mixing))
+
+    class Silent:
+        def normal(self, shape, *, std):
+            return torch.zeros(shape)
+
+    monkeypatch.setattr(training.NoiseSource, "insecure_fixed_seed", lambda seed, device: Silent())
+    mixed = train(trial, records)
+    # The same draws without mixing: all of the gradient at once, and nothing owed.
+    plain = train(small(feedback="banded", bands=4, now=1.0), records)
+    assert [c["loss"] for c in mixed["curve"]] == pytest.approx([c["loss"] for c in plain["curve"]], rel=1e-3)
 
 
 def test_unequal_payments_at_equal_parts_are_the_engine_s_feedback(records, monkeypatch):
@@ -191,6 +210,7 @@ def test_the_grid_tunes_dp_sgd_first_and_compares_with_fresh_seeds():
         (feedback, seed) for feedback in ("none", "banded", "paper", "paper-claimed") for seed in (0, 1)
     }
     assert {t.total_clip for stage, t in seen if stage == "clips"} == {0.9, 0.1}
+    assert {t.feedback for stage, t in seen if stage == "correlate"} == {"correlated"}
 
 
 def test_variants_change_one_thing_each():
