@@ -12,7 +12,11 @@ from privgen.errors import ConfigError
 from privgen.experiments.records import Finished
 from privgen.experiments.summary import Group, Spread, difference, dp_sgd_of, groups, method_name
 
-_COLOURS = ("#222222", "#9fd8cb", "#4fb3a1", "#00897b", "#00503f", "#c77700", "#b3261e", "#6a4c93")
+# DP-SGD, banded from few bands to many, published, then correlated noise from few bands to many.
+_COLOURS = (
+    "#222222", "#9fd8cb", "#4fb3a1", "#00897b", "#00503f", "#c77700", "#b3261e",
+    "#c5b0e6", "#a184d6", "#7b57c2", "#4b2e83",
+)  # fmt: skip
 
 
 def plot(finished: Sequence[Finished], path: Path) -> None:
@@ -23,7 +27,8 @@ def plot(finished: Sequence[Finished], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    matched = [g for g in groups(finished) if g.stage == "match"]
+    found = groups(finished)
+    matched = [g for g in found if g.stage == "match"]
     if not matched:
         raise ConfigError("No finished trial of the stage match: there is nothing to draw yet.")
     task = matched[0].trial.task
@@ -32,14 +37,14 @@ def plot(finished: Sequence[Finished], path: Path) -> None:
     middle = [g for g in matched if g.trial.epsilon == epsilons[len(epsilons) // 2]]
     figure = Figure(figsize=(11, 8), layout="constrained")
     axes = figure.subplots(2, 2)
-    _gains(axes[0, 0], matched, epsilons)
+    _gains(axes[0, 0], matched + [g for g in found if g.stage == "correlate"], epsilons)
     at = f"ε = {middle[0].trial.epsilon:g}"
     _over_steps(axes[0, 1], [(g, g.curve("accuracy")) for g in middle], "accuracy %", at)
     _over_steps(axes[1, 0], [(g, g.probes("cosine")) for g in middle], "cosine of mean update and true gradient", at)
     _over_steps(axes[1, 1], [(g, _relative(g.probes("ratio"))) for g in middle], "‖u‖/‖g‖ ÷ its mean", at)
-    axes[1, 1].set_yscale("log")
-    axes[0, 1].legend(fontsize=8)
-    figure.suptitle(f"Error feedback against DP-SGD ({task}); bars: standard errors or standard deviations over seeds")
+    axes[0, 1].legend(fontsize=7)
+    axes[0, 0].legend(fontsize=7, ncols=2)
+    figure.suptitle(f"Error feedback against DP-SGD ({task}). Bars: standard error of a gain, else standard deviation")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_durably(path, buffer.getvalue())
@@ -51,7 +56,7 @@ def _gains(axes: Any, matched: list[Group], epsilons: list[float]) -> None:
         rows = [g for g in matched if method_name(g.trial) == name]
         points = [(g, difference(g, plain)) for g in rows if (plain := dp_sgd_of(g, matched)) is not None]
         axes.errorbar(
-            [epsilons.index(g.trial.epsilon) + 0.09 * (place - len(names) / 2) for g, _ in points],
+            [epsilons.index(g.trial.epsilon) + 0.07 * (place - len(names) / 2) for g, _ in points],
             [gap.mean for _, gap in points],
             yerr=[gap.error for _, gap in points],
             fmt="o",
