@@ -3,9 +3,10 @@
     norms ‖g_i‖ of all records  →  weights w(‖g_i‖)  →  Σ_i w_i g_i, one sum for each weighting
 
 The layers' inputs and the gradients at their outputs are kept from the one pass; norms and weighted sums
-come from small products of them (`privgen.layer_gradients`), so several weightings share it and no per-record
-gradient is written out where a smaller product gives its norm (Goodfellow 2015, arXiv 1510.01799; Bu et al.
-2022, arXiv 2205.10683). A module with another kind of layer takes a slow way: one backward pass a record.
+come from products of them (`privgen.layer_gradients`, `privgen.factors`), so several weightings share it and no
+per-record gradient is written out where a smaller product gives its norm (Goodfellow 2015, arXiv 1510.01799;
+Bu et al. 2022, arXiv 2205.10683). A module with another kind of layer goes to torch.func (`privgen.fallback`), with
+a warning.
 
     >>> net = torch.nn.Linear(2, 1)
     >>> x = torch.randn(6, 2)
@@ -14,29 +15,35 @@ gradient is written out where a smaller product gives its norm (Goodfellow 2015,
     True
 
 Guarantees: a record's contribution to a sum is w_i g_i with ‖g_i‖ <= norms[i], so weights of C / norm bound it
-by C. A record whose gradient is not finite contributes nothing. Layers that mix records are refused. How the
-batch is cut into physical batches changes no sum but in rounding.
+by C. A record whose gradient is not finite contributes nothing. Layers that mix records are refused, by their class
+and by a look at the first pass. How the batch is cut into physical batches changes no sum but in rounding. No
+buffer changes with what the records are, or with how many.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.autograd.graph import get_gradient_edge
 
 from privgen.errors import ConfigError
-from privgen.layer_gradients import Factor, VectorFactor, factors, require_supported
+from privgen.factors import Factor, VectorFactor
+from privgen.fallback import gradients_by_torch_func, require_losses
+from privgen.layer_gradients import factors
+from privgen.spectral import standing_still
+from privgen.wiring import Call, fast_layers, require_apart, used_besides
 
 Weighting = Callable[[Tensor], tuple[Tensor, ...]]
 Loss = Callable[..., Tensor]
 
-# Summing squares of float32 numbers errs by some units in the last place.
-_ROUNDING = 1e-6
-_warned: set[str] = set()
+# Summing squares errs by some units in the last place.
+_ROUNDING = 8.0
+# Records in one pass where nothing is asked for: what a pass makes of them then stays near the processor.
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,38 +79,52 @@ def private_sums(
         weighting: norms (b,) → weight vectors (b,).
         rows_per_record: a layer may see up to so many rows of a record, as stacked blocks of b rows; a
             record's gradient is the sum over its rows. Rows are a layer's first dimension.
-        physical_batch: records in one pass, or None for all.
+        physical_batch: records in one pass, or None for what is fast: 64 on a CPU, all of them elsewhere. It
+            bounds memory and changes nothing else.
 
     Raises:
-        UnsupportedLayer: a layer mixes records. ConfigError: half precision, a layer's rows are no blocks of
+        UnsupportedLayer: records are mixed. ConfigError: half precision, a layer's rows are no blocks of
             records, or its input was changed in place after it was read.
     """
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
     _require_precision(parameters)
-    layers = _layers(module)
+    layers = fast_layers(module)
+    like = next(iter(parameters.values()))
     records = len(batch[0])
-    device = next(iter(parameters.values())).device
-    count = len(weighting(torch.zeros(0, device=device)))
+    count = len(weighting(torch.zeros(0, dtype=like.dtype, device=like.device)))
     totals = tuple({name: torch.zeros_like(p) for name, p in parameters.items()} for _ in range(count))
     norms, nonfinite = [], 0
-    step = physical_batch or max(1, records)
-    for at in range(0, records, step):
-        chunk = tuple(tensor[at : at + step] for tensor in batch)
-        found = _factors(module, layers, loss, chunk, rows_per_record)
-        squared = sum(factor.squared_norms() for factor in found)
-        norm = squared.sqrt() * (1 + _ROUNDING)
-        bad = ~torch.isfinite(norm)
-        if bool(bad.any()):
-            nonfinite += int(bad.sum())
-            norm = torch.where(bad, torch.zeros_like(norm), norm)
+    with standing_still(module):
+        for first, last in _cut(records, physical_batch, like.device):
+            chunk = tuple(tensor[first:last] for tensor in batch)
+            found = _factors(module, layers, loss, chunk, rows_per_record, count)
+            norm, bad = _norms(found)
+            weights = tuple(torch.where(bad, torch.zeros_like(w), w) for w in weighting(norm))
             for factor in found:
-                factor.drop(bad)
-        weights = tuple(torch.where(bad, torch.zeros_like(w), w) for w in weighting(norm))
+                for total, value in zip(totals, factor.weighted_sums(weights), strict=True):
+                    total[factor.name] += value
+            nonfinite += int(bad.sum())
+            norms.append(norm)
+    return Sums(torch.cat(norms) if norms else like.new_zeros(0).detach(), totals, nonfinite)
+
+
+def _cut(records: int, physical_batch: int | None, device: torch.device) -> list[tuple[int, int]]:
+    """Even chunks of at most so many records."""
+    most = physical_batch or (_AT_ONCE if device.type == "cpu" else max(1, records))
+    chunks = -(-records // most)
+    ends = [records * index // chunks for index in range(chunks + 1)] if chunks else [0]
+    return list(pairwise(ends))
+
+
+def _norms(found: Sequence[Factor]) -> tuple[Tensor, Tensor]:
+    """(records,) norms of the whole gradients, and which were not finite; these are dropped and count as zero."""
+    squared = torch.stack([factor.squared_norms() for factor in found]).sum(0)
+    norm = squared.sqrt() * (1 + _ROUNDING * torch.finfo(squared.dtype).eps)
+    bad = ~torch.isfinite(norm)
+    if bool(bad.any()):
         for factor in found:
-            for total, value in zip(totals, factor.weighted_sums(weights), strict=True):
-                total[factor.name] += value
-        norms.append(norm)
-    return Sums(torch.cat(norms) if norms else torch.zeros(0, device=device), totals, nonfinite)
+            factor.drop(bad)
+    return torch.where(bad, torch.zeros_like(norm), norm), bad
 
 
 def _require_precision(parameters: dict[str, Tensor]) -> None:
@@ -117,55 +138,37 @@ def _require_precision(parameters: dict[str, Tensor]) -> None:
         )
 
 
-def _layers(module: nn.Module) -> dict[str, nn.Module] | None:
-    """The layers with trainable parameters by name, or None where one of them needs the slow way."""
-    layers: dict[str, nn.Module] = {}
-    owners: dict[int, str] = {}
-    slow: list[str] = []
-    for name, layer in module.named_modules():
-        own = [p for p in layer.parameters(recurse=False) if p.requires_grad]
-        # Asked of every layer, also of one without parameters: a BatchNorm without scale mixes records too.
-        supported = require_supported(layer, name)
-        if not own:
-            continue
-        tied = any(owners.setdefault(id(p), name) != name for p in own)
-        if not supported or tied or hasattr(layer, "parametrizations"):
-            slow.append(f"{type(layer).__name__} ({name})" + (" with shared parameters" if tied else ""))
-        layers[name] = layer
-    if slow:
-        _warn_once(", ".join(slow))
-        return None
-    return layers
-
-
-def _warn_once(what: str) -> None:
-    if what not in _warned:
-        _warned.add(what)
-        warnings.warn(
-            f"No fast per-record gradient for {what}; taking one backward pass a record, which is slow.",
-            stacklevel=4,
-        )
-
-
 def _factors(
     module: nn.Module,
     layers: dict[str, nn.Module] | None,
     loss: Loss,
     chunk: tuple[Tensor, ...],
     rows_per_record: int,
+    weightings: int,
 ) -> Sequence[Factor]:
     if layers is None:
-        return _slow_factors(module, loss, chunk)
+        return [VectorFactor(name, rows) for name, rows in gradients_by_torch_func(module, loss, chunk).items()]
     records = len(chunk[0])
     calls, losses = _forward(layers, loss, chunk)
-    _require_losses(losses, records)
-    outputs = [call.output for seen in calls.values() for call in seen]
-    if not outputs:
+    require_losses(losses, records)
+    if not any(calls.values()):
         raise ConfigError("The loss calls none of the module's layers.")
+    _require_blocks(layers, calls, records, rows_per_record)
+    if used_besides(losses, layers, calls):
+        return _factors(module, fast_layers(module), loss, chunk, rows_per_record, weightings)
+    require_apart(losses, layers, calls)
+    outputs = [call.output for seen in calls.values() for call in seen]
     gradients = iter(torch.autograd.grad(losses.sum(), outputs, allow_unused=True))
-    found: list[Factor] = []
-    for name, layer in layers.items():
-        seen = []
+    seen = {
+        name: [(call.rows, g.detach()) for call in calls[name] if (g := next(gradients)) is not None] for name in layers
+    }
+    return factors(layers, seen, records=records, weightings=weightings)
+
+
+def _require_blocks(
+    layers: dict[str, nn.Module], calls: dict[str, list[Call]], records: int, rows_per_record: int
+) -> None:
+    for name in layers:
         for call in calls[name]:
             blocks, rest = divmod(len(call.rows), records)
             if rest or not 1 <= blocks <= rows_per_record:
@@ -178,65 +181,36 @@ def _factors(
                     f"The input of layer {name} was changed in place after the layer read it, so its gradient is "
                     "lost; use the form that makes a new tensor (relu instead of relu_)."
                 )
-            gradient = next(gradients)
-            if gradient is not None:
-                seen.append((call.rows, gradient.detach()))
-        if seen:
-            found.extend(factors(layer, name, seen, records=records))
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One call of a layer: what it read, in which version, and the place of its output in the graph.
-
-    The edge and not the tensor: an in-place activation behind the layer would replace the tensor's gradient by
-    the one behind the activation.
-    """
-
-    rows: Tensor
-    version: int
-    output: GradientEdge
 
 
 def _forward(
     layers: dict[str, nn.Module], loss: Loss, chunk: tuple[Tensor, ...]
-) -> tuple[dict[str, list[_Call]], Tensor]:
-    calls: dict[str, list[_Call]] = {name: [] for name in layers}
+) -> tuple[dict[str, list[Call]], Tensor]:
+    calls: dict[str, list[Call]] = {name: [] for name in layers}
 
     def keeper(name: str) -> Callable[..., None]:
-        def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            rows = inputs[0].detach()
-            calls[name].append(_Call(rows, rows._version, get_gradient_edge(output)))
+        dtype = next(layers[name].parameters()).dtype
+
+        def keep(_: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor) -> None:
+            if not output.requires_grad:
+                return
+            rows = (*inputs, *named.values())[0].detach()
+            if output.dtype != dtype:
+                raise ConfigError(
+                    f"Layer {name} computed in {output.dtype} with parameters in {dtype}: a norm may "
+                    "be smaller than that of what is summed. Leave autocast off."
+                )
+            calls[name].append(Call(rows, rows._version, get_gradient_edge(output)))
 
         return keep
 
-    handles = [layer.register_forward_hook(keeper(name)) for name, layer in layers.items()]
+    # First of all hooks: another one may put something else in the place of what the layer made.
+    handles = [
+        layer.register_forward_hook(keeper(name), prepend=True, with_kwargs=True) for name, layer in layers.items()
+    ]
     try:
         with torch.enable_grad():
             return calls, loss(*chunk)
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _require_losses(losses: Tensor, records: int) -> None:
-    if losses.shape != (records,):
-        raise ConfigError(f"Expected one loss a record, ({records},), got {tuple(losses.shape)}.")
-
-
-def _slow_factors(module: nn.Module, loss: Loss, chunk: tuple[Tensor, ...]) -> Sequence[Factor]:
-    """One backward pass a record: right for any layer that does not mix records."""
-    parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    each: list[tuple[Tensor, ...]] = []
-    for index in range(len(chunk[0])):
-        with torch.enable_grad():
-            losses = loss(*(tensor[index : index + 1] for tensor in chunk))
-        _require_losses(losses, 1)
-        gradients = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)
-        each.append(
-            tuple(torch.zeros_like(p) if g is None else g for p, g in zip(parameters.values(), gradients, strict=True))
-        )
-    return [
-        VectorFactor(name, torch.stack(rows)) for name, rows in zip(parameters, zip(*each, strict=True), strict=True)
-    ]

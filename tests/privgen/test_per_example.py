@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from privgen import wiring
 from privgen.errors import ConfigError, UnsupportedLayer
 from privgen.networks import NetworkConfig, build_networks
 from privgen.per_example import private_sums
@@ -203,24 +204,126 @@ def test_half_precision_is_refused(dtype):
         private_sums(net, lambda v: net(v).sum(1), (torch.randn(2, 3, dtype=dtype),), weighting)
 
 
-@pytest.mark.parametrize("kind", ["grouped", "spectral", "tied"])
-def test_other_layers_take_the_slow_way_say_so_once_and_are_exact(kind):
+class Scaled(nn.Module):
+    """A parameter of its own, and no layer that anybody knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([0.5, 2.0, -1.0]))
+
+    def forward(self, x):
+        return torch.tanh(x * self.scale)
+
+
+OTHERS = {
+    "grouped": lambda: (nn.Conv2d(4, 4, 3, groups=2), (4, 6, 6)),
+    "unknown": lambda: (nn.Sequential(Scaled(), nn.Linear(3, 2)), (3,)),
+    "weight norm": lambda: (nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), (4,)),
+    "old spectral norm": lambda: (nn.utils.spectral_norm(nn.Linear(4, 3)), (4,)),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_layers_go_to_torch_func_say_so_once_and_are_exact(kind):
     torch.manual_seed(3)
-    if kind == "grouped":
-        net = nn.Conv2d(4, 4, 3, groups=2)
-        x = torch.randn(3, 4, 6, 6)
-    elif kind == "spectral":
-        net = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3)).eval()
-        x = torch.randn(3, 4)
-    else:
-        net = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
-        net[2].weight = net[0].weight
-        x = torch.randn(3, 4)
+    net, shape = OTHERS[kind]()
+    x = torch.randn(3, *shape)
+    buffers = {name: t.clone() for name, t in net.named_buffers()}
+    wiring._warned.clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert_exact(net, lambda v: net(v).square().flatten(1).sum(1), (x,))
-        private_sums(net, lambda v: net(v).square().flatten(1).sum(1), (x,), weighting)
-    assert sum("slow" in str(w.message) for w in caught) <= 1
+        first = private_sums(net, lambda v: net(v).square().flatten(1).sum(1), (x,), weighting)
+        private_sums(net, lambda v: net(v).square().flatten(1).sum(1), (x,), weighting, physical_batch=1)
+    assert sum("torch.func" in str(w.message) for w in caught) == 1
+    assert all(torch.equal(t, buffers[name]) for name, t in net.named_buffers())
+    assert_exact(net.eval(), lambda v: net(v).square().flatten(1).sum(1), (x,))
+    again = private_sums(net, lambda v: net(v).square().flatten(1).sum(1), (x,), weighting)
+    assert torch.allclose(first.norms, again.norms)
+
+
+def test_torch_func_serves_shared_modules_and_parameters_and_puts_everything_back():
+    """torch's own exchange of parameters leaves a module that has two names with dead tensors."""
+    torch.manual_seed(5)
+    twice, tied = nn.Linear(3, 3), nn.Linear(3, 3)
+    tied.weight = twice.weight
+    net = nn.Sequential(Scaled(), twice, Scaled(), twice, tied)
+    before = dict(net.named_parameters())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert_exact(net, lambda v: net(v).square().sum(1), (torch.randn(4, 3),))
+    assert all(p is before[name] and (p * 2).requires_grad for name, p in net.named_parameters())
+
+
+def test_what_torch_func_cannot_run_is_refused_with_a_reason():
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(3))
+
+        def forward(self, x):
+            return x * self.scale if x.sum() > 0 else x
+
+    net = Branching()
+    with pytest.warns(UserWarning), pytest.raises(UnsupportedLayer, match=r"torch\.func cannot"):
+        private_sums(net, lambda v: net(v).sum(1), (torch.randn(4, 3),), weighting)
+
+
+def test_a_parameter_that_is_used_besides_its_layer_is_seen_and_exact():
+    """Its layer's calls do not tell of the other use: the fast way would sum something else."""
+    torch.manual_seed(4)
+    net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 4))
+
+    def loss(v):
+        return nn.functional.linear(net(v), net[0].weight).square().sum(1)
+
+    with pytest.warns(UserWarning, match="used besides"):
+        assert_exact(net, loss, (torch.randn(5, 4),))
+
+
+class Centred(nn.Module):
+    def forward(self, x):
+        return x - x.mean(0)
+
+
+def softmax_over_records(v):
+    return torch.softmax(v, 0)
+
+
+@pytest.mark.parametrize("mixing", [Centred(), softmax_over_records], ids=["batch mean", "softmax over the batch"])
+def test_records_that_mix_in_a_function_are_refused(mixing):
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    with pytest.raises(UnsupportedLayer, match="depend on other records"):
+        private_sums(net, lambda v: net[1](mixing(net[0](v))).square().sum(1), (torch.randn(6, 3),), weighting)
+
+
+def test_a_record_that_overflows_is_not_taken_for_mixing():
+    net = nn.Sequential(nn.Linear(3, 4), nn.GroupNorm(2, 4), nn.Linear(4, 2))
+    x = torch.randn(6, 3)
+    x[5] = math.inf
+    assert private_sums(net, lambda v: net(v).square().sum(1), (x,), weighting).nonfinite == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_inside_the_loss_is_refused(dtype):
+    net = nn.Linear(3, 2)
+
+    def loss(v):
+        with torch.autocast("cpu", dtype=dtype):
+            return net(v).float().sum(1)
+
+    with pytest.raises(ConfigError, match="autocast"):
+        private_sums(net, loss, (torch.randn(4, 3),), weighting)
+
+
+def test_no_buffer_tells_how_many_records_there_were():
+    """Power iteration in the private pass would go once a physical batch, and not at all for an empty one."""
+    net = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3)).train()
+    before = {name: t.clone() for name, t in net.named_buffers()}
+    for count in (0, 1, 5):
+        private_sums(net, lambda v: net(v).sum(1), (torch.randn(count, 4),), weighting, physical_batch=2)
+        assert all(torch.equal(t, before[name]) for name, t in net.named_buffers())
+    net(torch.randn(2, 4))
+    assert any(not torch.equal(t, before[name]) for name, t in net.named_buffers()), "free passes still move it"
 
 
 def test_a_loss_that_is_not_one_value_a_record_is_refused():

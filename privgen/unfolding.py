@@ -1,0 +1,68 @@
+"""Windows of an image as rows of a matrix, for convolutions written as matrix products.
+
+>>> window = Window(kernel=(2, 2), stride=(2, 2), padding=(0, 0), dilation=(1, 1))
+>>> window.rows_of(torch.arange(16.0).view(1, 1, 4, 4))[0, 0]
+tensor([0., 1., 4., 5.])
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """The windows that a convolution looks through.
+
+    Args:
+        kernel, stride, padding, dilation: vertical and horizontal, as torch.nn.Conv2d means them.
+    """
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+
+    def places(self, height: int, width: int) -> Pair:
+        """Windows of an image of this size, vertically and horizontally."""
+        sizes = zip((height, width), self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        down, across = ((size + 2 * pad - far * (k - 1) - 1) // step + 1 for size, k, step, pad, far in sizes)
+        return down, across
+
+    def rows_of(self, images: Tensor) -> Tensor:
+        """(n, L, kh·kw·C) from (n, C, H, W): each window a row, its channels innermost.
+
+        With the channels innermost a window is a few long runs of memory, so that this is one fast strided copy.
+        """
+        n, channels, height, width = images.shape
+        down, across = self.places(height, width)
+        x = self._padded(images)  # (n, H + 2·ph, W + 2·pw, C)
+        of_n, of_h, of_w, _ = x.stride()
+        windows = x.as_strided(
+            (n, down, across, *self.kernel, channels),
+            (
+                of_n,
+                of_h * self.stride[0],
+                of_w * self.stride[1],
+                of_h * self.dilation[0],
+                of_w * self.dilation[1],
+                1,
+            ),
+        )
+        return windows.reshape(n, down * across, self.kernel[0] * self.kernel[1] * channels)
+
+    def _padded(self, images: Tensor) -> Tensor:
+        n, channels, height, width = images.shape
+        down, across = self.padding
+        x = images.new_zeros(n, height + 2 * down, width + 2 * across, channels)
+        x[:, down : down + height, across : across + width] = images.permute(0, 2, 3, 1)
+        return x
+
+
+def window_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> Window:
+    """The windows of a convolution's input, or of a transposed convolution's output."""
+    return Window(kernel=layer.kernel_size, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
