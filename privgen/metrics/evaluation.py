@@ -265,13 +265,18 @@ class _Job:
     def _fid(self) -> dict[str, Any]:
         reference = self._reference.statistics()
         value = frechet_distance(reference, gaussian_statistics([self._generated]))
-        return {"value": value, "features": self.features, "generated": self.samples, "real": reference.count}
+        return {
+            "value": value,
+            "features": self._reference.extractor.name,
+            "generated": self.samples,
+            "real": reference.count,
+        }
 
     def _kid(self) -> dict[str, Any]:
         self.progress("KID", 0, 1)
         found = kernel_distance(self._reference.choice(_MOST_NEIGHBOURS), self._generated)
         self.progress("KID", 1, 1)
-        return {"features": self.features} | dataclasses.asdict(found)
+        return {"features": self._reference.extractor.name} | dataclasses.asdict(found)
 
     def _inception_score(self) -> dict[str, Any]:
         grey_28 = self.data.train.images.shape[1:] == (28, 28, 1)
@@ -289,7 +294,7 @@ class _Job:
             self._generated[:_MOST_NEIGHBOURS],
             progress=lambda done, total: self.progress("precision, recall, coverage", done, total),
         )
-        return {"features": self.features} | dataclasses.asdict(found)
+        return {"features": self._reference.extractor.name} | dataclasses.asdict(found)
 
     def _copying(self) -> tuple[dict[str, Any], NDArray[np.uint8]]:
         images, held_out = self.first.images[:_MOST_NEIGHBOURS], self.data.test.images[:_MOST_NEIGHBOURS]
@@ -300,7 +305,7 @@ class _Job:
         )
         found = copying(ours, theirs, images=images, others=held_out, training=self.data.train.images)
         pairs = closest_pairs(ours, images, self.data.train.images)
-        return {"features": self.features} | dataclasses.asdict(found), pairs
+        return {"features": self._reference.extractor.name} | dataclasses.asdict(found), pairs
 
 
 def _summary(values: list[float]) -> dict[str, Any]:

@@ -50,26 +50,57 @@ class Extractor(Protocol):
 
 
 class Pixels:
-    """The pixels themselves in [0, 1]."""
+    """The pixels themselves in [0, 1], or averages of squares of them where images are large.
 
-    name = "pixels"
-    identity = "pixels/1"
+    Args:
+        square: side of the squares that are averaged; 1 is no averaging. It is part of the name, for distances by
+            other squares are not comparable.
+    """
+
+    def __init__(self, square: int = 1) -> None:
+        self.square = square
+        self.name = "pixels" if square == 1 else f"pixels averaged {square}×{square}"
+        self.identity = "pixels/1" if square == 1 else f"pixels/1/{square}"
+
+    @classmethod
+    def fitting(cls, shape: tuple[int, ...]) -> Pixels:
+        """With the smallest squares that leave at most 4096 numbers of an image (H, W, C).
+
+        Raises:
+            EvaluationError: no squares of a size that divides the sides do.
+        """
+        height, width, channels = shape
+        for square in range(1, min(height, width) // 4 + 1):
+            divides = height % square == 0 and width % square == 0
+            if divides and height * width * channels // square**2 <= _MOST_PIXELS:
+                return cls(square)
+        raise EvaluationError(
+            f"Images of {height}×{width} with {channels} channels cannot be averaged to {_MOST_PIXELS} numbers in "
+            "squares; give --features inception."
+        )
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(n, H·W·C) from (n, H, W, C).
+        """(n, H·W·C / square²) from (n, H, W, C).
 
         Raises:
             EvaluationError: more than 4096 numbers an image, whose covariance would be too large.
         """
-        width = int(np.prod(images.shape[1:]))
+        width = int(np.prod(images.shape[1:])) // self.square**2
         if width > _MOST_PIXELS:
             raise EvaluationError(
                 f"Expected at most {_MOST_PIXELS} pixels an image, got {width}; give --features inception."
             )
-        return images.reshape(len(images), width).astype(np.float32) / np.float32(255)
+        averaged = _averaged(images, self.square) if self.square > 1 else images
+        return averaged.reshape(len(images), width).astype(np.float32) / np.float32(255)
 
     def probabilities(self, images: NDArray[np.uint8]) -> None:
         """None: pixels know no classes."""
+
+
+def _averaged(images: NDArray[np.uint8], square: int) -> NDArray[np.float32]:
+    n, height, width, channels = images.shape
+    squares = images.reshape(n, height // square, square, width // square, square, channels)
+    return squares.mean((2, 4), dtype=np.float32)
 
 
 class LeNet:

@@ -56,7 +56,7 @@ def make_extractor(
         EvaluationError: unknown, or it cannot be had for these images; the message says what to do.
     """
     if name == "pixels":
-        return Pixels()
+        return Pixels.fitting(data.train.images.shape[1:])
     if name == "inception":
         return Inception(find_inception(inception_weights), device)
     if name != "lenet":

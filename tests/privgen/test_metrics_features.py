@@ -52,6 +52,20 @@ def test_a_lenet_takes_grey_28_only():
         train_lenet(np.zeros((2, 32, 32, 3), np.uint8), np.zeros(2, np.int64), classes=2, fingerprint="")
 
 
+def test_pixels_of_large_images_are_averaged_in_squares_and_say_so():
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    large = Pixels.fitting(images.shape[1:])
+    rows = large.features(images)
+    assert rows.shape == (3, 32 * 32 * 3)
+    assert rows[0, 0] == pytest.approx(images[0, :2, :2, 0].mean() / 255, rel=1e-6)
+    assert rows[2, -1] == pytest.approx(images[2, -2:, -2:, 2].mean() / 255, rel=1e-6)
+    assert (large.name, large.identity) == ("pixels averaged 2×2", "pixels/1/2")
+    for shape in ((28, 28, 1), (32, 32, 3), (64, 64, 1)):
+        assert Pixels.fitting(shape).identity == "pixels/1"
+    with pytest.raises(EvaluationError, match="give --features inception"):
+        Pixels.fitting((127, 127, 3))
+
+
 def test_pixels_are_from_zero_to_one_and_not_too_many():
     assert Pixels().features(np.full((2, 3, 3, 1), 255, np.uint8)).tolist() == [[1.0] * 9] * 2
     with pytest.raises(EvaluationError, match="at most 4096"):
