@@ -10,6 +10,7 @@ Files: generator.safetensors (weights) and generator.json (how to build the netw
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -71,14 +72,16 @@ class LoadedGenerator:
 
         Args:
             n: how many, >= 1. labels: one a class index for each image, or None for balanced ones (`labels_for`).
-            seed: the same seed, n and labels give the same images; None draws a fresh one.
+            seed: 0 <= seed < 2^128; None draws a fresh one. Image i depends on the seed, i and its label alone, not
+                on n or on the other labels. Another number of threads or another device sums in another order,
+                which may move a pixel by one.
             on_batch: called with the number made after each batch, for progress.
 
         Returns:
             (n, H, W, C) uint8.
 
         Raises:
-            ConfigError: n or a label is out of range.
+            ConfigError: n, a label or the seed is out of range.
         """
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise ConfigError(f"Expected n={n!r} to be an integer >= 1.")
@@ -89,20 +92,27 @@ class LoadedGenerator:
         if chosen.shape != (n,) or not 0 <= chosen.min() <= chosen.max() < self.config.classes:
             raise ConfigError(f"Expected {n} labels from 0 to {self.config.classes - 1}, got {chosen.shape}.")
         device = next(self._network.parameters()).device
-        # On the CPU, so that a seed means the same images on every device.
-        source = torch.Generator().manual_seed(seed) if seed is not None else _fresh_source()
+        key = secrets.randbits(128) if seed is None else int(seed)
+        if not 0 <= key < 2**128:
+            raise ConfigError(f"Expected seed={seed!r} to be from 0 to 2^128 − 1.")
         made = []
         for at in range(0, n, _BATCH):
             batch = torch.from_numpy(chosen[at : at + _BATCH])
-            made.append(self._batch(batch, source, device))
+            made.append(self._batch(batch, [_stream(key, at + row) for row in range(len(batch))], device))
             on_batch(min(n, at + _BATCH))
         return np.concatenate(made)
 
     @torch.no_grad()
-    def _batch(self, labels: torch.Tensor, source: torch.Generator, device: torch.device) -> NDArray[np.uint8]:
-        z = torch.randn(len(labels), self.config.latent_dim, generator=source).to(device)
-        injected = torch.Generator(device=device).manual_seed(int(torch.randint(2**31, (1,), generator=source)))
-        images = self._network(z, labels.to(device), injected)  # (n, C, H, W) in [−1, 1]
+    def _batch(
+        self, labels: torch.Tensor, streams: list[np.random.Generator], device: torch.device
+    ) -> NDArray[np.uint8]:
+        def normal(shape: Sequence[int]) -> torch.Tensor:
+            """A row from each image's own stream, always made on the CPU."""
+            rows = [stream.standard_normal(tuple(shape[1:]), dtype=np.float32) for stream in streams]
+            return torch.from_numpy(np.stack(rows))
+
+        z = normal((len(labels), self.config.latent_dim)).to(device)
+        images = self._network(z, labels.to(device), normal)  # (n, C, H, W) in [−1, 1]
         pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
@@ -111,10 +121,9 @@ class LoadedGenerator:
         return np.arange(n, dtype=np.int64) % self.config.classes
 
 
-def _fresh_source() -> torch.Generator:
-    source = torch.Generator()
-    source.seed()
-    return source
+def _stream(key: int, index: int) -> np.random.Generator:
+    """Image `index`'s own numbers: a counter-based generator, so streams do not overlap and need no order."""
+    return np.random.Generator(np.random.Philox(key=key, counter=index << 192))
 
 
 def load_generator(run: Path | str) -> LoadedGenerator:

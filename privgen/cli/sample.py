@@ -15,6 +15,8 @@ Examples:
 
 SEED = click.IntRange(0, 2**62)
 _LARGEST_GRID = 400
+# Endings that somebody means as a file, of a kind that is not made.
+_OTHER_FILES = {".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".npy", ".pt", ".zip", ".csv"}
 
 
 @click.command(epilog=EPILOG)
@@ -27,7 +29,11 @@ _LARGEST_GRID = 400
     help="NAME.png: a grid. NAME.npz: arrays images and labels. Otherwise a folder of PNGs, one subfolder a class.",
 )
 @click.option("--labels", help="Class indices to cycle through, such as 3 or 0,1,8.  [default: all, balanced]")
-@click.option("--seed", type=SEED, help="The same seed gives the same images.  [default: a fresh one]")
+@click.option(
+    "--seed",
+    type=SEED,
+    help="The same seed gives the same images: the first 100 of 60000 are those of -n 100.  [default: a fresh one]",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ...")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for torch.")
 def command(
@@ -45,6 +51,7 @@ def command(
     from privgen.generate import load_generator
     from privgen.images import write_folder, write_grid, write_npz
 
+    _require_place(out)
     if threads is not None:
         torch.set_num_threads(threads)
     generator = load_generator(run)
@@ -68,6 +75,18 @@ def command(
     else:
         write_folder(images, chosen, generator.class_names, out)
     console.print(f"{count} images in {out}", markup=False, soft_wrap=True)
+
+
+def _require_place(out: Path) -> None:
+    """Before anything is made: a file may replace a file, whole; a folder is never written into."""
+    if out.suffix.lower() in _OTHER_FILES:
+        raise click.BadParameter(
+            f"{out.suffix} is not made; give NAME.png, NAME.npz or the name of a folder", param_hint="--out"
+        )
+    if out.suffix not in (".png", ".npz") and out.exists():
+        raise FileExistsError(17, "Exists already", str(out))
+    if not out.parent.is_dir():
+        raise FileNotFoundError(2, "No such folder", str(out.parent))
 
 
 def _labels(text: str | None, classes: int) -> list[int]:

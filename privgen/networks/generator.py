@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -23,6 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from privgen.networks.config import NetworkConfig
+
+# Where injected noise comes from: a generator, or a function of the shape (n, C, H, W) for noise of one's own.
+Source = torch.Generator | Callable[[torch.Size], Tensor]
 
 
 class UpsamplingNoise(nn.Module):
@@ -49,11 +52,13 @@ class UpsamplingNoise(nn.Module):
             return functional.softplus(self.raw)
         return self.scheduled if self.kind == "scheduled" else self.fixed
 
-    def forward(self, x: Tensor, source: torch.Generator | None = None) -> Tensor:
+    def forward(self, x: Tensor, source: Source | None = None) -> Tensor:
         """(n, C, H, W) → the same; `source` makes it reproducible."""
         std = self.std()
         if std == 0:
             return x
+        if callable(source):
+            return x + std * source(x.shape).to(x)
         return x + std * torch.randn(x.shape, generator=source, device=x.device, dtype=x.dtype)
 
 
@@ -69,7 +74,7 @@ class UpsamplingBlock(nn.Module):
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.skip = nn.Conv2d(channels, out, 1)
 
-    def forward(self, x: Tensor, source: torch.Generator | None = None) -> Tensor:
+    def forward(self, x: Tensor, source: Source | None = None) -> Tensor:
         """(n, channels, H, W) → (n, out, 2H, 2W)."""
         h = self.conv1(functional.silu(self.norm1(x)))
         h = self.noise(functional.interpolate(h, scale_factor=2), source)
@@ -98,7 +103,7 @@ class Generator(nn.Module):
         self.norm = nn.GroupNorm(_groups(widths[-1]), widths[-1])
         self.image = nn.Conv2d(widths[-1], config.image_shape[0], 3, padding=1)
 
-    def forward(self, z: Tensor, labels: Tensor, source: torch.Generator | None = None) -> Tensor:
+    def forward(self, z: Tensor, labels: Tensor, source: Source | None = None) -> Tensor:
         """z (n, latent), labels (n,) → (n, C, H, W); `source` of the injected noise, or torch's own."""
         h = self.project(torch.cat([z, self.label(labels)], 1))
         h = h.view(-1, self.width, self.start, self.start)

@@ -80,6 +80,33 @@ def test_plan_train_sample_audit_do_the_main_job(npz_file, size, tmp_path, monke
         assert {image.tobytes() for image in arrays["images"]} == written
 
 
+def test_a_sample_has_its_place_checked_before_an_image_is_made(halted_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("privgen.generate.LoadedGenerator.__call__", None)  # would be a bug's message
+    (tmp_path / "own").mkdir()
+    for out, status, message in (
+        ("own", 1, "Exists already"),
+        ("none/own.npz", 1, "No such folder"),
+        ("samples.jpg", 2, "give NAME.png, NAME.npz or the name of a folder"),
+    ):
+        done = privgen("sample", halted_run, "-n", 5, "--out", tmp_path / out)
+        assert message in one_line_error(done, status)
+    assert [p.name for p in tmp_path.iterdir()] == ["own"]
+
+
+def test_given_classes_are_cycled_through(halted_run, tmp_path):
+    done = privgen("sample", halted_run, "-n", 5, "--out", tmp_path / "own.npz", "--labels", "2,0")
+    assert done.exit_code == 0, done.output
+    with np.load(tmp_path / "own.npz") as arrays:
+        assert arrays["labels"].tolist() == [2, 0, 2, 0, 2]
+    assert "classes are 0 to 2" in one_line_error(
+        privgen("sample", halted_run, "--out", tmp_path / "b.npz", "--labels", "3"), 2
+    )
+    (tmp_path / "own.npz").write_bytes(b"an older file")
+    assert privgen("sample", halted_run, "-n", 3, "--out", tmp_path / "own.npz").exit_code == 0
+    with np.load(tmp_path / "own.npz") as arrays:
+        assert arrays["labels"].tolist() == [0, 1, 2]
+
+
 def test_shares_go_from_the_plan_to_the_noise_to_the_audit(npz_file, size, tmp_path):
     data, plan, out = f"npz:{npz_file}", tmp_path / "plan.json", tmp_path / "run"
     for shares, expected in (

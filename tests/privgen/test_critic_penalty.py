@@ -14,7 +14,6 @@ from privgen.state import begin_segment, new_state
 from privgen.steps import private_step
 
 SHAPE = (1, 28, 28)
-pytestmark = pytest.mark.filterwarnings("ignore:No fast per-record gradient")
 
 
 def seeded(seed=0):

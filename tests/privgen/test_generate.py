@@ -48,6 +48,41 @@ def test_the_same_seed_gives_the_same_images_and_another_or_none_gives_others(re
     assert not np.array_equal(generator(3), generator(3))
 
 
+def test_an_image_depends_on_the_seed_its_place_and_its_label_and_on_nothing_else(release, monkeypatch):
+    """Not on how many are made, on the other labels or on the batches; up to one in a pixel, by rounding."""
+    generator = load_generator(release)
+    labels = np.arange(300) % 3
+    many = generator(300, labels, seed=5).astype(int)
+    few = generator(7, labels[:7], seed=5).astype(int)
+    assert abs(many[:7] - few).max() <= 1
+    others = generator(300, np.where(np.arange(300) == 299, 2, 0), seed=5).astype(int)
+    assert abs(many[299] - others[299]).max() <= 1
+    assert abs(many[1] - others[1]).max() > 5
+    monkeypatch.setattr("privgen.generate._BATCH", 13)
+    assert abs(generator(300, labels, seed=5).astype(int) - many).max() <= 1
+    # And no two places share their numbers.
+    same_label = generator(300, [1] * 300, seed=5)
+    assert len({image.tobytes() for image in same_label}) == 300
+
+
+def test_images_are_the_same_on_one_thread_and_on_two(release):
+    generator, threads = load_generator(release), torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            found.append(generator(20, seed=5).astype(int))
+    finally:
+        torch.set_num_threads(threads)
+    assert abs(found[0] - found[1]).max() <= 1
+
+
+@pytest.mark.parametrize("seed", [-1, 2**128])
+def test_a_seed_out_of_range_is_refused(release, seed):
+    with pytest.raises(ConfigError, match="seed="):
+        load_generator(release)(3, seed=seed)
+
+
 def test_a_seed_disturbs_no_random_state_of_the_callers(release):
     torch.manual_seed(1)
     expected = torch.randn(4)

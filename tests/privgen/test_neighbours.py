@@ -81,7 +81,6 @@ def test_one_record_moves_a_block_by_no_more_than_the_charged_sensitivity(monkey
 @pytest.mark.parametrize("kind", ["random", "huge", "not finite"])
 @pytest.mark.parametrize("constraint", ["spectral-norm", "gradient-penalty"])
 @pytest.mark.parametrize("noise", ["fixed", "learned"])
-@pytest.mark.filterwarnings("ignore:No fast per-record gradient")
 def test_neither_a_constrained_critic_nor_a_learned_noise_lets_a_record_move_more(monkeypatch, kind, constraint, noise):
     settings = {"critic_constraint": constraint, "upsampling_noise_kind": noise, "adversarial": "wasserstein"}
     if noise == "learned":

@@ -199,7 +199,6 @@ def test_a_share_of_zero_drops_a_part_with_its_network_its_loss_and_its_noise(la
 
 @pytest.mark.parametrize("adversarial", ["hinge", "wasserstein", "non-saturating"])
 @pytest.mark.parametrize("constraint", ["none", "spectral-norm", "gradient-penalty"])
-@pytest.mark.filterwarnings("ignore:No fast per-record gradient")
 def test_every_critic_trains_resumes_and_passes_its_audit(lab, tmp_path, adversarial, constraint):
     config = lab.config(adversarial=adversarial, critic_constraint=constraint)
     plan = lab.plan(iterations=6, shares={"critic": 1.0})
