@@ -24,6 +24,8 @@ from accountant.mixtures import Floats, Mixture, MixturePair
 
 _PANELS, _NODES = 256, 16
 _REACH = 14.0
+# Φ(−9.6) < 1e-21.
+_TAIL = 9.6
 # Standard deviations beyond which a Gaussian has no mass in double precision, points in the table that
 # Newton's method starts from, and its steps: the table's error is squared by each.
 _NO_MASS, _TABLE, _NEWTON_STEPS = 39.0, 1 << 16, 3
@@ -41,12 +43,14 @@ def inverse_log_ratio(pair: MixturePair, t: Floats) -> Floats:
 
 def _inverse_subsampled(w: float, sigma: float, t: Floats) -> Floats:
     """Of log(1 − w + w e^((2x − 1) / 2σ²))."""
-    variance = sigma**2
+    up = t > 0
+    logs = np.empty(len(t))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        positive = t + np.log1p(-(1 - w) * np.exp(-t))
-        negative = np.log(np.expm1(t) + w)
-        x = 0.5 + variance * (np.where(t > 0, positive, negative) - math.log(w))
-    return np.asarray(np.where(np.isnan(x), -np.inf, x))
+        high, low = t[up], t[~up]
+        logs[up] = high + np.log1p(-(1 - w) * np.exp(-high))
+        logs[~up] = np.log(np.expm1(low) + w)
+    x = 0.5 + sigma**2 * (logs - math.log(w))
+    return np.where(np.isnan(x), -np.inf, x)
 
 
 def _inverse_mirrored(w: float, sigma: float, t: Floats) -> Floats:
@@ -118,6 +122,27 @@ class PrivacyLoss:
             return self.pair.cdf(self.pair.p, inverse_log_ratio(self.pair, t))
         return self.pair.sf(self.pair.q, inverse_log_ratio(self.pair, -t))
 
+    def support(self) -> tuple[float, float]:
+        """Ends of an interval outside of which Y has a mass below 1e-21."""
+        source = self.pair.p if self.forward else self.pair.q
+        means = [m for _, m in source.components]
+        reach = _TAIL * self.pair.sigma
+        low, high = self.pair.log_ratio(np.array([min(means) - reach, max(means) + reach]))
+        return (float(low), float(high)) if self.forward else (-float(high), -float(low))
+
+    def masses(self, edges: Floats) -> Floats:
+        """P(a < Y <= b) for adjacent a, b of rising `edges`, accurate in both tails; never negative."""
+        source = self.pair.p if self.forward else self.pair.q
+        # At increasing t the x increases forward; backward it is the other way round.
+        x = inverse_log_ratio(self.pair, edges) if self.forward else -inverse_log_ratio(self.pair, -edges)
+        law = source if self.forward else source.mirrored()
+        split = int(np.searchsorted(x, sum(w * m for w, m in law.components)))
+        below, above = self.pair.cdf(law, x[: split + 1]), self.pair.sf(law, x[split:])
+        masses = np.empty(len(edges) - 1)
+        masses[:split] = np.diff(below)[:split]
+        masses[split:] = -np.diff(above)
+        return np.maximum(masses, 0.0)
+
     def mean_between(self, low: float, high: float) -> float:
         """E[Y; low < Y <= high], by Gauss–Legendre panels over x."""
         sign = 1.0 if self.forward else -1.0
@@ -135,32 +160,3 @@ class PrivacyLoss:
         x = ((edges[:-1] + half)[:, None] + half * nodes).ravel()
         density = np.exp(self.pair.log_density(source, x))
         return float(sign * half * np.dot(np.tile(weights, _PANELS), density * self.pair.log_ratio(x)))
-
-
-class TruncatedLoss:
-    """Y given that it lies within a domain, in the form that prv-accountant's discretiser asks for.
-
-    Its own truncation integrates the distribution function by adaptive quadrature, which fails for narrow
-    laws ("Discrete mean differs"); the mean here is taken over x and does not.
-    """
-
-    def __init__(self, loss: PrivacyLoss, low: float, high: float) -> None:
-        self._loss, self._low, self._high = loss, low, high
-        ends = loss.cdf(np.array([low, high]))
-        self._mass = float(ends[1] - ends[0])
-
-    @property
-    def pm_inf(self) -> float:
-        """Mass at infinity: none, for every Gaussian's support is the line."""
-        return 0.0
-
-    def mean(self) -> float:
-        """E[Y | low < Y <= high]."""
-        return self._loss.mean_between(self._low, self._high) / self._mass
-
-    def probability(self, a: Floats, b: Floats) -> Floats:
-        """P(a < Y <= b | low < Y <= high) for adjacent cells: b[i] is a[i + 1]."""
-        # The discretiser's cells are adjacent: each edge is looked up once.
-        edges = np.append(np.asarray(a, dtype=np.float64), float(b[-1]))
-        masses = self._loss.cdf(np.clip(edges, self._low, self._high))
-        return np.maximum(np.diff(masses), 0.0) / self._mass

@@ -1,7 +1,7 @@
 """`PrvAccountant`: the tight referee, by numerical composition of privacy losses.
 
-The composition is prv-accountant's (Gopi, Lee & Wutschitz 2021, arXiv 2106.02848). Given to it are our own
-privacy losses (`accountant.privacy_loss`), so that both directions of every event are composed, the
+The composition is that of Gopi, Lee & Wutschitz 2021 (arXiv 2106.02848; `accountant.convolution`). Given to it are
+our own privacy losses (`accountant.privacy_loss`), so that both directions of every event are composed, the
 paper's feedback and replace-one too, and the domain comes from our own RDP bound. Where every record is in
 every batch (q = 1) the analytic Gaussian is exact and nothing is composed.
 
@@ -22,17 +22,17 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from accountant.budget import EpsilonBounds, Neighbouring, require_delta, require_neighbouring
 from accountant.conversion import Conversion, delta_of, epsilon_of
+from accountant.convolution import Composed, Grid, compose, discretise
 from accountant.errors import InvalidValue, PrvFailure
 from accountant.events import Event, require_count
 from accountant.gaussian import gaussian_delta, gaussian_epsilon
 from accountant.mixtures import Floats, MixturePair, charges_per_block, dominating_pair
-from accountant.privacy_loss import PrivacyLoss, TruncatedLoss
+from accountant.privacy_loss import PrivacyLoss
 from accountant.renyi import default_orders, pair_curve
 from accountant.segments import BlockMeter
 
@@ -40,7 +40,7 @@ Charges = tuple[tuple[MixturePair, int], ...]
 
 _ORDERS = default_orders()
 _LARGEST_DOMAIN = 1 << 22
-# Rounding in F(f)^T: a few units in the last place for each of T factors, in the sum over a tail.
+# Rounding in F(f)^T: a few units in the last place for each of T factors, in the sum over a tail (theorem 6, b).
 _ROUNDING = 32 * float(np.finfo(np.float64).eps)
 
 
@@ -180,14 +180,11 @@ def _one_way_epsilon(
     allowed = delta_error + _rounding(charges)
     if allowed > delta / 2:
         raise PrvFailure(f"δ = {delta:g} is below what double precision resolves for so many steps")
-    try:
-        with np.errstate(all="ignore"):
-            lower, estimate, upper = composed.compute_epsilon(delta, allowed, eps_error)
-    except (ValueError, RuntimeError, IndexError, FloatingPointError) as error:
-        raise PrvFailure(f"prv-accountant: {error}") from error
-    if not (math.isfinite(upper) and math.isfinite(estimate)):
-        raise PrvFailure("prv-accountant found no finite ε")
-    return (lower if math.isfinite(lower) else 0.0), estimate, upper
+    deltas = (delta - allowed, delta, delta + allowed)
+    upper, estimate, lower = composed.epsilons(deltas, least=-eps_error)
+    if not math.isfinite(upper):
+        raise PrvFailure("the composed distribution has no finite ε")
+    return lower - eps_error, estimate, upper + eps_error
 
 
 @lru_cache(maxsize=256)
@@ -209,7 +206,7 @@ def _delta(
     try:
         for forward in _directions(charges):
             composed, error = _compose(charges, eps_error, delta_error, forward=forward)
-            found = float(composed.compute_delta_estimate(epsilon - error))
+            found = composed.delta(epsilon - error)
             worst = max(worst, found + delta_error + _rounding(charges))
     except PrvFailure:
         return rdp
@@ -244,42 +241,24 @@ def _rounding(charges: Charges) -> float:
     return _ROUNDING * sum(count for _, count in charges)
 
 
-def _compose(charges: Charges, eps_error: float, delta_error: float, *, forward: bool) -> tuple[Any, float]:
+def _compose(charges: Charges, eps_error: float, delta_error: float, *, forward: bool) -> tuple[Composed, float]:
     """The composed privacy loss on a grid, and the error in ε that the grid's width allows.
 
     Raises:
         PrvFailure: there is no finite domain, or the discretisation does not hold.
     """
-    # Loaded here: the guard and `privgen plan` by RDP never need it.
-    from prv_accountant.composers import Heterogeneous
-    from prv_accountant.discretisers import CellCentred
-
     steps = sum(count for _, count in charges)
     reach = _domain_reach(charges, eps_error, delta_error)
     # Theorem 5.5 of arXiv 2106.02848; where that many points do not fit, a wider mesh and a larger error.
     mesh_per_error = 1 / math.sqrt(steps / 2 * math.log(12 / delta_error))
     smallest_mesh = 2 * reach / _LARGEST_DOMAIN
     eps_error = max(eps_error, smallest_mesh / mesh_per_error)
-    domain = _domain(reach, eps_error * mesh_per_error)
+    grid = Grid.covering(reach=reach, mesh=eps_error * mesh_per_error)
+    parts = ((discretise(PrivacyLoss(pair, forward), grid), count) for pair, count in charges)
     try:
-        with np.errstate(all="ignore"):
-            discrete = [
-                CellCentred().discretise(
-                    TruncatedLoss(
-                        PrivacyLoss(pair, forward),
-                        domain.t_min() - domain.dt() / 2,
-                        domain.t_max() + domain.dt() / 2,
-                    ),
-                    domain,
-                )
-                for pair, _ in charges
-            ]
-            composed = Heterogeneous(discrete).compute_composition([count for _, count in charges])
-    except (RuntimeError, ValueError, MemoryError) as error:
-        raise PrvFailure(f"prv-accountant: {error}") from error
-    if not np.isfinite(composed.pmf).all() or abs(float(composed.pmf.sum()) - 1) > 1e-3:
-        raise PrvFailure("the composed distribution does not sum to one")
-    return composed, eps_error
+        return compose(parts, grid), eps_error
+    except MemoryError as error:
+        raise PrvFailure("the grid is too large for this machine") from error
 
 
 def _domain_reach(charges: Charges, eps_error: float, delta_error: float) -> float:
@@ -291,15 +270,3 @@ def _domain_reach(charges: Charges, eps_error: float, delta_error: float) -> flo
     if not math.isfinite(reach):
         raise PrvFailure("the privacy loss has no finite domain")
     return max(reach, eps_error) + 3
-
-
-def _domain(reach: float, mesh: float) -> Any:
-    """A grid that covers [−reach, reach], of an even size that transforms fast.
-
-    Its node size/2 − 1 lies at 0: prv-accountant's composition turns the result by just that.
-    """
-    from prv_accountant.domain import Domain
-    from scipy.fft import next_fast_len
-
-    half = next_fast_len(math.ceil(reach / mesh) + 2, real=True)
-    return Domain(-(half - 1) * mesh, half * mesh, 2 * half)

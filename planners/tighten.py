@@ -40,13 +40,15 @@ def _follow_estimate(
     candidate: Candidate, budget: Budget, x: float, *, riskiest: float, tolerance: float
 ) -> tuple[float, float]:
     """Where the estimate is ε less the margin, and d log ε / d log x there."""
-    aim = max(budget.epsilon - MARGIN, budget.epsilon / 2)
+    slope = _rdp_slope(candidate, budget, x)
+    # Inside of what the final check accepts, so that one check is enough.
+    inside = budget.epsilon * math.exp(-abs(slope) * tolerance / 4)
+    aim = max(inside - MARGIN, budget.epsilon / 2)
     coarse = max(1e-3, min(_COARSE_EPS_ERROR, budget.epsilon / 20))
 
     def gap(at: float) -> float:
         return log_ratio(bounds_by_prv(candidate(at), budget, eps_error=coarse).estimate, aim)
 
-    slope = _rdp_slope(candidate, budget, x)
     here = gap(x)
     for _ in range(_MOST_SECANTS):
         following = _step(x, here, slope, riskiest=riskiest)
