@@ -32,19 +32,20 @@ def _saved_and_delayed(made: Plan, phases: Sequence[PhaseShape]) -> list[tuple[s
     from planners import noise_saved
     from planners.delay import mean_delay
 
-    assert made.verified is not None
-    saved = noise_saved(
-        _noise_at(made, phases, epsilon=made.verified.rdp, bands=1) / made.noise_multiplier,
-        bands=made.bands,
-        residual_ratio=made.parts[0].residual_clip_norm / made.parts[0].clip_norm,
-    )
     part = made.parts[0]
     ratio = part.residual_clip_norm / part.clip_norm
     delay = mean_delay(made.bands, ratio)
-    return [
-        ("noise saved", f"{saved:.0%} of DP-SGD's with the same total clip norm", "by RDP, at the same ε and steps"),
-        ("delay", f"{delay:.2g} steps on average", f"R/C1 = {ratio:g}; what is clipped away: {made.bands / 2:g} steps"),
+    rows = [
+        ("delay", f"{delay:.2g} steps on average", f"R/C1 = {ratio:g}; what is clipped away: {made.bands / 2:g} steps")
     ]
+    spent = made.verified.rdp if made.verified is not None else 0.0
+    # A plan that spends nothing by RDP has nothing to be compared at.
+    if spent > 0:
+        times = _noise_at(made, phases, epsilon=spent, bands=1) / made.noise_multiplier
+        saved = noise_saved(times, bands=made.bands, residual_ratio=ratio)
+        text = f"{saved:.0%} of DP-SGD's with the same total clip norm"
+        rows.insert(0, ("noise saved", text, "by RDP, at the same ε and steps"))
+    return rows
 
 
 def _claimed(made: Plan) -> tuple[str, str, str]:

@@ -56,6 +56,33 @@ def test_the_steps_keep_the_budget_and_one_block_more_does_not(target, z, q, ban
         assert epsilon(q, z, steps + 1, 1e-6, bands=bands) > target
 
 
+@settings(max_examples=8, deadline=None)
+@given(
+    target=st.floats(0.2, 20), q=st.floats(1e-4, 0.05), steps=st.integers(1, 3000), bands=st.sampled_from([1, 4]),
+    neighbouring=st.sampled_from(list(Neighbouring)),
+)  # fmt: skip
+def test_by_prv_too_the_noise_keeps_the_budget_and_a_little_less_does_not(target, q, steps, bands, neighbouring):
+    z = solve_noise_multiplier(
+        epsilon=target, delta=1e-6, sampling_rate=q, iterations=steps, bands=bands, neighbouring=neighbouring,
+        accountant="prv",
+    )  # fmt: skip
+    at = {"bands": bands, "accountant": PrvAccountant, "neighbouring": neighbouring}
+    assert epsilon(q, z, steps, 1e-6, **at) <= target
+    assert epsilon(q, z * (1 - 1.1e-3), steps, 1e-6, **at) > target
+
+
+@settings(max_examples=6, deadline=None)
+@given(target=st.floats(1, 20), q=st.floats(1e-3, 0.05), steps=st.integers(10, 2000), ratio=st.floats(1e-4, 0.05))
+def test_with_the_published_feedback_too(target, q, steps, ratio):
+    z = solve_noise_multiplier(epsilon=target, delta=1e-6, sampling_rate=q, iterations=steps, feedback_ratio=ratio)
+
+    def at(noise):
+        event = HiddenFeedbackGaussian(sampling_rate=q, noise_multiplier=noise, feedback_ratio=ratio)
+        return RdpAccountant().compose(event, steps).get_epsilon(1e-6)
+
+    assert at(z) <= target < at(z * (1 - 1.1e-3))
+
+
 @settings(max_examples=15, deadline=None)
 @given(target=st.floats(0.1, 20), more=st.floats(1.05, 4), q=RATES, steps=STEPS)
 def test_more_budget_never_means_more_noise(target, more, q, steps):

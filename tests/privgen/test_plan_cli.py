@@ -108,7 +108,7 @@ def test_what_cannot_be_is_refused_with_a_remedy(arguments, remedy):
     assert remedy in done.output
 
 
-@pytest.mark.parametrize(("epsilon", "warned"), [(10, False), (1, False), (0.1, True)])
+@pytest.mark.parametrize(("epsilon", "warned"), [(10, False), (1, False), (0.1, True), (1e-6, True)])
 def test_a_plan_that_drowns_in_noise_is_made_and_warned_of(epsilon, warned):
     done = CliRunner().invoke(main, ["plan", "--epsilon", str(epsilon), "--dataset", "fashion-mnist"])
     assert done.exit_code == 0
