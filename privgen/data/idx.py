@@ -42,7 +42,15 @@ def read_split(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.
         raise DataError(f"{folder} lacks {FILES[split][paths.index(None)]}; give the right --data-dir.")
     images, labels = (_read(path) for path in paths if path is not None)
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
-        raise DataError(f"{folder}: images {images.shape} and labels {labels.shape} do not fit together.")
+        raise DataError(
+            f"{folder}: {paths[0].name} holds {images.shape} and {paths[1].name} {labels.shape}, which do not fit "
+            "together; get both anew."
+        )
+    if images.shape[1:] != (28, 28) or not 0 <= int(labels.max(initial=0)) <= 9:
+        raise DataError(
+            f"{folder}: images of {images.shape[1:]} and labels up to {labels.max(initial=0)}; expected 28×28 and 0 to "
+            "9: these are another data set's files. Give the right --data-dir, or convert them to an .npz."
+        )
     return images[..., None], labels.astype(np.int64)
 
 

@@ -73,12 +73,49 @@ def write_idx(folder, *, compressed, count=6):
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize("below", ["", "MNIST/raw"])
-def test_mnist_is_read_from_the_data_dir_and_from_torchvisions_layout(tmp_path, compressed, below):
+@pytest.mark.parametrize(
+    ("name", "below"),
+    [("mnist", ""), ("mnist", "MNIST/raw"), ("fashion-mnist", ""), ("fashion-mnist", "FashionMNIST/raw")],
+)
+def test_mnist_is_read_from_the_data_dir_and_from_torchvisions_layout(tmp_path, compressed, name, below):
     write_idx(tmp_path / "data" / below, compressed=compressed)
-    data = load_data("mnist", tmp_path / "data")
+    data = load_data(name, tmp_path / "data")
+    assert data.name == name
     assert data.train.labels.tolist() == [0, 1, 2, 3, 4, 5]
     assert data.train.images[0, 0, :3, 0].tolist() == [0, 1, 2]
+
+
+def test_files_in_the_default_folder_are_found_in_torchvisions_layout(tmp_path, monkeypatch):
+    write_idx(tmp_path / "data" / "MNIST" / "raw", compressed=True)
+    monkeypatch.chdir(tmp_path)
+    assert len(load_data("mnist").train.labels) == 6
+
+
+def test_torchvision_reads_what_is_read_here(tmp_path):
+    """The same bytes through its own reader, from its own folder."""
+    from torchvision import datasets
+
+    write_idx(tmp_path / "FashionMNIST" / "raw", compressed=False)
+    theirs = datasets.FashionMNIST(str(tmp_path), train=True, download=False)
+    ours = load_data("fashion-mnist", tmp_path).train
+    assert np.array_equal(theirs.data.numpy(), ours.images[..., 0])
+    assert theirs.targets.tolist() == ours.labels.tolist()
+
+
+OTHER_IDX = {
+    "labels of another data set": ("train-labels*", struct.pack(">HBBI", 0, 8, 1, 6) + bytes([0, 1, 2, 3, 4, 47])),
+    "images of another size": ("train-images*", struct.pack(">HBB3I", 0, 8, 3, 6, 20, 20) + bytes(2400)),
+    "fewer labels": ("train-labels*", struct.pack(">HBBI", 0, 8, 1, 5) + bytes(5)),
+}
+
+
+@pytest.mark.parametrize("what", OTHER_IDX)
+def test_idx_files_of_something_else_are_told_with_their_folder(tmp_path, what):
+    write_idx(tmp_path / "data", compressed=False)
+    pattern, content = OTHER_IDX[what]
+    next((tmp_path / "data").glob(pattern)).write_bytes(content)
+    with pytest.raises(DataError, match=r"data: .*(another data set's|which do not fit together; get both anew)"):
+        load_data("mnist", tmp_path / "data")
 
 
 def no_network(*args, **kwargs):
