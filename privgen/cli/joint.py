@@ -79,7 +79,7 @@ def search_plan(
         found |= {"residual_ratio": best.residual_ratio}
         reasons["residual_ratio"] = "searched, with the bands"
     chosen = make_plan(**{**request, **found})
-    return replace(chosen, defaults={**made.defaults, **chosen.defaults, **reasons}), search
+    return replace(chosen, defaults={**chosen.defaults, **reasons}), search
 
 
 def _ratio_of(made: Plan) -> float:

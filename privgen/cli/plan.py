@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  privgen plan --epsilon 10 --dataset fashion-mnist --out plan.json
-  privgen plan --epsilon 3 --dataset-size 20000 --batch-size 512 --iterations 2000
-  privgen plan --epsilon 1 --noise-multiplier 2 --accountant prv --json
-  privgen plan --epsilon 10 --dataset fashion-mnist --phases 0.5:1.5,0.5:1.0
-  privgen plan --epsilon 10 --feedback paper --batch-size 256 --noise-multiplier 1 --iterations 4000
-  privgen plan --epsilon 10 --dataset fashion-mnist --time-budget 30m --out plan.json --plot plan.png
+  A plan for a data set; what is not given is chosen, and the noise is solved for:
+    privgen plan --epsilon 10 --dataset fashion-mnist --out plan.json
+  Two of batch, steps and noise given, the third solved for; by the tighter bound, as JSON:
+    privgen plan --epsilon 3 --dataset-size 20000 --batch-size 512 --iterations 2000
+    privgen plan --epsilon 1 --batch-size 256 --noise-multiplier 2 --accountant prv --json
+  Batch, steps, noise and bands searched together, within so many steps or so much time here:
+    privgen plan --epsilon 10 --dataset fashion-mnist --max-iterations 2000 --plot plan.png
+    privgen plan --epsilon 10 --dataset fashion-mnist --time-budget 30m --out plan.json
+  Noise that falls: 1.5 times as much in the first half of the steps as in the second:
+    privgen plan --epsilon 10 --dataset fashion-mnist --phases 0.5:1.5,0.5:1.0
+  The published feedback: claimed beside certified, and the largest C2 that the budget affords:
+    privgen plan --epsilon 10 --feedback paper --batch-size 256 --noise-multiplier 1 --iterations 4000
 """
 
 # The critic of the small preset has about so many; training still worked where noise was three times the signal.
@@ -109,9 +115,11 @@ class Duration(click.ParamType):
     show_default=True,
     help="Error feedback: ours, the published one (certified, expensive), or none (DP-SGD).",
 )
-@click.option("--bands", type=int, help="Memory of the banded feedback plus one.  [default: 4]")
-@click.option("--residual-ratio", type=float, help="R/C1 of the banded feedback.  [default: bands - 1]")
-@click.option("--feedback-ratio", type=float, help="ρ = 2·C2·qN/C1 of the published feedback.  [default: 0.006]")
+@click.option("--bands", type=int, help="Memory of the banded feedback plus one.  [default: 4, or searched]")
+@click.option("--residual-ratio", type=float, help="R/C1 of the banded feedback.  [default: bands - 1, or searched]")
+@click.option(
+    "--feedback-ratio", type=float, help="ρ = 2·C2·qN/C1 of the published feedback.  [default: 0.006, or solved for]"
+)
 @click.option(
     "--phases",
     type=Phases(),
@@ -124,7 +132,7 @@ class Duration(click.ParamType):
     type=click.Choice(["rdp", "prv"]),
     default="rdp",
     show_default=True,
-    help="Bound to plan for; prv is tighter and takes seconds.",
+    help="Bound to plan for; prv is tighter and takes about a second.",
 )
 @click.option(
     "--neighbouring",
@@ -133,7 +141,7 @@ class Duration(click.ParamType):
     show_default=True,
     help="Which data sets count as neighbours.",
 )
-@click.option("--max-iterations", type=int, help="Search batch and steps together, up to so many steps.")
+@click.option("--max-iterations", type=int, help="Search batch, steps, noise and bands together, up to so many steps.")
 @click.option("--time-budget", type=Duration(), help="The same, for so much time, such as 30m; measures a step.")
 @click.option("--measure", is_flag=True, help="Measure a training step here, and say how long the plan takes.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Plot ε over the steps, and the search.")
@@ -155,7 +163,8 @@ def command(
 ) -> None:
     """Plan a run: given (ε, δ), solve for what was not given of noise, sampling rate and iterations.
 
-    Nothing is trained and no data is read. Every default is printed with the reason for it.
+    Nothing is trained and no data is read. Every default is printed with the reason for it. What is printed was
+    verified: its upper bound is at most ε. What was solved for is tight: 0.1 % less noise, or one step more, is over ε.
     """
     from accountant.budget import Neighbouring
     from accountant.errors import InvalidValue

@@ -22,10 +22,8 @@ def notes(made: Plan, phases: Sequence[PhaseShape]) -> list[tuple[str, str, str]
     from accountant.plan import Feedback
 
     if made.feedback is Feedback.PAPER:
-        return [_claimed(made)]
-    if made.bands > 1:
-        return _saved_and_delayed(made, phases)
-    return []
+        return [("claimed", made.defaults["claimed"], "")]
+    return _saved_and_delayed(made, phases) if made.bands > 1 else []
 
 
 def _saved_and_delayed(made: Plan, phases: Sequence[PhaseShape]) -> list[tuple[str, str, str]]:
@@ -46,13 +44,6 @@ def _saved_and_delayed(made: Plan, phases: Sequence[PhaseShape]) -> list[tuple[s
         text = f"{saved:.0%} of DP-SGD's with the same total clip norm"
         rows.insert(0, ("noise saved", text, "by RDP, at the same ε and steps"))
     return rows
-
-
-def _claimed(made: Plan) -> tuple[str, str, str]:
-    from accountant.claims import claimed_epsilon_of
-
-    claimed = claimed_epsilon_of(made.events(), delta=made.delta)
-    return "claimed", f"ε = {claimed:.4f}", "what the published analysis would print; not a bound, never spent"
 
 
 def affordable_rows(made: Plan, phases: Sequence[PhaseShape]) -> tuple[Affordable, ...]:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accountant import Budget, Neighbouring, Plan
+from accountant.claims import claimed_epsilon_of
 from accountant.errors import InvalidValue
 from planners import (
     ContradictoryRequest,
@@ -201,6 +202,9 @@ def test_a_plan_with_everything_given_but_c2_gets_the_largest_c2():
     assert made.parts[0].feedback_clip_norm == pytest.approx(ratio / (2 * 256))
     assert 9.98 < made.verified.rdp <= 10.0
     assert "largest" in made.defaults["feedback_ratio"]
+    claimed = claimed_epsilon_of(made.events(), delta=made.delta)
+    assert made.defaults["claimed"].startswith(f"ε = {claimed:.4f}")
+    assert claimed < made.verified.rdp / 2
 
 
 def test_r_over_c1_divides_the_total_and_belongs_to_bands():

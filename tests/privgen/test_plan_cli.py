@@ -26,6 +26,7 @@ def test_a_search_recommends_and_shows_what_else_there_was(tmp_path):
     assert made.verified.rdp <= 10
     assert made.defaults["sampling_rate"].startswith("searched")
     assert made.defaults["bands"].startswith("searched")
+    assert ("residual_ratio" in made.defaults) == (made.bands > 1)
     assert "Bands and R/C1 at the recommended batch and steps" in done.output
 
 
