@@ -142,7 +142,7 @@ MISTAKES = {
     "sampling no class": (["sample", "RUN", "--labels", 3, "--out", "x.png"], 2, "classes are 0 to 2"),
     "sampling on no device": (["sample", "RUN", "--device", "abacus", "--out", "x.png"], 2, "abacus"),
     "sampling into a folder that stands": (["sample", "RUN", "--out", "."], 1, "xists"),
-    "sampling into no folder": (["sample", "RUN", "--out", "none/x.png"], 1, "none/x.png"),
+    "sampling into no folder": (["sample", "RUN", "--out", "none/x.png"], 1, "No such folder: none"),
     "data of no name": (["data", "cifar"], 1, "Unknown data set"),
     "data that are not there": (["data", "npz:none.npz"], 1, "Cannot read none.npz"),
     "an unknown command": (["fly"], 2, "fly"),
