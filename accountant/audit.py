@@ -239,13 +239,13 @@ def _target(budget: Budget) -> dict[str, Any]:
 
 
 def _steps(state: LedgerState) -> dict[str, int | None]:
-    planned = None if state.plan is None else state.plan.iterations
+    planned = None if state.plan is None else state.plan.steps
     return {"done": state.steps_done, "reserved": state.steps_charged, "planned": planned}
 
 
 def _mechanism(state: LedgerState) -> dict[str, Any]:
     plan = state.plan
-    phases = () if plan is None else plan.schedule()
+    phases = () if plan is None else plan.releases()
     return {
         "feedback": None if plan is None else plan.feedback.value,
         "bands": None if plan is None else plan.bands,

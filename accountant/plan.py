@@ -37,11 +37,14 @@ from accountant.events import (
     require_sampling_rate,
 )
 from accountant.files import write_durably
+from accountant.warm_start import WarmStart
 
 SCHEMA = "privgen.plan/1"
 LARGEST_FILE = 1_000_000
 # The parts' joint noise multiplier may fall short of the plan's by rounding alone.
 ROUNDING = 1e-12
+# What the steps of a phase release.
+GRADIENTS, STATISTICS = "gradients", "statistics"
 
 
 class Feedback(Enum):
@@ -103,13 +106,19 @@ class Phase:
         iterations: steps, integer >= 1.
         sampling_rate: q, in (0, 1].
         noise_multiplier: joint z, > 0.
+        releases: "gradients", fed back as the plan says; or "statistics" of all records, in a warm start.
     """
 
     iterations: int
     sampling_rate: float
     noise_multiplier: float
+    releases: str = GRADIENTS
 
     def __post_init__(self) -> None:
+        if self.releases not in (GRADIENTS, STATISTICS):
+            raise InvalidValue(f"Expected releases={self.releases!r} to be {GRADIENTS} or {STATISTICS}.")
+        if self.releases == STATISTICS and self.sampling_rate != 1:
+            raise InvalidValue(f"Expected sampling_rate={self.sampling_rate!r} to be 1 where statistics are released.")
         require_count(self.iterations, "iterations", least=1)
         require_sampling_rate(self.sampling_rate)
         require_noise_multiplier(self.noise_multiplier)
@@ -135,6 +144,7 @@ class Plan:
         bands: b; 1 unless feedback is banded.
         sampling_rate: q of the first phase. noise_multiplier: joint z of it. iterations: all steps.
         phases: empty for a homogeneous plan; else at least two, whose first has the values above.
+        warm_start: statistics that are released before the first of the iterations, or None.
         parts: what a step releases together; their joint noise multiplier is at least `noise_multiplier`.
         accountant: "rdp" or "prv": which bound the plan was solved for and the guard spends.
         verified: what the accountants said when the plan was made.
@@ -154,6 +164,7 @@ class Plan:
     sampling_rate: float
     iterations: int
     phases: tuple[Phase, ...] = ()
+    warm_start: WarmStart | None = None
     noise_multiplier: float
     parts: tuple[Part, ...]
     accountant: str = "rdp"
@@ -191,6 +202,8 @@ class Plan:
     def _require_consistent_phases(self) -> None:
         if not self.phases:
             return
+        if any(phase.releases != GRADIENTS for phase in self.phases):
+            raise PlanError("Expected the phases to release gradients; statistics belong to warm_start.")
         first = self.phases[0]
         total = sum(phase.iterations for phase in self.phases)
         given = (self.sampling_rate, self.noise_multiplier, self.iterations)
@@ -221,8 +234,22 @@ class Plan:
         """B = qN of the first phase."""
         return self.sampling_rate * self.dataset_size
 
+    @property
+    def steps(self) -> int:
+        """All releases: the warm start's and the iterations."""
+        return self.iterations + (0 if self.warm_start is None else self.warm_start.steps)
+
+    def releases(self) -> tuple[Phase, ...]:
+        """Everything that is released, in order: the warm start, then the schedule."""
+        warm = () if self.warm_start is None else self.warm_start.releases()
+        statistics = (
+            Phase(iterations=1, sampling_rate=1.0, noise_multiplier=release.noise_multiplier, releases=STATISTICS)
+            for release in warm
+        )
+        return (*statistics, *self.schedule())
+
     def schedule(self) -> tuple[Phase, ...]:
-        """The phases, also when there is only one."""
+        """The phases of the iterations, also when there is only one."""
         whole = Phase(
             iterations=self.iterations,
             sampling_rate=self.sampling_rate,
@@ -249,6 +276,8 @@ class Plan:
     def event_of(self, phase: Phase) -> Event:
         """What one step of that phase releases."""
         q, z = phase.sampling_rate, phase.noise_multiplier
+        if phase.releases == STATISTICS:
+            return SubsampledGaussian(sampling_rate=q, noise_multiplier=z)
         if self.feedback is Feedback.BANDED:
             return BandedGaussian(sampling_rate=q, noise_multiplier=z, bands=self.bands)
         if self.feedback is Feedback.PAPER:
@@ -267,12 +296,12 @@ class Plan:
         return phase.noise_multiplier * math.hypot(*terms)
 
     def events(self) -> tuple[tuple[Event, int], ...]:
-        """(event, steps), one pair a phase; each pair is a segment of its own."""
-        return tuple((self.event_of(phase), phase.iterations) for phase in self.schedule())
+        """(event, steps), one pair a phase, the warm start's first; each pair is a segment of its own."""
+        return tuple((self.event_of(phase), phase.iterations) for phase in self.releases())
 
     def phase_at(self, step: int) -> Phase:
-        """The phase in which step number `step` (from 0) lies; the last one from the plan's end on."""
-        for phase in self.schedule():
+        """The phase of release number `step` (from 0, the warm start's too); the last one from the plan's end on."""
+        for phase in self.releases():
             if step < phase.iterations:
                 return phase
             step -= phase.iterations
@@ -296,7 +325,9 @@ class Plan:
             "bands": self.bands,
             "sampling_rate": self.sampling_rate,
             "iterations": self.iterations,
-            "phases": [_as_dict(phase) for phase in self.phases],
+            "phases": [_phase_to_json(phase) for phase in self.phases],
+            # Left out where there is none: plans that were made before it keep their digest.
+            **({} if self.warm_start is None else {"warm_start": _as_dict(self.warm_start)}),
             "noise_multiplier": self.noise_multiplier,
             "parts": [_as_dict(part) for part in self.parts],
             "accountant": self.accountant,
@@ -313,6 +344,7 @@ class Plan:
         """
         if data.get("schema") != SCHEMA:
             raise PlanError(f"Expected a plan of schema {SCHEMA}, got {data.get('schema')!r}; plan again.")
+        data = {"warm_start": None, **data}
         names = {f.name for f in fields(cls)}
         if set(data) - {"schema"} != names:
             raise PlanError(_field_difference(set(data) - {"schema"}, names))
@@ -355,8 +387,18 @@ class Plan:
         write_durably(Path(path), (json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n").encode())
 
 
-def _as_dict(value: Part | Phase) -> dict[str, Any]:
+def _as_dict(value: Part | WarmStart) -> dict[str, Any]:
     return {f.name: getattr(value, f.name) for f in fields(value)}
+
+
+def _phase_to_json(phase: Phase) -> dict[str, Any]:
+    return {name: getattr(phase, name) for name in _PHASE_FIELDS}
+
+
+def _phase_from_json(item: Mapping[str, Any]) -> Phase:
+    if set(item) != set(_PHASE_FIELDS):
+        raise PlanError(_field_difference(set(item), set(_PHASE_FIELDS)))
+    return Phase(**item)
 
 
 def _verified_to_json(verified: Verified | None) -> dict[str, Any] | None:
@@ -376,10 +418,12 @@ def _verified_from_json(data: Any) -> Verified | None:
     return Verified(rdp=data["rdp"], prv=None if prv is None else EpsilonBounds(**prv))
 
 
+_PHASE_FIELDS = ("iterations", "sampling_rate", "noise_multiplier")
 _CONVERTED: dict[str, Any] = {
     "neighbouring": Neighbouring,
     "feedback": Feedback,
-    "phases": lambda items: tuple(Phase(**item) for item in items),
+    "phases": lambda items: tuple(_phase_from_json(item) for item in items),
+    "warm_start": lambda item: None if item is None else WarmStart(**item),
     "parts": lambda items: tuple(Part(**item) for item in items),
     "verified": _verified_from_json,
     "defaults": lambda items: {str(name): str(text) for name, text in items.items()},

@@ -200,8 +200,8 @@ def _reserve(state: LedgerState, entry: Entry) -> LedgerState:
         planned = state.plan.event_of(state.plan.phase_at(state.steps_charged))
         if event != planned:
             raise LedgerBroken(f"Entry {entry.seq} reserves {event}, but the plan says {planned} there.")
-        if state.steps_charged + steps > state.plan.iterations and not state.extended:
-            raise LedgerBroken(f"Entry {entry.seq} reserves steps past the plan's {state.plan.iterations}.")
+        if state.steps_charged + steps > state.plan.steps and not state.extended:
+            raise LedgerBroken(f"Entry {entry.seq} reserves steps past the plan's {state.plan.steps}.")
     segments = list(state.segments)
     if number == len(segments) - 1 and (segments[-1].event == event or not segments[-1].reserved):
         segments[-1] = replace(segments[-1], event=event, reserved=segments[-1].reserved + steps)

@@ -50,6 +50,7 @@ def solve_noise_multiplier(
     bands: int = 1,
     feedback_ratio: float = 0.0,
     phases: Sequence[PhaseShape] = WHOLE,
+    before: Composition = (),
     tolerance: float = 1e-3,
 ) -> float:
     """The least noise that keeps (ε, δ).
@@ -61,6 +62,7 @@ def solve_noise_multiplier(
         neighbouring: adjacency.
         bands: b of banded error feedback, >= 1. feedback_ratio: ρ = 2·C2·qN/C1 of the paper's, >= 0.
         phases: the shape of a schedule, whose noise is this z times each phase's factor, and its rate likewise.
+        before: (event, steps) pairs that are charged beside the steps, such as a warm start's.
         tolerance: relative; so much less noise is over the budget. In (0, 0.5].
 
     Returns:
@@ -73,7 +75,7 @@ def solve_noise_multiplier(
     Guarantees: the accountant's upper bound at what is returned is at most ε.
     """
     budget = _checked(epsilon, delta, neighbouring, accountant, tolerance)
-    family = EventFamily(bands=bands, feedback_ratio=feedback_ratio, phases=tuple(phases))
+    family = EventFamily(bands=bands, feedback_ratio=feedback_ratio, phases=tuple(phases), before=before)
     family.require_rate(sampling_rate)
     require_count(iterations, "iterations", least=1)
 
@@ -108,6 +110,7 @@ def solve_sampling_rate(
     bands: int = 1,
     feedback_ratio: float = 0.0,
     phases: Sequence[PhaseShape] = WHOLE,
+    before: Composition = (),
     tolerance: float = 1e-3,
 ) -> float:
     """The largest sampling rate that keeps (ε, δ).
@@ -125,7 +128,7 @@ def solve_sampling_rate(
     Guarantees: the accountant's upper bound at what is returned is at most ε.
     """
     budget = _checked(epsilon, delta, neighbouring, accountant, tolerance)
-    family = EventFamily(bands=bands, feedback_ratio=feedback_ratio, phases=tuple(phases))
+    family = EventFamily(bands=bands, feedback_ratio=feedback_ratio, phases=tuple(phases), before=before)
     require_noise_multiplier(noise_multiplier)
     require_count(iterations, "iterations", least=1)
 
@@ -161,6 +164,7 @@ def solve_iterations(
     bands: int = 1,
     feedback_ratio: float = 0.0,
     phases: Sequence[PhaseShape] = WHOLE,
+    before: Composition = (),
 ) -> int:
     """The most steps that keep (ε, δ); one more does not.
 
@@ -177,7 +181,7 @@ def solve_iterations(
     Guarantees: the accountant's upper bound at what is returned is at most ε.
     """
     budget = _checked(epsilon, delta, neighbouring, accountant, tolerance=1e-3)
-    family = EventFamily(bands=bands, feedback_ratio=feedback_ratio, phases=tuple(phases))
+    family = EventFamily(bands=bands, feedback_ratio=feedback_ratio, phases=tuple(phases), before=before)
     family.require_rate(sampling_rate)
     require_noise_multiplier(noise_multiplier)
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", "RdpAccountant", "PrvAccountant")
 Floats = NDArray[np.float64]
+# What a run releases: (event, steps), each pair a segment of its own.
+Composition = tuple[tuple[Event, int], ...]
 
 # One default order in so many is looked at first, then this many on either side of the best of those.
 _STRIDE = 12
@@ -53,6 +55,7 @@ class EventFamily:
         feedback_ratio: ρ of the paper's feedback, finite and >= 0; 0 is none. C2 stays the same over the phases,
             so in a phase of another sampling rate ρ = 2·C2·qN/C1 is scaled as q is.
         phases: the shape of the schedule; its shares sum to 1.
+        before: what is released before the first step, such as a warm start; charged whatever the steps are.
 
     Raises:
         InvalidValue: a value is out of range. ContradictoryRequest: both feedbacks at once.
@@ -61,6 +64,7 @@ class EventFamily:
     bands: int = 1
     feedback_ratio: float = 0.0
     phases: tuple[PhaseShape, ...] = WHOLE
+    before: Composition = ()
 
     def __post_init__(self) -> None:
         require_count(self.bands, "bands", least=1)
@@ -107,7 +111,7 @@ class EventFamily:
             InvalidValue: a value is out of range, or b·q > 1 in a phase.
         """
         phases = self.schedule(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, iterations=iterations)
-        return tuple((self._event(phase, sampling_rate), phase.iterations) for phase in phases)
+        return (*self.before, *((self._event(phase, sampling_rate), phase.iterations) for phase in phases))
 
     def _event(self, phase: Phase, base_rate: float) -> Event:
         q, z = phase.sampling_rate, phase.noise_multiplier
@@ -126,8 +130,6 @@ class EventFamily:
             self._event(one, sampling_rate)
 
 
-# What a run releases: (event, steps), each pair a segment of its own.
-Composition = tuple[tuple[Event, int], ...]
 # Maps the searched number to what is to be priced.
 Candidate = Callable[[float], Composition]
 

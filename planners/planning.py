@@ -22,6 +22,7 @@ from planners import chosen, defaults
 from planners.cost import EventFamily
 from planners.errors import ImpossiblePlan
 from planners.schedule import WHOLE, PhaseShape, split_steps
+from planners.warm import warm_start_within
 
 
 def plan(
@@ -41,6 +42,7 @@ def plan(
     residual_ratio: float | None = None,
     feedback_ratio: float | None = None,
     phases: Sequence[PhaseShape] = WHOLE,
+    warm_start: float = 0.0,
     accountant: str = "rdp",
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
 ) -> Plan:
@@ -58,6 +60,7 @@ def plan(
         feedback_ratio: ρ of the paper's feedback, from which C2 follows.
         phases: the shape of a schedule, such as noise that falls; its factors multiply the noise multiplier and the
             sampling rate that are given, chosen or solved for.
+        warm_start: part of ε that statistics of each class cost by themselves, in [0, 1); 0 releases none.
         accountant: "rdp" or "prv". neighbouring: adjacency.
 
     Raises:
@@ -75,13 +78,17 @@ def plan(
         delta = defaults.default_delta(size)
         reasons["delta"] = "min(1e-5, 1/(10 N)) rounded down to one digit"
     require_delta(delta)
+    statistics = warm_start_within(
+        epsilon=epsilon, delta=delta, fraction=warm_start, neighbouring=neighbouring, chosen=reasons
+    )
+    before = () if statistics is None else tuple((release.event, 1) for release in statistics.releases())
     known: dict[str, Any] = {
         "sampling_rate": chosen.given_rate(sampling_rate, batch_size, size), "iterations": iterations,
         "noise_multiplier": noise_multiplier,
     }  # fmt: skip
     solving: dict[str, Any] = {
         "epsilon": epsilon, "delta": delta, "accountant": accountant, "neighbouring": neighbouring,
-        "phases": tuple(phases),
+        "phases": tuple(phases), "before": before,
     }  # fmt: skip
     ratio = chosen.feedback_ratio(feedback, feedback_ratio, reasons, known=known, solving=solving)
     family = EventFamily(bands=bands, feedback_ratio=ratio, phases=tuple(phases))
@@ -93,7 +100,7 @@ def plan(
     made = Plan(
         epsilon=epsilon, delta=delta, neighbouring=neighbouring, dataset=dataset, dataset_size=size,
         feedback=feedback, bands=bands, sampling_rate=first.sampling_rate, iterations=steps,
-        phases=schedule if len(schedule) > 1 else (), noise_multiplier=first.noise_multiplier,
+        phases=schedule if len(schedule) > 1 else (), warm_start=statistics, noise_multiplier=first.noise_multiplier,
         parts=tuple(
             Part(
                 name=name, clip_norm=kept, residual_clip_norm=owed, noise_multiplier=first.noise_multiplier / root,

@@ -53,6 +53,8 @@ class TrainConfig:
         checkpoint_every: private steps between checkpoints, >= 1.
         keep_checkpoints: how many of the newest are kept, >= 2.
         physical_batch: records in one forward pass, or None for all; never changes result or accounting.
+        mixture_clusters: Gaussians in each class that a warm start fits, >= 1; unused without one.
+        mixture_frequencies: lowest cosine frequencies in each direction that a warm start sees, >= 1.
         seed: of initialisation; never of noise, batches or latent vectors.
     """
 
@@ -83,6 +85,8 @@ class TrainConfig:
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
     physical_batch: int | None = None
+    mixture_clusters: int = 8
+    mixture_frequencies: int = 16
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -110,7 +114,7 @@ class TrainConfig:
         for name in ("momentum", "ema_decay"):
             self._require(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
         self._require("class_start", 0 <= self.class_start <= 1, "in [0, 1]")
-        for name in ("latent_dim", "generator_batch", "checkpoint_every"):
+        for name in ("latent_dim", "generator_batch", "checkpoint_every", "mixture_clusters", "mixture_frequencies"):
             self._require(name, getattr(self, name) >= 1, ">= 1")
         self._require("keep_checkpoints", self.keep_checkpoints >= 2, ">= 2")
         self._require("physical_batch", self.physical_batch is None or self.physical_batch >= 1, ">= 1")
@@ -147,5 +151,13 @@ def default_config(dataset_size: int) -> TrainConfig:
     """
     if dataset_size < 5000:
         # Few steps: higher rates, and an average that forgets sooner.
-        return TrainConfig(preset="tiny", critic_rate=5e-4, generator_rate=5e-4, checkpoint_every=250, ema_decay=0.99)
+        return TrainConfig(
+            preset="tiny",
+            critic_rate=5e-4,
+            generator_rate=5e-4,
+            checkpoint_every=250,
+            ema_decay=0.99,
+            mixture_clusters=1,
+            mixture_frequencies=8,
+        )
     return TrainConfig()

@@ -38,7 +38,7 @@ def measure_step(plan: Plan, network: NetworkConfig, config: TrainConfig, device
 
 def _seconds(plan: Plan, network: NetworkConfig, config: TrainConfig, device: torch.device, batch: int) -> float:
     state = new_state(plan, network, config, system_generator(device))
-    phase = plan.phase_at(0)
+    phase = plan.schedule()[0]
     event = plan.event_of(phase)
     begin_segment(state, plan, event)
     # A guard in memory with room enough: what is drawn here is made of no record.

@@ -174,6 +174,8 @@ def begin(
         OSError, LedgerError: no room. In every case nothing was spent and nothing is left behind.
     """
     require_planned_data(plan, data)
+    if plan.warm_start is not None and not network.mixture_clusters:
+        raise RunError("The plan has a warm start and the generator no mixture for it; set mixture_clusters >= 1.")
     _require_room(plan, options.account)
     signer = load_signer(options.signing_key) if options.signing_key else None
     folder = RunFolder.create(out)

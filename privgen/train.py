@@ -21,7 +21,7 @@ from torch import Tensor
 
 from accountant.errors import BudgetExhausted
 from accountant.guard import Receipt
-from accountant.plan import Phase
+from accountant.plan import STATISTICS, Phase
 from privgen.errors import RunError
 from privgen.generate import load_generator, save_generator
 from privgen.images import write_grid
@@ -29,6 +29,7 @@ from privgen.runs import RELEASED
 from privgen.session import Session
 from privgen.state import begin_segment
 from privgen.steps import average_generator, generator_step, private_step
+from privgen.warm_start import statistics_step
 
 _GRID_ROWS = 8
 
@@ -73,7 +74,7 @@ def run(session: Session, *, stop: Callable[[], bool] = lambda: False) -> Iterat
             session.outcome = "interrupted"
             return
         step = session.guard.steps
-        if step >= session.plan.iterations and not session.extended:
+        if step >= session.plan.steps and not session.extended:
             reason = f"the plan's {session.plan.iterations} iterations are done"
             break
         phase = session.plan.phase_at(step)
@@ -90,7 +91,7 @@ def run(session: Session, *, stop: Callable[[], bool] = lambda: False) -> Iterat
 
 def _left_in_phase(session: Session, step: int) -> int | None:
     """Steps that the current phase still has; None past the plan's end, where nothing is planned."""
-    for phase in session.plan.schedule():
+    for phase in session.plan.releases():
         if step < phase.iterations:
             return phase.iterations - step
         step -= phase.iterations
@@ -101,7 +102,10 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
     state, config = session.state, session.config
     if receipt.cycle == 0 or state.event != receipt.event:
         begin_segment(state, session.plan, receipt.event)
-    progress = session.guard.steps / session.plan.iterations
+    if phase.releases == STATISTICS:
+        return _warm_step(session, receipt)
+    warm = session.plan.steps - session.plan.iterations
+    progress = (session.guard.steps - warm) / session.plan.iterations
     state.networks.generator.schedule_noise(progress)
     chosen = session.sampler.draw(receipt.event, receipt.cycle)
     drawn = private_step(
@@ -129,12 +133,27 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
     due = session.guard.steps % config.checkpoint_every == 0
     return StepReport(
         step=session.guard.steps,
-        planned=session.plan.iterations,
+        planned=session.plan.steps,
         epsilon_spent=session.guard.epsilon_spent(),
         epsilon=session.plan.epsilon,
         losses=losses,
         nonfinite=drawn.nonfinite,
         checkpoint=_save(session) if due else None,
+    )
+
+
+def _warm_step(session: Session, receipt: Receipt) -> StepReport:
+    """One release of the warm start; the last of them is kept in a checkpoint, for it is charged once."""
+    statistics_step(
+        session.state, session.plan, receipt=receipt, records=session.data.train, noise=session.noise
+    )
+    done = session.guard.steps == session.plan.steps - session.plan.iterations
+    return StepReport(
+        step=session.guard.steps,
+        planned=session.plan.steps,
+        epsilon_spent=session.guard.epsilon_spent(),
+        epsilon=session.plan.epsilon,
+        checkpoint=_save(session) if done else None,
     )
 
 

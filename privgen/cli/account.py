@@ -73,7 +73,7 @@ def new(
     budget = Budget(epsilon=epsilon, delta=delta, neighbouring=Neighbouring(neighbouring))
     if order is None and plan_path is not None:
         plan = Plan.load(plan_path)
-        order = default_order(budget, plan.event_of(plan.phase_at(0)))
+        order = default_order(budget, plan.event_of(plan.schedule()[0]))
     path = _path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     made = Account.new(path, budget=budget, dataset=dataset, order=order)

@@ -84,5 +84,5 @@ def search_plan(
 
 def _ratio_of(made: Plan) -> float:
     """ρ of a plan's published feedback; 0 for the others."""
-    event = made.event_of(made.phase_at(0))
+    event = made.event_of(made.schedule()[0])
     return float(getattr(event, "feedback_ratio", 0.0))

@@ -125,6 +125,13 @@ class Duration(click.ParamType):
     type=Phases(),
     help="Noise (and rate) over the steps: each phase's share of the steps and its factor; scaled to the budget.",
 )
+@click.option(
+    "--warm-start",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Part of ε that statistics of each class, released before the first step, cost by themselves.",
+)
 @click.option("--share", "shares", type=Shares(), help="Each part's share of the privacy cost; 0 drops a part.")
 @click.option("--clip-norm", type=float, default=1.0, show_default=True, help="Total L2 bound on one gradient.")
 @click.option(

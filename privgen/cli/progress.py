@@ -26,7 +26,7 @@ class TrainingDisplay:
 
     def __init__(self, session: Session) -> None:
         self._live = err_console.is_terminal
-        self._planned = session.plan.iterations
+        self._planned = session.plan.steps
         self._every = max(1, self._planned // _LINES)
         self._progress = Progress(
             TextColumn("{task.description}"),

@@ -195,7 +195,12 @@ def _open(
     data = load_data(_dataset(dataset, plan), data_dir)
     config = _config(data, preset, settings)
     height, width, channels = data.train.images.shape[1:]
-    network = NetworkConfig.of(config, image_shape=(channels, height, width), classes=len(data.train.class_names))
+    network = NetworkConfig.of(
+        config,
+        image_shape=(channels, height, width),
+        classes=len(data.train.class_names),
+        warm_start=plan is not None and plan.warm_start is not None,
+    )
     return begin(_out(out, data.name), plan=plan, data=data, config=config, network=network, options=options)
 
 

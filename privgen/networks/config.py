@@ -51,6 +51,8 @@ class NetworkConfig:
         upsampling_noise_kind: fixed, scheduled (linear in the steps) or learned (one σ for each upsampling).
         upsampling_noise_end: what a scheduled σ_noise ends with, >= 0.
         critic_spectral_norm: whether the critic's layers are spectrally normalised, instead of GroupNorm.
+        mixture_clusters: Gaussians in a class of the mixture that a warm start puts under the generator; 0 is none.
+        mixture_frequencies: of the mixture in each direction, >= 1; no more than the height are kept.
 
     Raises:
         ConfigError: a value is out of range.
@@ -64,6 +66,8 @@ class NetworkConfig:
     upsampling_noise_kind: str = "fixed"
     upsampling_noise_end: float = 0.0
     critic_spectral_norm: bool = False
+    mixture_clusters: int = 0
+    mixture_frequencies: int = 16
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -86,13 +90,21 @@ class NetworkConfig:
             raise ConfigError(f"Expected upsampling_noise_end={self.upsampling_noise_end!r} to be >= 0.")
         if self.upsampling_noise_kind == "learned" and self.upsampling_noise == 0:
             raise ConfigError("Expected upsampling_noise=0 to be > 0 where it is learned: softplus never reaches 0.")
+        if self.mixture_clusters < 0 or self.mixture_frequencies < 1 or (self.mixture_clusters and self.latent_dim < 2):
+            raise ConfigError(
+                f"Expected mixture_clusters={self.mixture_clusters!r} >= 0, mixture_frequencies="
+                f"{self.mixture_frequencies!r} >= 1 and, with a mixture, latent_dim={self.latent_dim!r} >= 2."
+            )
 
     @classmethod
-    def of(cls, config: TrainConfig, *, image_shape: tuple[int, int, int], classes: int) -> NetworkConfig:
+    def of(
+        cls, config: TrainConfig, *, image_shape: tuple[int, int, int], classes: int, warm_start: bool = False
+    ) -> NetworkConfig:
         """The networks that a run's settings ask for.
 
         Args:
             image_shape: (C, H, W) of the data set. classes: number of its classes.
+            warm_start: whether the plan releases statistics, which a mixture under the generator takes up.
         """
         return cls(
             preset=config.preset,
@@ -103,6 +115,8 @@ class NetworkConfig:
             upsampling_noise_kind=config.upsampling_noise_kind,
             upsampling_noise_end=config.upsampling_noise_end,
             critic_spectral_norm=config.critic_constraint == "spectral-norm",
+            mixture_clusters=config.mixture_clusters if warm_start else 0,
+            mixture_frequencies=min(config.mixture_frequencies, image_shape[1]),
         )
 
     @property

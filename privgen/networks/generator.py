@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from privgen.networks.config import NetworkConfig
+from privgen.networks.mixture import ClassMixture
 
 # Where injected noise comes from: a generator, or a function of the shape (n, C, H, W) for noise of one's own.
 Source = torch.Generator | Callable[[torch.Size], Tensor]
@@ -102,6 +103,17 @@ class Generator(nn.Module):
         )
         self.norm = nn.GroupNorm(_groups(widths[-1]), widths[-1])
         self.image = nn.Conv2d(widths[-1], config.image_shape[0], 3, padding=1)
+        if config.mixture_clusters:
+            self.mixture = ClassMixture(
+                classes=config.classes,
+                image_shape=config.image_shape,
+                clusters=config.mixture_clusters,
+                frequencies=config.mixture_frequencies,
+                latent_dim=config.latent_dim,
+            )
+            # The first images are the mixture's own; the blocks learn what it lacks.
+            nn.init.zeros_(self.image.weight)
+            nn.init.zeros_(self.image.bias)
 
     def forward(self, z: Tensor, labels: Tensor, source: Source | None = None) -> Tensor:
         """z (n, latent), labels (n,) → (n, C, H, W); `source` of the injected noise, or torch's own."""
@@ -109,7 +121,12 @@ class Generator(nn.Module):
         h = h.view(-1, self.width, self.start, self.start)
         for block in self.blocks:
             h = block(h, source)
-        return torch.tanh(self.image(functional.silu(self.norm(h))))
+        image = torch.tanh(self.image(functional.silu(self.norm(h))))
+        if not self.config.mixture_clusters:
+            return image
+        image = self.mixture(z, labels) + image
+        # Cut to [−1, 1] on the way forward only: a pixel beyond it can still be moved back.
+        return image + (image.clamp(-1, 1) - image).detach()
 
     def noise_levels(self) -> list[float]:
         """σ of each block as it is now, from the smallest map to the largest."""

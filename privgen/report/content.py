@@ -130,7 +130,7 @@ def _key_figures(audit: Audit) -> tuple[tuple[str, str], ...]:
     if audit.state is None or audit.spent is None:
         return ()
     budget, state = audit.state.budget, audit.state
-    planned = "" if state.plan is None else f" of {state.plan.iterations}"
+    planned = "" if state.plan is None else f" of {state.plan.steps}"
     spent = "spent" if audit.claimed is None else "certified"
     figures = [(spent, f"ε ≤ {upper_text(audit.spent.epsilon)}"), ("promised", f"ε = {exact_text(budget.epsilon)}")]
     if audit.claimed is not None:
@@ -141,7 +141,7 @@ def _key_figures(audit: Audit) -> tuple[tuple[str, str], ...]:
 def spend_rows(audit: Audit, state: LedgerState, spent: Spent) -> tuple[tuple[str, str], ...]:
     """Promise, spend and steps, as (name, value); the terminal shows the same."""
     budget = state.budget
-    planned = "no plan" if state.plan is None else f"{state.plan.iterations} planned"
+    planned = "no plan" if state.plan is None else f"{state.plan.steps} planned"
     resumes = f"{state.resumes} resumes, {state.crashes} of them after a crash"
     rows = [
         (

@@ -50,7 +50,7 @@ def _over_steps(state: LedgerState) -> Figure:
     curve = epsilon_over_steps(segments, budget)
     rdp, prv = _steps(curve.rdp), _steps(curve.prv)
     last = state.steps_charged
-    end = last if state.plan is None else max(last, state.plan.iterations)
+    end = last if state.plan is None else max(last, state.plan.steps)
     series = [
         Series(label="RDP, upper bound", style="rdp", points=rdp, steps=True),
         Series(label="PRV, upper bound", style="prv", points=prv, marked=True),

@@ -1,0 +1,106 @@
+"""`WarmStart`: statistics of each class, released before the first gradient step, that a generator may begin from.
+
+Every release sees all records once (sampling rate 1) and sums one vector or one matrix a record:
+
+    means        u = (x, s)          Σ u of each class                     sensitivity C
+    clusters     u = (x − c, s)      Σ u of each class and centre c        sensitivity C, `rounds` times
+    covariances  u = (x − c, s)      Σ u uᵀ of each class and centre       sensitivity C², in Frobenius norm
+
+with u scaled down to ‖u‖ ≤ C and s = C/10 a constant that counts. A record is in one class and near one centre, which
+earlier releases fix, so it enters one block of a sum alone. Each release is a Gaussian mechanism of its own noise
+multiplier; composed adaptively they are one of 1/z² = Σ 1/z_i² (Dong, Roth & Su 2022, arXiv 1905.02383, Corollary 3.3).
+
+    >>> start = WarmStart(rounds=3, clip_norm=0.5, centred_clip_norm=0.25, mean_noise_multiplier=10.0,
+    ...                   cluster_noise_multiplier=8.0, covariance_noise_multiplier=2.0)
+    >>> [release.kind for release in start.releases()]
+    ['means', 'clusters', 'clusters', 'clusters', 'covariances']
+    >>> start.release_at(4).sensitivity
+    0.0625
+    >>> round(start.noise_multiplier, 4)
+    1.8049
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from accountant.errors import InvalidValue
+from accountant.events import SubsampledGaussian, joint_noise_multiplier, require_count, require_noise_multiplier
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WarmRelease:
+    """One release of statistics.
+
+    Args:
+        kind: means, clusters or covariances. clip_norm: C, L2 bound on one record's vector.
+        sensitivity: L2 bound on what one record adds to the released sums. noise_multiplier: z, of that, > 0.
+    """
+
+    kind: str
+    clip_norm: float
+    sensitivity: float
+    noise_multiplier: float
+
+    @property
+    def event(self) -> SubsampledGaussian:
+        """What is charged: a Gaussian release that every record is in."""
+        return SubsampledGaussian(sampling_rate=1.0, noise_multiplier=self.noise_multiplier)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WarmStart:
+    """The releases of a warm start, in the order in which they are made.
+
+    Args:
+        rounds: of clustering within each class, integer >= 0.
+        clip_norm: C of the means, in root mean squares of pixels in [0, 1], > 0.
+        centred_clip_norm: C of what is centred first, > 0.
+        mean_noise_multiplier, cluster_noise_multiplier, covariance_noise_multiplier: z of each release, > 0.
+
+    Raises:
+        InvalidValue: a value is out of range.
+    """
+
+    rounds: int
+    clip_norm: float
+    centred_clip_norm: float
+    mean_noise_multiplier: float
+    cluster_noise_multiplier: float
+    covariance_noise_multiplier: float
+
+    def __post_init__(self) -> None:
+        require_count(self.rounds, "warm_start.rounds", least=0)
+        for name in ("clip_norm", "centred_clip_norm"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+                raise InvalidValue(f"Expected warm_start.{name}={value!r} to be finite and > 0.")
+        for name in ("mean_noise_multiplier", "cluster_noise_multiplier", "covariance_noise_multiplier"):
+            require_noise_multiplier(getattr(self, name), f"warm_start.{name}")
+
+    def releases(self) -> tuple[WarmRelease, ...]:
+        """All of them, in order."""
+        c, own = self.clip_norm, self.centred_clip_norm
+        means = WarmRelease(kind="means", clip_norm=c, sensitivity=c, noise_multiplier=self.mean_noise_multiplier)
+        clusters = WarmRelease(
+            kind="clusters", clip_norm=own, sensitivity=own, noise_multiplier=self.cluster_noise_multiplier
+        )
+        covariances = WarmRelease(
+            kind="covariances", clip_norm=own, sensitivity=own * own, noise_multiplier=self.covariance_noise_multiplier
+        )
+        return (means, *(clusters,) * self.rounds, covariances)
+
+    @property
+    def steps(self) -> int:
+        """How many releases there are."""
+        return self.rounds + 2
+
+    def release_at(self, step: int) -> WarmRelease:
+        """The release that is step number `step`, from 0."""
+        return self.releases()[step]
+
+    @property
+    def noise_multiplier(self) -> float:
+        """z of all of them together."""
+        return joint_noise_multiplier(*(release.noise_multiplier for release in self.releases()))
