@@ -17,7 +17,7 @@ multiplier; composed adaptively they are one of 1/z² = Σ 1/z_i² (Dong, Roth &
     >>> start.release_at(4).sensitivity
     0.0625
     >>> round(start.noise_multiplier, 4)
-    1.8049
+    1.8052
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
     >>> start = warm_start_within(epsilon=10.0, delta=1e-5, fraction=0.4, neighbouring=Neighbouring.ADD_OR_REMOVE_ONE)
     >>> start.steps, round(start.noise_multiplier, 2)
-    (6, 1.15)
+    (6, 1.16)
 """
 
 from __future__ import annotations
