@@ -1,10 +1,10 @@
 """A warm start within a part of the budget: how much noise its releases get, and how it is divided among them.
 
-    the least joint z for which the statistics alone cost fraction · ε      1/z_i² = share_i / z²
+the least joint z for which the statistics alone cost fraction · ε      1/z_i² = share_i / z²
 
-    >>> start = warm_start_within(epsilon=10.0, delta=1e-5, fraction=0.4, neighbouring=Neighbouring.ADD_OR_REMOVE_ONE)
-    >>> start.steps, round(start.noise_multiplier, 2)
-    (6, 1.16)
+>>> start = warm_start_within(epsilon=10.0, delta=1e-5, fraction=0.4, neighbouring=Neighbouring.ADD_OR_REMOVE_ONE)
+>>> start.steps, round(start.noise_multiplier, 2)
+(6, 1.16)
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def warm_start_within(
     if chosen is not None:
         chosen["warm_start"] = (
             f"{ROUNDS + 2} releases of class statistics that cost {fraction:g} of ε by themselves: means, "
-            f"{ROUNDS} rounds of clusters, covariances; clip norms {CLIP_NORM:g} and {CENTRED_CLIP_NORM:g} (RMS of pixels)"
+            f"{ROUNDS} rounds of clusters, covariances; clip norms {CLIP_NORM:g} and {CENTRED_CLIP_NORM:g} of pixels' RMS"
         )
     return WarmStart(
         rounds=ROUNDS,

@@ -86,9 +86,7 @@ def sums_of(
     return packed(total) if matrices else total
 
 
-def _chunks(
-    images: NDArray[np.uint8], labels: NDArray[np.int64], frequencies: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _chunks(images: NDArray[np.uint8], labels: NDArray[np.int64], frequencies: int) -> Iterator[tuple[Tensor, Tensor]]:
     for at in range(0, len(labels), _CHUNK):
         rows = slice(at, at + _CHUNK)
         yield encoded(images[rows], frequencies), torch.tensor(labels[rows])
@@ -135,7 +133,12 @@ def _offsets(mixture: ClassMixture, source: torch.Generator) -> Tensor:
     rise = torch.arange(mixture.frequencies, dtype=torch.float64)
     fall = torch.exp(-(rise[:, None] + rise) / _FALL).flatten().repeat(mixture.channels)
     shape = mixture.centres.shape
-    return _SPREAD / math.sqrt(mixture.channels) * fall * torch.randn(shape, dtype=torch.float64, generator=source, device=source.device).cpu()
+    return (
+        _SPREAD
+        / math.sqrt(mixture.channels)
+        * fall
+        * torch.randn(shape, dtype=torch.float64, generator=source, device=source.device).cpu()
+    )
 
 
 def _take_means(release: WarmRelease, mixture: ClassMixture, noised: Tensor, source: torch.Generator) -> None:
@@ -173,9 +176,7 @@ def _take_covariances(start: WarmStart, release: WarmRelease, mixture: ClassMixt
     mixture.centres.copy_(_settled(start, release, mixture.centres.double().cpu(), matrices, counts))
 
 
-def _settled(
-    start: WarmStart, release: WarmRelease, centres: Tensor, matrices: Tensor, counts: Tensor
-) -> Tensor:
+def _settled(start: WarmStart, release: WarmRelease, centres: Tensor, matrices: Tensor, counts: Tensor) -> Tensor:
     """Centres moved by what the last release says of them, and drawn together where noise sets them apart.
 
     Both are means weighted by the noise: that of a centre, that of the move, and, over a class's centres, how far they
@@ -191,10 +192,10 @@ def _settled(
         return centres
     weights = counts[..., None] / counts.sum(1)[:, None, None]
     middle = (weights * centres).sum(1, keepdim=True)  # (classes, 1, d)
-    noise = (1 - trusted) * of_centre**2 / counts[..., None] ** 2 if trusted < 1 else of_move**2 / counts[..., None] ** 2
-    apart = ((weights * (centres - middle).square()).sum((0, 1)) / len(centres) - (weights * noise).sum((0, 1)) / len(centres))
-    apart = apart.clamp_min(0)
-    return middle + (centres - middle) * (apart / (apart + noise).clamp_min(1e-30))
+    noise = trusted * of_move**2 / counts[..., None].square()  # variance that the weighted mean is left with
+    apart = (weights * ((centres - middle).square() - noise)).sum((0, 1)) / len(centres)  # (d,)
+    apart = apart.clamp_min(1e-30)
+    return middle + (centres - middle) * (apart / (apart + noise))
 
 
 def _edge(size: int, std: float) -> float:

@@ -144,9 +144,7 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
 
 def _warm_step(session: Session, receipt: Receipt) -> StepReport:
     """One release of the warm start; the last of them is kept in a checkpoint, for it is charged once."""
-    statistics_step(
-        session.state, session.plan, receipt=receipt, records=session.data.train, noise=session.noise
-    )
+    statistics_step(session.state, session.plan, receipt=receipt, records=session.data.train, noise=session.noise)
     done = session.guard.steps == session.plan.steps - session.plan.iterations
     return StepReport(
         step=session.guard.steps,

@@ -46,9 +46,7 @@ def test_a_warm_start_costs_what_one_gaussian_of_its_joint_noise_costs() -> None
     apart = RdpAccountant()
     for release in START.releases():
         apart.new_segment().compose(release.event)
-    together = RdpAccountant().compose(
-        SubsampledGaussian(sampling_rate=1.0, noise_multiplier=START.noise_multiplier)
-    )
+    together = RdpAccountant().compose(SubsampledGaussian(sampling_rate=1.0, noise_multiplier=START.noise_multiplier))
     assert apart.get_epsilon(1e-5) == pytest.approx(together.get_epsilon(1e-5), rel=1e-9)
 
 
@@ -56,7 +54,8 @@ def test_a_plan_charges_the_warm_start_before_its_iterations() -> None:
     plan = planned()
     assert plan.steps == 14
     assert [event.noise_multiplier for event, _ in plan.events()] == [10.0, 8.0, 8.0, 2.0, 1.5]
-    assert [plan.phase_at(step).releases for step in (0, 3, 4, 13)] == [STATISTICS, STATISTICS, "gradients", "gradients"]
+    kinds = [plan.phase_at(step).releases for step in (0, 3, 4, 13)]
+    assert kinds == [STATISTICS, STATISTICS, "gradients", "gradients"]
     rdp, without = RdpAccountant(), RdpAccountant()
     for event, steps in plan.events():
         rdp.new_segment().compose(event, steps)

@@ -84,9 +84,12 @@ def test_without_noise_the_mixture_has_the_means_and_covariances_of_its_data() -
     waves = np.cos(math.pi / 16 * np.outer(np.arange(16) + 0.5, np.arange(1, 3)))  # (16, 2)
     factors = rng.normal(size=(4000, 2)) * [20, 8]
     labels = np.repeat([0, 1], 2000)
-    flat = 100.0 + 40 * labels[:, None, None] + (factors[:, 0, None] * waves[:, 0])[:, :, None] + (
-        factors[:, 1, None] * waves[:, 1]
-    )[:, None, :]
+    flat = (
+        100.0
+        + 40 * labels[:, None, None]
+        + (factors[:, 0, None] * waves[:, 0])[:, :, None]
+        + (factors[:, 1, None] * waves[:, 1])[:, None, :]
+    )
     images = np.clip(np.rint(flat), 0, 255).astype(np.uint8)[..., None]
     base = ClassMixture(classes=2, image_shape=(1, 16, 16), clusters=1, frequencies=8, latent_dim=16)
     source = torch.Generator().manual_seed(0)
