@@ -26,6 +26,9 @@ _BANDED = (
     ("a record's group depends on its identity and a salt alone, so removing one moves no other", BY_CONSTRUCTION),
     ("nothing owed crosses a crash; a crash starts a new segment", CHECKED),
 )
+_WARM_START = (
+    ("each record's statistics are clipped, and it enters one class and one cluster of them", BY_CONSTRUCTION),
+)
 _PAPER = (
     ("the fed-back error is clipped to C2; nothing is assumed of gradients or of how the error fades", BY_CONSTRUCTION),
 )
@@ -52,5 +55,6 @@ def assumptions_of(state: LedgerState) -> tuple[Assumption, ...]:
     planned = () if plan is None else (("the steps in the ledger are the plan's", CHECKED),)
     by_feedback = {Feedback.BANDED: _BANDED, Feedback.PAPER: _PAPER, Feedback.NONE: ()}
     extra = () if plan is None else by_feedback[plan.feedback]
+    extra = extra if plan is None or plan.warm_start is None else (*_WARM_START, *extra)
     noise = ((_FLOATING_POINT.get(str(state.genesis.get("noise")), _FAST), ON_TRUST),)
     return tuple(Assumption(text=text, held=held) for text, held in (*_COMMON, *planned, *extra, *noise, _LAST))

@@ -252,7 +252,12 @@ def _mechanism(state: LedgerState) -> dict[str, Any]:
         "dataset": None if plan is None else plan.dataset,
         "dataset_size": None if plan is None else plan.dataset_size,
         "phases": [
-            {"iterations": p.iterations, "sampling_rate": p.sampling_rate, "noise_multiplier": p.noise_multiplier}
+            {
+                "releases": p.releases,
+                "iterations": p.iterations,
+                "sampling_rate": p.sampling_rate,
+                "noise_multiplier": p.noise_multiplier,
+            }
             for p in phases
         ],
         "sampling": state.genesis.get("sampling"),

@@ -239,6 +239,10 @@ class Plan:
         """All releases: the warm start's and the iterations."""
         return self.iterations + (0 if self.warm_start is None else self.warm_start.steps)
 
+    def warm_events(self) -> tuple[tuple[Event, int], ...]:
+        """What the warm start is charged for; empty without one."""
+        return () if self.warm_start is None else tuple((release.event, 1) for release in self.warm_start.releases())
+
     def releases(self) -> tuple[Phase, ...]:
         """Everything that is released, in order: the warm start, then the schedule."""
         warm = () if self.warm_start is None else self.warm_start.releases()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from accountant.budget import Neighbouring
 from accountant.claims import claimed_epsilon_of
 from planners.calibrate import solve_feedback_ratio, solve_noise_multiplier
-from planners.cost import EventFamily
+from planners.cost import Composition, EventFamily
 from planners.schedule import WHOLE, PhaseShape
 
 # Of the noise that the same steps need without feedback.
@@ -51,26 +51,28 @@ def affordable(
     clip_norm: float,
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
     phases: Sequence[PhaseShape] = WHOLE,
+    before: Composition = (),
     times: Sequence[float] = TIMES,
 ) -> tuple[Affordable, ...]:
     """One row for each multiple of the noise that the steps need without feedback, by RDP, to 1 %.
 
     Args:
         epsilon, delta: the certified budget. sampling_rate: q. iterations: T. batch_size: B = qN, > 0.
-        clip_norm: C1, > 0. neighbouring: adjacency. phases: shape of a schedule. times: multiples, > 1.
+        clip_norm: C1, > 0. neighbouring: adjacency. phases: shape of a schedule. before: what is
+            charged beside the steps. times: multiples, > 1.
 
     Raises:
         InvalidValue: a value is out of range. ImpossiblePlan: no noise keeps the budget.
     """
     steps = {
         "epsilon": epsilon, "delta": delta, "sampling_rate": sampling_rate, "iterations": iterations,
-        "neighbouring": neighbouring, "phases": phases, "tolerance": 1e-2,
+        "neighbouring": neighbouring, "phases": phases, "before": before, "tolerance": 1e-2,
     }  # fmt: skip
     alone = solve_noise_multiplier(**steps)  # type: ignore[arg-type]
     rows = []
     for factor in times:
         ratio = solve_feedback_ratio(noise_multiplier=factor * alone, **steps)  # type: ignore[arg-type]
-        released = EventFamily(feedback_ratio=ratio, phases=tuple(phases)).composition(
+        released = EventFamily(feedback_ratio=ratio, phases=tuple(phases), before=before).composition(
             sampling_rate=sampling_rate, noise_multiplier=factor * alone, iterations=iterations
         )
         rows.append(

@@ -216,6 +216,7 @@ def solve_feedback_ratio(
     accountant: str = "rdp",
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
     phases: Sequence[PhaseShape] = WHOLE,
+    before: Composition = (),
     tolerance: float = 1e-3,
 ) -> float:
     """What C2 a certified budget can afford: the largest ρ = 2·C2·qN/C1 of the published feedback.
@@ -240,7 +241,7 @@ def solve_feedback_ratio(
     require_count(iterations, "iterations", least=1)
 
     def candidate(ratio: float) -> Composition:
-        return EventFamily(feedback_ratio=ratio, phases=phases).composition(
+        return EventFamily(feedback_ratio=ratio, phases=phases, before=before).composition(
             sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, iterations=iterations
         )
 

@@ -115,6 +115,7 @@ class _Request:
     residual_ratio: float | None
     feedback_ratio: float
     phases: tuple[PhaseShape, ...]
+    before: Composition
     cost: StepCost | None
 
     def compute(self, batch: int, steps: int) -> float:
@@ -139,6 +140,7 @@ def joint_search(
     residual_ratio: float | None = None,
     feedback_ratio: float = 0.0,
     phases: Sequence[PhaseShape] = WHOLE,
+    before: Composition = (),
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
     max_iterations: int | None = None,
     seconds: float | None = None,
@@ -147,7 +149,8 @@ def joint_search(
     """Search expected batch × steps × noise, and bands × R/C1, under a limit of compute.
 
     Args:
-        epsilon: > 0. delta: in (0, 1). dataset_size: N. feedback_ratio, phases, neighbouring: as in the solvers.
+        epsilon: > 0. delta: in (0, 1). dataset_size: N. feedback_ratio, phases, before,
+            neighbouring: as in the solvers.
         bands: b of banded feedback, or several to choose from, such as BANDS.
         residual_ratio: R/C1, or None to choose from RESIDUALS of b − 1.
         max_iterations: at most so many steps. seconds: at most so much time; needs `cost`, the measured one.
@@ -167,6 +170,7 @@ def joint_search(
         residual_ratio=residual_ratio,
         feedback_ratio=feedback_ratio,
         phases=tuple(phases),
+        before=before,
         cost=cost,
     )
     choices: list[Choice] = []
@@ -234,7 +238,9 @@ def _choices(request: _Request, least: int, max_iterations: int | None, seconds:
 
 def _noise(request: _Request, batch: int, steps: int, bands: int, guess: dict[int, float]) -> float | None:
     """z, or None where b·q would be no probability or no noise keeps the budget."""
-    family = EventFamily(bands=bands, feedback_ratio=request.feedback_ratio, phases=request.phases)
+    family = EventFamily(
+        bands=bands, feedback_ratio=request.feedback_ratio, phases=request.phases, before=request.before
+    )
     q = batch / request.dataset_size
     if q > family.largest_rate or steps % bands:
         return None

@@ -50,7 +50,7 @@ def warm_start_within(
     if chosen is not None:
         chosen["warm_start"] = (
             f"{ROUNDS + 2} releases of class statistics that cost {fraction:g} of ε by themselves: means, "
-            f"{ROUNDS} rounds of clusters, covariances; clip norms {CLIP_NORM:g} and {CENTRED_CLIP_NORM:g} of pixels' RMS"
+            f"{ROUNDS} rounds of clusters, covariances; clip norms {CLIP_NORM:g} and {CENTRED_CLIP_NORM:g} of RMS"
         )
     return WarmStart(
         rounds=ROUNDS,

@@ -10,7 +10,7 @@ losses and sizes; it is recorded in the checkpoint and in `generator.json`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from privgen.errors import ConfigError
@@ -47,6 +47,8 @@ class TrainConfig:
         class_weight: weight of the classifier's cross-entropy in the generator's loss, >= 0.
         class_start: fraction of the run after which the classifier's loss enters the generator's, in [0, 1].
         diversity_weight: weight of the mode-seeking loss in the generator's, >= 0.
+        generator_start: fraction of the run after which the generator learns, in [0, 1); before it the critic does.
+        anchor_weight: weight of the squared distance to the mixture of a warm start, >= 0; unused without one.
         reconstruction_weight: γ_recon of the L2 reconstruction loss, >= 0.
         kl_weight: weight of the encoder's KL term beside it, >= 0.
         ema_decay: of the generator's moving average, in [0, 1).
@@ -79,6 +81,8 @@ class TrainConfig:
     class_weight: float = 0.2
     class_start: float = 0.05
     diversity_weight: float = 0.2
+    generator_start: float = 0.0
+    anchor_weight: float = 10.0
     reconstruction_weight: float = 1.0
     kl_weight: float = 0.01
     ema_decay: float = 0.998
@@ -107,12 +111,14 @@ class TrainConfig:
             "generator_steps",
             "class_weight",
             "diversity_weight",
+            "anchor_weight",
             "reconstruction_weight",
             "kl_weight",
         ):
             self._require(name, getattr(self, name) >= 0, ">= 0")
         for name in ("momentum", "ema_decay"):
             self._require(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+        self._require("generator_start", 0 <= self.generator_start < 1, "in [0, 1)")
         self._require("class_start", 0 <= self.class_start <= 1, "in [0, 1]")
         for name in ("latent_dim", "generator_batch", "checkpoint_every", "mixture_clusters", "mixture_frequencies"):
             self._require(name, getattr(self, name) >= 1, ">= 1")
@@ -151,13 +157,23 @@ def default_config(dataset_size: int) -> TrainConfig:
     """
     if dataset_size < 5000:
         # Few steps: higher rates, and an average that forgets sooner.
-        return TrainConfig(
-            preset="tiny",
-            critic_rate=5e-4,
-            generator_rate=5e-4,
-            checkpoint_every=250,
-            ema_decay=0.99,
-            mixture_clusters=1,
-            mixture_frequencies=8,
-        )
+        return TrainConfig(preset="tiny", critic_rate=5e-4, generator_rate=5e-4, checkpoint_every=250, ema_decay=0.99)
     return TrainConfig()
+
+
+def warm_config(dataset_size: int) -> TrainConfig:
+    """The same where the plan has a warm start: the mixture knows the classes, and its spread is not to be lost.
+
+    Args:
+        dataset_size: N, public; more records tell more clusters and frequencies from noise.
+    """
+    few = dataset_size < 5000
+    return replace(
+        default_config(dataset_size),
+        generator_rate=2e-4,
+        generator_start=0.1,
+        class_weight=0.0,
+        diversity_weight=0.0,
+        mixture_clusters=1 if few else 8,
+        mixture_frequencies=8 if few else 16,
+    )

@@ -128,3 +128,15 @@ def diversity_loss(images: Tensor, z: Tensor) -> Tensor:
     first, second = images.chunk(2)
     apart, latents = (first - second).abs().mean(), (z[: len(first)] - z[len(first) :]).abs().mean()
     return latents / (apart + 1e-5)
+
+
+def anchor_loss(images: Tensor, base: Tensor) -> Tensor:
+    """How far images have gone from what a warm start's mixture makes of the same latent vectors: mean (x − x₀)².
+
+    Args:
+        images, base: (n, C, H, W) in [−1, 1].
+
+    Returns:
+        A scalar. Touches generated images only: free. It keeps the spread of the mixture, which a critic cannot see.
+    """
+    return (images - base).square().mean()

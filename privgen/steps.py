@@ -216,6 +216,10 @@ def _generator_update(state: TrainState, config: TrainConfig, class_weight: floa
         cross_entropy = losses.classifier_loss(networks.classifier(images), labels).mean()
         total = total + class_weight * cross_entropy
         shown["class"] = float(cross_entropy.detach())
+    if networks.config.mixture_clusters and config.anchor_weight:
+        astray = losses.anchor_loss(images, networks.generator.mixture(z, labels).clamp(-1, 1))
+        total = total + config.anchor_weight * astray
+        shown["astray"] = float(astray.detach())
     if config.diversity_weight:
         alike = losses.diversity_loss(images, z)
         total = total + config.diversity_weight * alike

@@ -165,7 +165,7 @@ def _free_steps(session: Session, progress: float) -> dict[str, float]:
     config = session.config
     weight = config.class_weight if progress >= config.class_start else 0.0
     losses: dict[str, float] = {}
-    for _ in range(config.generator_steps):
+    for _ in range(config.generator_steps if progress >= config.generator_start else 0):
         losses = generator_step(session.state, config, class_weight=weight)
     # A young average would remember the initial weights for 1 / (1 − decay) steps.
     steps = session.guard.steps

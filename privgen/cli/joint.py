@@ -18,7 +18,7 @@ def step_cost(made: Plan) -> StepCost:
 
     from planners import StepCost
     from privgen.cli.console import err_console
-    from privgen.config import default_config
+    from privgen.config import default_config, warm_config
     from privgen.dataset_sizes import DATASET_SHAPES
     from privgen.measure import measure_step
     from privgen.networks import NetworkConfig
@@ -27,8 +27,9 @@ def step_cost(made: Plan) -> StepCost:
         names = ", ".join(DATASET_SHAPES)
         raise click.UsageError(f"To measure a step the shape of the images must be known; give --dataset, of: {names}.")
     shape, classes = DATASET_SHAPES[made.dataset]
-    config = default_config(made.dataset_size)
-    network = NetworkConfig.of(config, image_shape=shape, classes=classes)
+    warm = made.warm_start is not None
+    config = (warm_config if warm else default_config)(made.dataset_size)
+    network = NetworkConfig.of(config, image_shape=shape, classes=classes, warm_start=warm)
     err_console.print("Measuring a training step on made-up images ...", markup=False)
     fixed, per_record = measure_step(made, network, config, torch.device("cpu"))
     return StepCost(fixed=fixed, per_record=per_record)
@@ -64,6 +65,7 @@ def search_plan(
         residual_ratio=request["residual_ratio"],
         feedback_ratio=request.get("feedback_ratio") or _ratio_of(made),
         phases=request["phases"],
+        before=made.warm_events(),
         neighbouring=made.neighbouring,
         max_iterations=max_iterations,
         seconds=seconds,

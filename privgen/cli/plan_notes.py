@@ -60,6 +60,7 @@ def affordable_rows(made: Plan, phases: Sequence[PhaseShape]) -> tuple[Affordabl
         clip_norm=made.parts[0].clip_norm,
         neighbouring=made.neighbouring,
         phases=phases,
+        before=made.warm_events(),
     )
 
 
@@ -80,6 +81,7 @@ def _noise_at(made: Plan, phases: Sequence[PhaseShape], **other: Any) -> float:
         iterations=made.iterations,
         neighbouring=made.neighbouring,
         phases=phases,
+        before=made.warm_events(),
         **other,
     )
     return found * phases[0].noise
@@ -87,5 +89,5 @@ def _noise_at(made: Plan, phases: Sequence[PhaseShape], **other: Any) -> float:
 
 def _ratio_of(made: Plan, phases: Sequence[PhaseShape]) -> float:
     """ρ of the published feedback at the plan's sampling rate; 0 for the others."""
-    event, _ = made.events()[0]
+    event = made.event_of(made.schedule()[0])
     return float(getattr(event, "feedback_ratio", 0.0)) / phases[0].rate

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,6 +176,7 @@ def _open(
     options: Options,
 ) -> Session | None:
     from accountant.plan import Plan
+    from privgen.config import default_config, warm_config
     from privgen.data import load_data
     from privgen.networks import NetworkConfig
     from privgen.runs import RunFolder
@@ -193,13 +194,14 @@ def _open(
         err_console.print(_resumed_line(resumed), markup=False)
         return resumed
     data = load_data(_dataset(dataset, plan), data_dir)
-    config = _config(data, preset, settings)
+    warm = plan is not None and plan.warm_start is not None
+    config = _config(warm_config if warm else default_config, data, preset, settings)
     height, width, channels = data.train.images.shape[1:]
     network = NetworkConfig.of(
         config,
         image_shape=(channels, height, width),
         classes=len(data.train.class_names),
-        warm_start=plan is not None and plan.warm_start is not None,
+        warm_start=warm,
     )
     return begin(_out(out, data.name), plan=plan, data=data, config=config, network=network, options=options)
 
@@ -217,14 +219,16 @@ def _out(given: Path | None, dataset: str | None) -> Path:
     return given if given is not None else Path("runs") / Path(str(dataset)).name.replace(":", "-")
 
 
-def _config(data: DataSet, preset: str | None, settings: tuple[str, ...]) -> TrainConfig:
+def _config(
+    default: Callable[[int], TrainConfig], data: DataSet, preset: str | None, settings: tuple[str, ...]
+) -> TrainConfig:
     """The data set's default configuration with what was asked for changed."""
     import json
 
-    from privgen.config import TrainConfig, default_config
+    from privgen.config import TrainConfig
     from privgen.errors import ConfigError
 
-    values = default_config(len(data.train.labels)).to_json()
+    values = default(len(data.train.labels)).to_json()
     if preset is not None:
         values["preset"] = preset
     for setting in settings:

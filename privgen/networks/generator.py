@@ -95,14 +95,6 @@ class Generator(nn.Module):
         widths = config.sizes.generator[: config.upsamplings + 1]
         self.config = config
         self.start, self.width = config.start, widths[0]
-        self.label = nn.Embedding(config.classes, config.latent_dim)
-        self.project = nn.Linear(2 * config.latent_dim, widths[0] * self.start**2)
-        self.blocks = nn.ModuleList(
-            UpsamplingBlock(before, after, UpsamplingNoise(config.upsampling_noise, config.upsampling_noise_kind))
-            for before, after in itertools.pairwise(widths)
-        )
-        self.norm = nn.GroupNorm(_groups(widths[-1]), widths[-1])
-        self.image = nn.Conv2d(widths[-1], config.image_shape[0], 3, padding=1)
         if config.mixture_clusters:
             self.mixture = ClassMixture(
                 classes=config.classes,
@@ -111,22 +103,39 @@ class Generator(nn.Module):
                 frequencies=config.mixture_frequencies,
                 latent_dim=config.latent_dim,
             )
+            patch = 2**config.upsamplings
+            self.patches = nn.Conv2d(config.image_shape[0], widths[0], patch, stride=patch)
+        else:
+            self.label = nn.Embedding(config.classes, config.latent_dim)
+            self.project = nn.Linear(2 * config.latent_dim, widths[0] * self.start**2)
+        self.blocks = nn.ModuleList(
+            UpsamplingBlock(before, after, UpsamplingNoise(config.upsampling_noise, config.upsampling_noise_kind))
+            for before, after in itertools.pairwise(widths)
+        )
+        self.norm = nn.GroupNorm(_groups(widths[-1]), widths[-1])
+        self.image = nn.Conv2d(widths[-1], config.image_shape[0], 3, padding=1)
+        if config.mixture_clusters:
             # The first images are the mixture's own; the blocks learn what it lacks.
             nn.init.zeros_(self.image.weight)
             nn.init.zeros_(self.image.bias)
 
     def forward(self, z: Tensor, labels: Tensor, source: Source | None = None) -> Tensor:
         """z (n, latent), labels (n,) → (n, C, H, W); `source` of the injected noise, or torch's own."""
-        h = self.project(torch.cat([z, self.label(labels)], 1))
-        h = h.view(-1, self.width, self.start, self.start)
-        for block in self.blocks:
-            h = block(h, source)
-        image = torch.tanh(self.image(functional.silu(self.norm(h))))
         if not self.config.mixture_clusters:
-            return image
-        image = self.mixture(z, labels) + image
+            h = self.project(torch.cat([z, self.label(labels)], 1))
+            return self._blocks(h.view(-1, self.width, self.start, self.start), source)
+        base = self.mixture(z, labels)
+        # The blocks see the image and not the label: told the label they paint its texture into every image of it,
+        # and a classifier trained on those looks for textures (docs/results/recipe.md).
+        image = base + self._blocks(self.patches(base.clamp(-1, 1)), source)
         # Cut to [−1, 1] on the way forward only: a pixel beyond it can still be moved back.
         return image + (image.clamp(-1, 1) - image).detach()
+
+    def _blocks(self, h: Tensor, source: Source | None) -> Tensor:
+        """(n, width, start, start) → (n, C, H, W) in [−1, 1]."""
+        for block in self.blocks:
+            h = block(h, source)
+        return torch.tanh(self.image(functional.silu(self.norm(h))))
 
     def noise_levels(self) -> list[float]:
         """σ of each block as it is now, from the smallest map to the largest."""

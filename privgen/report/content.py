@@ -208,14 +208,15 @@ def _mechanism(state: LedgerState) -> Section:
     phases = tuple(
         (
             str(number),
+            phase.releases,
             str(phase.iterations),
             f"{phase.sampling_rate:.6g}",
             f"{phase.sampling_rate * plan.dataset_size:.6g}",
             f"{phase.noise_multiplier:.6g}",
         )
-        for number, phase in enumerate(plan.schedule(), start=1)
+        for number, phase in enumerate(plan.releases(), start=1)
     )
-    heads = ("phase", "steps", "sampling rate q", "expected batch qN", "joint noise multiplier z")
+    heads = ("phase", "releases", "steps", "sampling rate q", "expected batch qN", "joint noise multiplier z")
     return _mechanism_section(
         Table(caption="How it was done", head=("item", "value"), rows=tuple(rows)),
         Table(caption="Planned phases", head=heads, rows=phases),

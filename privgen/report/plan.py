@@ -161,6 +161,10 @@ def _rows(plan: Plan) -> list[tuple[str, str, str]]:
         ("feedback", feedback, why.get("bands", why.get("feedback_ratio", ""))),
         ("noise per step", f"{noise:.4g} of the largest share that one record can have in the mean", ""),
     ]
+    if plan.warm_start is not None:
+        warm = plan.warm_start
+        value = f"{warm.steps} releases of class statistics, joint noise multiplier {warm.noise_multiplier:.4f}"
+        rows.append(("warm start", value, why.get("warm_start", "given")))
     if plan.verified is not None:
         # The published feedback has a claimed ε beside the proved one.
         proved = "certified" if plan.feedback is Feedback.PAPER else "verified"

@@ -52,18 +52,18 @@ def make_config(**changes):
     return TrainConfig(**{**values, **changes})
 
 
-def make_network(config):
-    return NetworkConfig.of(config, image_shape=(1, 16, 16), classes=len(CLASSES))
+def make_network(config, *, warm_start=False):
+    return NetworkConfig.of(config, image_shape=(1, 16, 16), classes=len(CLASSES), warm_start=warm_start)
 
 
 def make_run(out, *, plan=None, data=None, config=None, **options):
-    config = config or make_config()
+    config, plan = config or make_config(), plan or make_plan()
     return begin(
         out,
-        plan=plan or make_plan(),
+        plan=plan,
         data=data or make_data(),
         config=config,
-        network=make_network(config),
+        network=make_network(config, warm_start=plan.warm_start is not None),
         options=Options(**options),
     )
 
