@@ -17,6 +17,7 @@ from typing import Any
 from accountant.errors import InvalidValue
 from accountant.events import require_count, require_sampling_rate
 from accountant.plan import Feedback
+from accountant.warm_start import WarmStart
 from planners import defaults
 from planners.calibrate import (
     solve_feedback_ratio,
@@ -88,7 +89,12 @@ def given_rate(rate: float | None, batch: float | None, size: int) -> float | No
     return batch / size
 
 
-def shares(shares: Mapping[str, float] | None, chosen: dict[str, str]) -> dict[str, float]:
+def shares(
+    shares: Mapping[str, float] | None, warm_start: WarmStart | None, chosen: dict[str, str]
+) -> dict[str, float]:
+    if shares is None and warm_start is not None:
+        chosen["shares"] = "critic 1: a warm start knows the classes, and neither classifier nor encoder adds to it"
+        return {"critic": 1.0}
     if shares is None:
         chosen["shares"] = ", ".join(f"{name} {value:g}" for name, value in defaults.SHARES.items())
         return dict(defaults.SHARES)

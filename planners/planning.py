@@ -107,7 +107,7 @@ def plan(
                 # ρ = 2·C2·qN/C1, the same in each part, is then the joint ratio too (DESIGN 3.2).
                 feedback_clip_norm=ratio * kept / (2 * q * size),
             )
-            for name, root in ((n, math.sqrt(share)) for n, share in chosen.shares(shares, reasons).items())
+            for name, root in ((n, math.sqrt(share)) for n, share in chosen.shares(shares, statistics, reasons).items())
         ),
         accountant=accountant, defaults=reasons,
     )  # fmt: skip
