@@ -43,7 +43,7 @@ def plot(finished: Sequence[Finished], path: Path) -> None:
     _over_steps(axes[1, 0], [(g, g.probes("cosine")) for g in middle], "cosine of mean update and true gradient", at)
     _over_steps(axes[1, 1], [(g, _relative(g.probes("ratio"))) for g in middle], "‖u‖/‖g‖ ÷ its mean", at)
     axes[0, 1].legend(fontsize=7)
-    axes[0, 0].legend(fontsize=7, ncols=2)
+    axes[0, 0].legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     figure.suptitle(f"Error feedback against DP-SGD ({task}). Bars: standard error of a gain, else standard deviation")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)

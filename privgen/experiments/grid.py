@@ -4,7 +4,7 @@
 |---|---|---|
 | tune | DP-SGD over clip norms × learning rates, with a seed of its own | its best of both is found first |
 | match | each feedback at that clip norm, three learning rates; then fresh seeds at the best | equal care for each |
-| vary | as match: R/C1, unequal parts, gradients taken ahead, no momentum | where banded feedback pays the most |
+| vary | R/C1, unequal parts, gradients taken ahead: fresh seeds; no momentum: as match | where banded pays the most |
 | clips | each at three times that clip norm and at a third, the same η·C; fresh seeds | the best C1 of each |
 | correlate | as match: correlated noise over the same bands instead of feedback | the next best use of bands |
 | critic | each feedback on a GAN's critic | bias and norms there |
@@ -88,7 +88,9 @@ def explore(grid: Grid, train: Trainer) -> None:
         for epsilon in best:
             for trial in matched.get(epsilon, ()):
                 for variant in variants(trial):
-                    _matched("vary", grid, variant, train)
+                    # Without momentum the rates are others; with it a small change does not move them.
+                    follow = _fresh if variant.momentum == trial.momentum else _matched
+                    follow("vary", grid, variant, train)
     if "clips" in grid.stages:
         for epsilon in best:
             for factor in (3.0, 1 / 3):

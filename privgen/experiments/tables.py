@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from privgen.experiments.records import Finished
+from privgen.experiments.settings import FEEDBACKS
 from privgen.experiments.summary import (
     Group,
     change_name,
@@ -30,10 +31,16 @@ def tables(finished: Sequence[Finished]) -> str:
     parts = []
     for stage, title in _TITLES.items():
         for task in ("mlp", "cnn", "critic"):
-            rows = [g for g in found if g.stage == stage and g.trial.task == task]
+            rows = sorted((g for g in found if g.stage == stage and g.trial.task == task), key=_place)
             if rows:
                 parts.append(_table(f"{title} ({task})", rows, found))
     return "\n\n".join(parts) + "\n"
+
+
+def _place(group: Group) -> tuple[float, float, int, int]:
+    """Largest ε first, then clip norms, feedbacks and bands; whatever changes stays as it was trained."""
+    trial = group.trial
+    return -trial.epsilon, trial.total_clip, FEEDBACKS.index(trial.feedback), trial.bands
 
 
 def _table(title: str, rows: list[Group], among: Sequence[Group]) -> str:
