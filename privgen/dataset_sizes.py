@@ -8,6 +8,7 @@ DATASET_SIZES: dict[str, int] = {
     "mnist": 60000,
     "fashion-mnist": 60000,
     "celeba": 162770,
+    "celeba-resized": 162770,
 }
 
 # (channels, height, width), classes.
@@ -17,4 +18,5 @@ DATASET_SHAPES: dict[str, tuple[tuple[int, int, int], int]] = {
     "mnist": ((1, 28, 28), 10),
     "fashion-mnist": ((1, 28, 28), 10),
     "celeba": ((3, 32, 32), 2),
+    "celeba-resized": ((3, 32, 32), 2),
 }

