@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from privgen.metrics.evaluation import Evaluation
+    from privgen.metrics.evaluation import Evaluation, Wanted
     from privgen.metrics.reference import Progress
     from privgen.metrics.sources import Source
 
@@ -20,7 +20,7 @@ EPILOG = """\b
 Examples:
   privgen evaluate runs/fm
   privgen evaluate runs/fm --samples 60000 --seeds 3 --classifier cnn --classifier logreg
-  privgen evaluate runs/fm --metrics gen2real,real2real,coverage,copying
+  privgen evaluate runs/fm --metrics all --seeds 5
   privgen evaluate generated.npz --dataset mnist --protocol dpdm --inception-weights weights.pth
 """
 
@@ -43,7 +43,7 @@ class Names(click.ParamType):
 
 
 # Written out, for the modules that know them load torch.
-METRICS = Names("gen2real", "real2real", "real2gen", "fid", "kid", "is", "coverage", "copying")
+METRICS = Names("all", "gen2real", "real2real", "real2gen", "fid", "kid", "is", "coverage", "copying")
 PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 
 
@@ -55,7 +55,8 @@ PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 @click.option(
     "--metrics",
     type=METRICS,
-    help=f"Among {','.join(METRICS.allowed)}.  [default: gen2real,fid,kid and, for grey 28×28 images, is]",
+    help=f"Among {','.join(METRICS.allowed)}; all: what these images allow.  [default: gen2real,fid,kid,is, of these "
+    "what they allow]",
 )
 @click.option("--samples", type=click.IntRange(min=100), help="Generated images.  [default: the protocol's]")
 @click.option(
@@ -91,7 +92,11 @@ PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
     help="Folder for the result.  [default: the run's private/results; for other images evaluation-NAME/]",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ...")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads for torch.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads; with 2 or more, classifiers are trained beside the rest.  [default: one a core]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")
 def command(
     run: Path,
@@ -120,23 +125,27 @@ def command(
     from privgen.data import load_data
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
-    from privgen.metrics.evaluation import Wanted, default_metrics, evaluate
+    from privgen.metrics.evaluation import DEFAULT_METRICS, Wanted, evaluate, possible_metrics
+    from privgen.metrics.workers import Workers
 
-    if threads is not None:
-        torch.set_num_threads(threads)
     place = _place(run, out, reference_is_public)
     data = load_data(dataset or _dataset(place.plan), data_dir)
+    where = torch.device(device)
+    source = _source(run, where, data.train.class_names)
+    by = protocols.PROTOCOLS[protocol]
+    inception = inception_weights is not None or "inception" in (features, by.features)
+    possible = possible_metrics(data.train.images.shape[1:], labelled=source.labelled, inception=inception)
     wanted = Wanted(
-        protocol=protocols.PROTOCOLS[protocol],
-        metrics=metrics or default_metrics(data.train.images.shape[1:]),
+        protocol=by,
+        metrics=_chosen(metrics, possible, DEFAULT_METRICS),
         samples=samples,
         seeds=seeds,
         classifiers=classifiers,
         features=features,
     )
-    where = torch.device(device)
-    source = _source(run, where, data.train.class_names)
-    with _progress() as progress:
+    count, each = _processes(wanted, threads or torch.get_num_threads(), where)
+    torch.set_num_threads(each)
+    with _progress() as progress, Workers(count, threads=each, device=where, progress=progress) as workers:
         found = evaluate(
             source,
             data,
@@ -144,14 +153,20 @@ def command(
             cache=Cache(place.cache),
             inception_weights=inception_weights,
             device=where,
+            workers=workers,
             progress=progress,
         )
-    result = found.result | {"private": not reference_is_public, "test_images": len(data.test.labels)}
+    result = found.result | {
+        "images": run.resolve().name,
+        "plan": _budget(place.plan),
+        "private": not reference_is_public,
+        "test_images": len(data.test.labels),
+    }
     kept = _keep(found, result, place)
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
-    _show(result, kept, reference_is_public)
+    _show(result, kept)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,6 +218,43 @@ def _dataset(plan_path: Path) -> str:
     return name
 
 
+def _budget(plan_path: Path) -> dict[str, float] | None:
+    from accountant.plan import Plan
+
+    if not plan_path.exists():
+        return None
+    plan = Plan.load(plan_path)
+    return {"epsilon": plan.epsilon, "delta": plan.delta}
+
+
+def _chosen(asked: tuple[str, ...] | None, possible: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
+    """What is measured. What was asked for by name is never left out: where it cannot be had, that is an error."""
+    from privgen.cli.console import warn
+
+    if asked is not None and "all" not in asked:
+        return asked
+    chosen = possible if asked else tuple(name for name in default if name in possible)
+    if "gen2real" not in possible:
+        warn("These images have no labels: gen2real and real2gen are left out.")
+    if asked and "is" not in possible:
+        warn("The Inception Score of these images needs --inception-weights; it is left out.")
+    return chosen
+
+
+def _processes(wanted: Wanted, threads: int, device: Any) -> tuple[int, int]:
+    """Processes that train classifiers beside this one, and threads for each."""
+    from privgen.metrics.evaluation import ACCURACIES
+
+    # real2real and real2gen are two tests of one classifier.
+    kinds = ("gen2real" in wanted.metrics) + bool({"real2real", "real2gen"} & set(wanted.metrics))
+    trainings = kinds * wanted.seeds * len(wanted.classifiers or wanted.protocol.classifiers)
+    if threads == 1 or device.type != "cpu" or not trainings:
+        return 0, threads
+    count = min(threads, trainings)
+    alone = set(wanted.metrics) <= set(ACCURACIES)
+    return count, max(1, threads // (count if alone else count + 1))
+
+
 @contextmanager
 def _progress() -> Iterator[Progress]:
     """Bars on stderr, one for each thing that is done."""
@@ -222,29 +274,45 @@ def _progress() -> Iterator[Progress]:
 
 
 def _keep(found: Evaluation, result: dict[str, Any], place: Place) -> list[Path]:
-    """Write the result, a grid of generated images and the closest pairs; the last never into release/."""
+    """Write the result, a table, a grid of generated images and the closest pairs; the last never into release/."""
     from accountant.files import write_durably
     from privgen.images import write_grid
+    from privgen.metrics.protocols import DEFAULT
+    from privgen.metrics.text import markdown
 
     for folder in {place.results, place.images}:
         if not folder.is_dir():
             folder.mkdir(parents=True, mode=0o700)
-    kept = [place.results / "evaluation.json", place.results / "evaluation-samples.png"]
+    # One protocol's result does not replace another's.
+    stem = "evaluation" if result["protocol"] == DEFAULT else f"evaluation-{result['protocol']}"
+    kept = [place.results / f"{stem}{end}" for end in (".json", ".md", "-samples.png")]
     write_durably(kept[0], (json.dumps(result, indent=2) + "\n").encode())
-    write_grid(found.sample, kept[1], columns=10)
+    write_durably(kept[1], markdown(result).encode())
+    write_grid(found.sample, kept[2], columns=10)
     if found.closest is not None:
-        kept.append(place.images / "evaluation-closest.png")
-        write_grid(found.closest, kept[2], columns=8)
+        kept.append(place.images / f"{stem}-closest.png")
+        write_grid(found.closest, kept[3], columns=8)
     return kept
 
 
-def _show(result: dict[str, Any], kept: list[Path], public: bool) -> None:
-    from privgen.cli.console import console
-    from privgen.metrics.text import lines
+def _show(result: dict[str, Any], kept: list[Path]) -> None:
+    from rich.box import SIMPLE
+    from rich.table import Table
+    from rich.text import Text
 
-    for line in lines(result):
-        console.print(line, markup=False, soft_wrap=True)
-    note = "public by your word" if public else "private: it was computed on the data without privacy"
-    console.print(f"Kept in {kept[0]} ({note}), with samples in {kept[1].name}.", markup=False, soft_wrap=True)
-    for path in kept[2:]:
+    from privgen.cli.console import console
+    from privgen.metrics.text import HEADINGS, departures, heading, note, rows
+
+    table = Table(box=SIMPLE, pad_edge=False)
+    for name in HEADINGS:
+        table.add_column(name, overflow="fold", no_wrap=name == "value", justify="right" if name == "value" else "left")
+    for row in rows(result):
+        table.add_row(*(Text(cell) for cell in row.cells()))
+    console.print(heading(result), markup=False, soft_wrap=True)
+    console.print(table)
+    if marked := departures(result):
+        console.print(marked, markup=False, soft_wrap=True)
+    console.print(note(result), markup=False, soft_wrap=True)
+    console.print(f"Kept in {kept[0]}, {kept[1].name} and {kept[2].name}.", markup=False, soft_wrap=True)
+    for path in kept[3:]:
         console.print(f"Closest pairs in {path}: it shows training images.", markup=False, soft_wrap=True)

@@ -48,17 +48,36 @@ class Cache:
         Raises:
             OSError: they cannot be written.
         """
+        arrays = self.find(key)
+        if arrays is None:
+            arrays = make()
+            self.keep(key, arrays)
+        return arrays
+
+    def find(self, key: str) -> Arrays | None:
+        """The arrays of a key, or None: they are not there, or damaged."""
         if self._folder is None:
-            return make()
-        path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+            return None
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(_path(self._folder, key), allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            arrays = make()
+            return None
+
+    def keep(self, key: str, arrays: Arrays) -> None:
+        """Keep the arrays of a key.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        if self._folder is None:
+            return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
-        write_durably(path, buffer.getvalue())
-        return arrays
+        write_durably(_path(self._folder, key), buffer.getvalue())
+
+
+def _path(folder: Path, key: str) -> Path:
+    return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"

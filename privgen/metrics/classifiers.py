@@ -106,7 +106,7 @@ class NetworkRecipe:
 
     @torch.no_grad()
     def _predict(self, network: nn.Module, images: NDArray[np.uint8], device: torch.device) -> NDArray[np.int64]:
-        chunks = (self._scaled(images[at : at + 1000]) for at in range(0, len(images), 1000))
+        chunks = (self._scaled(images[at : at + _BATCH]) for at in range(0, len(images), _BATCH))
         return np.concatenate([network(chunk.to(device)).argmax(1).cpu().numpy() for chunk in chunks])
 
     def _scaled(self, images: NDArray[np.uint8]) -> Tensor:

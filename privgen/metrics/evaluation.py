@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,22 @@ from privgen.errors import EvaluationError
 from privgen.metrics.cache import Cache
 from privgen.metrics.features import Extractor
 from privgen.metrics.fid import frechet_distance, gaussian_statistics, kernel_distance
-from privgen.metrics.gen2real import Labelled, accuracy
+from privgen.metrics.gen2real import Labelled
 from privgen.metrics.inception_score import inception_score
 from privgen.metrics.neighbours import closest_pairs, copying, manifold, nearest
 from privgen.metrics.protocols import EvaluationProtocol
 from privgen.metrics.reference import Progress, Reference, extract, make_extractor
 from privgen.metrics.sources import Made, Source
+from privgen.metrics.workers import Training, Workers
 
+DEFAULT_METRICS = ("gen2real", "fid", "kid", "is")
 METRICS = ("gen2real", "real2real", "real2gen", "fid", "kid", "is", "coverage", "copying")
 ACCURACIES = METRICS[:3]
 SCHEMA = "privgen.evaluation/1"
 PRIVACY = "Computed from real images without differential privacy; no ε covers it."
 _MOST_NEIGHBOURS = 10_000  # images of each kind in precision, recall, coverage and copying
 _GRID = 100
+Scores = list[tuple[str, str, float]]  # metric, classifier, accuracy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,9 +86,17 @@ class Evaluation:
     closest: NDArray[np.uint8] | None
 
 
-def default_metrics(shape: tuple[int, ...]) -> tuple[str, ...]:
-    """What is measured unless something is asked for: the IS of other than grey 28×28 images needs Inception."""
-    return ("gen2real", "fid", "kid", "is") if shape == (28, 28, 1) else ("gen2real", "fid", "kid")
+def possible_metrics(shape: tuple[int, ...], *, labelled: bool, inception: bool) -> tuple[str, ...]:
+    """All that can be measured.
+
+    Args:
+        shape: of an image (H, W, C). labelled: the generated images' classes are known.
+        inception: Inception's weights are to be used; the IS of other than grey 28×28 images needs them.
+    """
+    left_out = set() if labelled else {"gen2real", "real2gen"}
+    if shape != (28, 28, 1) and not inception:
+        left_out.add("is")
+    return tuple(name for name in METRICS if name not in left_out)
 
 
 def evaluate(
@@ -95,6 +107,7 @@ def evaluate(
     cache: Cache | None = None,
     inception_weights: Path | None = None,
     device: torch.device | None = None,
+    workers: Workers | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Evaluation:
     """Measure a source's images against real ones.
@@ -103,14 +116,16 @@ def evaluate(
         source: of generated images. data: real ones; classifiers are tested on its test split, all else is compared
             with its training split. cache: of what depends on real images alone; None keeps nothing.
         inception_weights: a file, or None to look in torch-fidelity's cache. device: None is the CPU.
+        workers: train the classifiers, while the rest is measured here; None: here as well, one after the other.
         progress: called with what is being done, how much of it is done, and how much it is.
 
     Raises:
         EvaluationError: the images do not fit the data, or something asked for cannot be had.
     """
     wanted.protocol.require(data.name)
-    job = _Job(source, data, wanted, cache or Cache(None), inception_weights, device or torch.device("cpu"), progress)
-    return job.run()
+    device = device or torch.device("cpu")
+    workers = workers or Workers(0, device=device, progress=progress)
+    return _Job(source, data, wanted, cache or Cache(None), inception_weights, device, workers, progress).run()
 
 
 @dataclass
@@ -123,13 +138,13 @@ class _Job:
     cache: Cache
     inception_weights: Path | None
     device: torch.device
+    workers: Workers
     progress: Progress
 
     def run(self) -> Evaluation:
         self._require_fit()
         metrics, found = self.wanted.metrics, {}
-        if set(metrics) & set(ACCURACIES):
-            found |= self._accuracies()
+        answers = self._begin_accuracies()
         measures: dict[str, Callable[[], dict[str, Any]]] = {
             "fid": self._fid,
             "kid": self._kid,
@@ -140,7 +155,8 @@ class _Job:
         closest = None
         if "copying" in metrics:
             found["copying"], closest = self._copying()
-        return Evaluation(self._about() | found, self.first.images[:_GRID], closest)
+        accuracies = _gathered([answer() for answer in answers])
+        return Evaluation(self._about() | accuracies | found, self.first.images[:_GRID], closest)
 
     def _require_fit(self) -> None:
         ours, theirs = self.first.images.shape[1:], self.data.train.images.shape[1:]
@@ -160,14 +176,23 @@ class _Job:
         return {
             "schema": SCHEMA,
             "protocol": wanted.protocol.name,
-            "deviations": list(wanted.protocol.deviations(samples=self.samples, features=features)),
+            "deviations": list(
+                wanted.protocol.deviations(samples=self.samples, features=features, per_class=self._per_class())
+            ),
             "protocol_record": wanted.protocol.to_json(),
             "dataset": self.data.name,
             "samples": self.samples,
             "seeds": wanted.seeds,
             "privacy": PRIVACY,
+            "versions": {name: version(name) for name in ("privgen", "torch", "scikit-learn", "numpy", "scipy")},
             "reads": sorted({split for name in wanted.metrics for split in reads.get(name, ["train"])}),
         }
+
+    def _per_class(self) -> tuple[int, int] | None:
+        if self.first.labels is None:
+            return None
+        counts = np.bincount(self.first.labels, minlength=len(self.data.train.class_names))
+        return int(counts.min()), int(counts.max())
 
     @cached_property
     def samples(self) -> int:
@@ -187,42 +212,38 @@ class _Job:
             self.samples, seed, progress=lambda done, total: self.progress("generated images", done, total)
         )
 
-    def _accuracies(self) -> dict[str, Any]:
-        wanted = self.wanted
-        scores: dict[str, dict[str, list[float]]] = {name: {} for name in ACCURACIES if name in wanted.metrics}
-        for seed in range(wanted.seeds):
-            made = self.first if seed == 0 else self._made(seed)
-            for classifier in wanted.classifiers or wanted.protocol.classifiers:
-                for name, score in self._scores(classifier, seed, made).items():
-                    scores[name].setdefault(classifier, []).append(score)
-        return {
-            name: {classifier: _summary(values) for classifier, values in by_classifier.items()}
-            for name, by_classifier in scores.items()
-        }
+    def _begin_accuracies(self) -> list[Callable[[], Scores]]:
+        """Begin every training that is asked for; each answer is the accuracies of one."""
+        wanted, answers = self.wanted, []
+        if set(wanted.metrics) & set(ACCURACIES):
+            for seed in range(wanted.seeds):
+                made = self.first if seed == 0 else self._made(seed)
+                for classifier in wanted.classifiers or wanted.protocol.classifiers:
+                    answers += self._begin(classifier, seed, made)
+        return answers
 
-    def _scores(self, classifier: str, seed: int, made: Made) -> dict[str, float]:
+    def _begin(self, classifier: str, seed: int, made: Made) -> list[Callable[[], Scores]]:
+        metrics, answers = self.wanted.metrics, []
         test = (self.data.test.images, self.data.test.labels)
         generated = None if made.labels is None else (made.images, made.labels)
-        found, metrics = {}, self.wanted.metrics
         if "gen2real" in metrics and generated:
-            (found["gen2real"],) = self._accuracy("gen2real", classifier, seed, generated, test)
+            answers.append(self._training(("gen2real",), classifier, seed, generated, test))
         if "real2gen" in metrics and generated:
-            tests = (test, generated) if "real2real" in metrics else (generated,)
-            both = self._accuracy("real2gen", classifier, seed, self._real(seed), *tests)
-            found |= dict(zip(("real2real", "real2gen")[-len(tests) :], both, strict=True))
+            # One classifier, trained on real images, has two tests.
+            tests = {"real2real": test, "real2gen": generated}
+            names = tuple(name for name in tests if name in metrics)
+            answers.append(self._training(names, classifier, seed, self._real(seed), *(tests[name] for name in names)))
         elif "real2real" in metrics:
-            found["real2real"] = self._real2real(classifier, seed, test)
-        return found
+            answers.append(self._real2real(classifier, seed, test))
+        return answers
 
-    def _accuracy(self, what: str, classifier: str, seed: int, train: Labelled, *tests: Labelled) -> tuple[float, ...]:
-        return accuracy(
-            self.wanted.protocol.recipe(classifier),
-            train,
-            *tests,
-            seed=seed,
-            device=self.device,
-            progress=lambda done, total: self.progress(f"{what} {classifier}, seed {seed}", done, total),
-        )
+    def _training(
+        self, names: tuple[str, ...], classifier: str, seed: int, train: Labelled, *tests: Labelled
+    ) -> Callable[[], Scores]:
+        what = f"{' and '.join(names)} {classifier}, seed {seed}"
+        recipe = f"{self.wanted.protocol.recipes}-{classifier}"
+        answer = self.workers.submit(Training(what=what, recipe=recipe, seed=seed, train=train, tests=tests))
+        return lambda: [(name, classifier, score) for name, score in zip(names, answer(), strict=True)]
 
     def _real(self, seed: int) -> Labelled:
         """As many real training images as there are generated ones."""
@@ -230,15 +251,21 @@ class _Job:
         chosen = np.random.default_rng(seed).permutation(len(train.labels))[: self.samples]
         return train.images[chosen], train.labels[chosen]
 
-    def _real2real(self, classifier: str, seed: int, test: Labelled) -> float:
+    def _real2real(self, classifier: str, seed: int, test: Labelled) -> Callable[[], Scores]:
         digest = hashlib.sha256(test[0].tobytes() + test[1].tobytes()).hexdigest()
         recipe = self.wanted.protocol.recipe(classifier).about
         key = f"real2real/1/{recipe}/{self.samples}/{seed}/{self.data.fingerprint()}/{digest}"
+        kept = self.cache.find(key)
+        if kept is not None:
+            return lambda: [("real2real", classifier, float(kept["accuracy"]))]
+        training = self._training(("real2real",), classifier, seed, self._real(seed), test)
 
-        def make() -> dict[str, NDArray[Any]]:
-            return {"accuracy": np.array(self._accuracy("real2real", classifier, seed, self._real(seed), test)[0])}
+        def answer() -> Scores:
+            scores = training()
+            self.cache.keep(key, {"accuracy": np.array(scores[0][2])})
+            return scores
 
-        return float(self.cache.recall(key, make)["accuracy"])
+        return answer
 
     def _extractor(self, name: str) -> Extractor:
         return make_extractor(
@@ -306,6 +333,18 @@ class _Job:
         found = copying(ours, theirs, images=images, others=held_out, training=self.data.train.images)
         pairs = closest_pairs(ours, images, self.data.train.images)
         return {"features": self._reference.extractor.name} | dataclasses.asdict(found), pairs
+
+
+def _gathered(answers: list[Scores]) -> dict[str, Any]:
+    """By metric and classifier, over seeds."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for name, classifier, score in (one for scores in answers for one in scores):
+        values.setdefault(name, {}).setdefault(classifier, []).append(score)
+    return {
+        name: {classifier: _summary(scores) for classifier, scores in values[name].items()}
+        for name in ACCURACIES
+        if name in values
+    }
 
 
 def _summary(values: list[float]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ A small distance is a hint; that copying is bounded is what the privacy guarante
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from privgen.errors import EvaluationError
 
-_ROWS = 1000  # of a distance matrix in memory at a time
+# Distances in memory at a time: few enough that the allocator hands the same pages out again.
+_BLOCK = 3_000_000
 Progress = Callable[[int, int], object]
 
 
@@ -71,15 +72,14 @@ def manifold(
     for_precision, for_coverage = radii_x[:, k_precision - 1], radii_x[:, k_coverage - 1]
     in_real, balls = torch.zeros(len(y), dtype=torch.bool), torch.zeros(len(y))
     recalled, covered = 0, 0
-    for at in range(0, len(x), _ROWS):
-        rows = slice(at, at + _ROWS)
+    for rows in _blocks(len(x), len(y)):
         apart = _squared(x[rows], y)  # (rows, m)
         in_real |= (apart <= for_precision[rows, None]).any(0)
         inside = apart <= for_coverage[rows, None]
         balls += inside.sum(0)
         covered += int(inside.any(1).sum())
         recalled += int((apart <= radii_y[:, -1]).any(1).sum())
-        progress(len(x) + len(y) + min(at + _ROWS, len(x)), total)
+        progress(len(x) + len(y) + rows.stop, total)
     return Manifold(
         precision=float(in_real.double().mean()),
         recall=recalled / len(x),
@@ -95,19 +95,24 @@ def manifold(
 def _radii(x: torch.Tensor, most: int, progress: Callable[[int], object]) -> torch.Tensor:
     """(n, most) squared distances to the 1st to `most`-th neighbour, oneself left out."""
     found = []
-    for at in range(0, len(x), _ROWS):
-        apart = _squared(x[at : at + _ROWS], x)
-        rows = torch.arange(len(apart))
-        apart[rows, at + rows] = torch.inf
+    for rows in _blocks(len(x), len(x)):
+        apart = _squared(x[rows], x)
+        apart.diagonal(rows.start).fill_(torch.inf)
         found.append(apart.topk(most, dim=1, largest=False).values)
-        progress(min(at + _ROWS, len(x)))
+        progress(rows.stop)
     return torch.cat(found)
+
+
+def _blocks(count: int, width: int) -> Iterator[slice]:
+    """Rows of a (count, width) matrix of distances, a block at a time."""
+    size = max(1, _BLOCK // width)
+    return (slice(at, min(at + size, count)) for at in range(0, count, size))
 
 
 def _squared(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """(n, m) squared distances."""
-    apart = (x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * (x @ y.T)
-    return apart.clamp_(min=0)
+    apart = torch.addmm((y * y).sum(1), x, y.T, alpha=-2)
+    return apart.add_((x * x).sum(1)[:, None]).clamp_(min=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -137,13 +142,13 @@ def nearest(
     y = torch.from_numpy((base - centre).astype(np.float32))
     norms = (y * y).sum(1)
     distances, indices = [], []
-    for at in range(0, len(queries), _ROWS):
-        rows = queries[at : at + _ROWS]
+    for block in _blocks(len(queries), len(base)):
+        rows = queries[block]
         x = torch.from_numpy((rows - centre).astype(np.float32))
         found = torch.addmm(norms, x, y.T, alpha=-2).argmin(1).numpy()  # ‖x‖² is the same for all
         distances.append(np.linalg.norm(rows.astype(np.float64) - base[found].astype(np.float64), axis=1))
         indices.append(found)
-        progress(min(at + _ROWS, len(queries)), len(queries))
+        progress(block.stop, len(queries))
     return Nearest(distances=np.concatenate(distances), indices=np.concatenate(indices))
 
 

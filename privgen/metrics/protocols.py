@@ -55,15 +55,20 @@ class EvaluationProtocol:
         """The recipe of cnn, mlp or logreg under this protocol."""
         return RECIPES[f"{self.recipes}-{classifier}"]
 
-    def deviations(self, *, samples: int, features: str | None) -> tuple[str, ...]:
+    def deviations(
+        self, *, samples: int, features: str | None, per_class: tuple[int, int] | None = None
+    ) -> tuple[str, ...]:
         """In what a command departs from it, in words.
 
         Args:
             samples: generated images. features: the extractor used, or None: no metric needed one.
+            per_class: images of the rarest and of the most frequent class, or None: classes are not known.
         """
         found = [] if samples == self.samples else [f"{samples} images instead of {self.samples}"]
         if self.features is not None and features not in (None, self.features):
             found.append(f"features {features} instead of {self.features}")
+        if per_class is not None and per_class[1] - per_class[0] > 1:
+            found.append(f"{per_class[0]} to {per_class[1]} images a class instead of equally many")
         return tuple(found)
 
     def require(self, dataset: str) -> None:
@@ -98,7 +103,7 @@ _PRIVGEN = EvaluationProtocol(
     classifiers=("cnn",),
     features=None,
     inception_score="a LeNet trained on the real training set",
-    resize="none: as the data set is loaded (CelebA: central 178×178, resized to 32×32)",
+    resize="none: as the data set is loaded (celeba: central 178×178, resized to 32×32)",
     split="test",
     selection="none: the last epoch",
     sources=("this project",),
@@ -112,7 +117,7 @@ _DPAC = EvaluationProtocol(
     classifiers=("cnn", "mlp", "logreg"),
     features="inception",
     inception_score="a classifier of ten classes trained on the real training set; 10 splits",
-    resize="28×28: none; CelebA: resized to 32×32 without a crop, class = Male",
+    resize="28×28: none; CelebA (data set celeba-resized): resized to 32×32 without a crop, class = Male",
     split="test; CelebA: valid",
     selection="none: the last epoch",
     sources=(
@@ -127,8 +132,8 @@ _DPAC = EvaluationProtocol(
     refused=(
         (
             "celeba",
-            "it resizes without a crop and tests on valid, our loader crops the central 178×178 and reads test; give "
-            "--protocol privgen-1, or prepare the images so and give --dataset npz:FILE.",
+            "it resizes without a crop and tests on valid; this one is cropped to the central 178×178 and tests on "
+            "test. Train on celeba-resized and give --dataset celeba-resized, or give --protocol privgen-1.",
         ),
     ),
 )
@@ -157,11 +162,12 @@ _DPDM = EvaluationProtocol(
         "in the code: which images stood in --eval_path, and which crop prepared CelebA",
         "whether classes were balanced: its sampler draws them at random unless told otherwise",
     ),
-    refused=(
+    refused=tuple(
         (
-            "celeba",
+            name,
             "its generator there has no classes, and its crop is not in the published code; give --protocol privgen-1.",
-        ),
+        )
+        for name in ("celeba", "celeba-resized")
     ),
 )
 

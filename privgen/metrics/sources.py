@@ -29,7 +29,13 @@ class Made:
 
 
 class Source(Protocol):
-    """Makes images."""
+    """Makes images.
+
+    Attributes:
+        labelled: their classes are known.
+    """
+
+    labelled: bool
 
     def count(self, asked: int) -> int:
         """How many of `asked` there are."""
@@ -40,6 +46,8 @@ class Source(Protocol):
 
 class GeneratorSource:
     """A trained generator: classes balanced, as many images as are asked for."""
+
+    labelled = True
 
     def __init__(self, generator: LoadedGenerator) -> None:
         self._generator = generator
@@ -55,10 +63,11 @@ class GeneratorSource:
 
 
 class FixedSource:
-    """Images that were made before; of more than are asked for, a random choice by the seed."""
+    """Images that were made before; of more than are asked for, a choice by the seed, as many of each class."""
 
     def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> None:
         self._images, self._labels = images, labels
+        self.labelled = labels is not None
 
     def count(self, asked: int) -> int:
         """As many as there are at most."""
@@ -67,9 +76,22 @@ class FixedSource:
     def make(self, count: int, seed: int, *, progress: Callable[[int, int], object] = lambda done, total: None) -> Made:
         """A choice of `count` images."""
         # Shuffled even when all are taken: files are sorted by class.
-        chosen = np.random.default_rng(seed).permutation(len(self._images))[:count]
+        random = np.random.default_rng(seed)
+        order = random.permutation(len(self._images))
+        if self._labels is not None and count < len(order):
+            order = order[np.argsort(_turns(self._labels[order]), kind="stable")]
+        chosen = random.permutation(order[:count])
         progress(count, count)
         return Made(self._images[chosen], None if self._labels is None else self._labels[chosen])
+
+
+def _turns(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,): how many images of the same class stand before each."""
+    turns = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        (places,) = np.nonzero(labels == label)
+        turns[places] = np.arange(len(places))
+    return turns
 
 
 def read_images(path: Path, class_names: tuple[str, ...]) -> FixedSource:

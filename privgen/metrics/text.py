@@ -1,36 +1,47 @@
-"""An evaluation's result as lines of text; each number has its protocol beside it.
+"""An evaluation's result as a table, for a terminal and as Markdown; each number has its protocol beside it.
 
 >>> result = {"protocol": "privgen-1", "deviations": [], "samples": 10000, "dataset": "mnist", "test_images": 10000,
 ...           "fid": {"value": 12.345, "features": "lenet", "real": 60000, "generated": 10000}}
->>> list(lines(result))
-['FID (lenet): 12.35 (protocol privgen-1: 10000 images against 60000 real training images of mnist)']
+>>> [(row.measure, row.value, row.protocol) for row in rows(result)]
+[('FID by lenet', '12.35', 'privgen-1')]
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-_MEANING = {
-    "gen2real": "",
-    "real2real": ", the ceiling: trained on as many real images",
-    "real2gen": ", marked real2gen: trained on real, tested on generated images; says nothing of diversity",
-}
+HEADINGS = ("measure", "value", "how", "protocol")
 
 
-def lines(result: dict[str, Any]) -> Iterator[str]:
-    """One line a number, in a fixed order.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One number: what it is, what it is worth, how it was made, by which protocol; an asterisk marks departures."""
+
+    measure: str
+    value: str
+    how: str
+    protocol: str
+
+    def cells(self) -> tuple[str, ...]:
+        """In the order of HEADINGS."""
+        return self.measure, self.value, self.how, self.protocol
+
+
+def rows(result: dict[str, Any]) -> Iterator[Row]:
+    """One row a number, in a fixed order.
 
     Args:
         result: of `privgen.metrics.evaluation.evaluate`, with `test_images`.
     """
-    by = "; ".join([f"protocol {result['protocol']}", *(f"but {text}" for text in result["deviations"])])
-    for name, meaning in _MEANING.items():
-        for classifier, summary in result.get(name, {}).items():
-            count = len(summary["values"])
-            spread = f" ± {summary['std']:.2%} over {count} seeds" if count > 1 else ", one seed"
-            yield (f"{name} {classifier}: {summary['mean']:.2%}{spread} ({by}: {_tested(name, result)}{meaning})")
-    texts: dict[str, Callable[[dict[str, Any], dict[str, Any], str], str]] = {
+    protocol = f"{result['protocol']} *" if result["deviations"] else result["protocol"]
+    texts: dict[str, Callable[[dict[str, Any], dict[str, Any]], Iterator[tuple[str, str, str]]]] = {
+        "gen2real": _accuracies("gen2real", "trained on {samples} generated images, tested on {test}"),
+        "real2real": _accuracies("real2real", "the ceiling: trained on as many real images, tested on {test}"),
+        "real2gen": _accuracies(
+            "real2gen", "trained on real images, tested on {samples} generated ones: says nothing of diversity"
+        ),
         "fid": _fid,
         "kid": _kid,
         "is": _inception_score,
@@ -38,50 +49,117 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
         "copying": _copying,
     }
     for name, text in texts.items():
-        if name in result:
-            yield text(result[name], result, by)
+        for measure, value, how in text(result[name], result) if name in result else ():
+            yield Row(measure=measure, value=value, how=how, protocol=protocol)
 
 
-def _tested(name: str, result: dict[str, Any]) -> str:
-    if name == "real2gen":
-        return f"{result['samples']} generated images"
-    generated = f"{result['samples']} balanced images, " if name == "gen2real" else ""
-    return f"{generated}real test set of {result['dataset']}, {result['test_images']} images"
+def _accuracies(name: str, how: str) -> Callable[[dict[str, Any], dict[str, Any]], Iterator[tuple[str, str, str]]]:
+    def text(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+        test = f"{result['test_images']} real test images"
+        for classifier, summary in found.items():
+            count = len(summary["values"])
+            spread = f" ± {summary['std']:.2%}" if count > 1 else ""
+            seeds = f"{count} seeds" if count > 1 else "one seed"
+            yield (
+                f"{name} {classifier}",
+                f"{summary['mean']:.2%}{spread}",
+                f"{how.format(samples=result['samples'], test=test)}; {seeds}",
+            )
+
+    return text
 
 
-def _fid(found: dict[str, Any], result: dict[str, Any], by: str) -> str:
-    return (
-        f"FID ({found['features']}): {found['value']:.2f} ({by}: {found['generated']} images against "
-        f"{found['real']} real training images of {result['dataset']})"
+def _fid(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    how = f"{found['generated']} generated against {found['real']} real training images"
+    yield f"FID by {found['features']}", f"{found['value']:.2f}", how
+
+
+def _kid(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    how = f"{found['subsets']} subsets of {found['subset_size']} images, real training images"
+    yield f"KID by {found['features']}", f"{found['mean']:.4g} ± {found['std']:.2g}", how
+
+
+def _inception_score(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    how = f"{found['classifier']}; {found['splits']} splits; at most {found['classes']}"
+    yield "IS", f"{found['mean']:.2f} ± {found['std']:.2f}", how
+
+
+def _coverage(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    by = f"{found['features']}, {found['generated']} generated, {found['real']} real training images"
+    yield "precision", f"{found['precision']:.2%}", f"k = {found['k_precision']}, by {by}"
+    yield "recall", f"{found['recall']:.2%}", f"k = {found['k_precision']}, by {by}"
+    yield "density", f"{found['density']:.3f}", f"k = {found['k_coverage']}, by {by}"
+    yield "coverage", f"{found['coverage']:.2%}", f"k = {found['k_coverage']}, by {by}"
+
+
+def _copying(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    near = f"nearest of {found['training']} training images by {found['features']}"
+    yield (
+        "copying: nearer than held-out",
+        f"{found['nearer_than_held_out']:.1%}",
+        f"{near}, beside {found['held_out']} held-out images; fresh real images: 50 %",
+    )
+    yield (
+        "copying: nearer than 1 % of held-out",
+        f"{found['below_first_percent']:.1%}",
+        f"{near}; fresh real images: 1 %",
+    )
+    yield (
+        "copying: equal to a training image",
+        f"{found['identical']} of {found['generated']}",
+        f"pixel for pixel; held out: {found['held_out_identical']} of {found['held_out']}",
     )
 
 
-def _kid(found: dict[str, Any], result: dict[str, Any], by: str) -> str:
-    return (
-        f"KID ({found['features']}): {found['mean']:.4g} ± {found['std']:.2g} over {found['subsets']} subsets of "
-        f"{found['subset_size']} ({by})"
+def heading(result: dict[str, Any]) -> str:
+    """What was measured against what, and the plan's budget where there is a plan."""
+    plan = result.get("plan")
+    budget = f", planned ε = {plan['epsilon']:g}, δ = {plan['delta']:g}" if plan else ""
+    return f"{result['images']} ({result['samples']} images{budget}) against {result['dataset']}"
+
+
+def departures(result: dict[str, Any]) -> str | None:
+    """What the asterisk means, or None: nothing departs from the protocol."""
+    return f"* {result['protocol']}, but {' and '.join(result['deviations'])}" if result["deviations"] else None
+
+
+def note(result: dict[str, Any]) -> str:
+    """What the numbers cost in privacy."""
+    whose = (
+        "Private: keep it in the house."
+        if result["private"]
+        else "Published because the data set was declared public, its training images too."
     )
+    return f"{result['privacy']} {whose}"
 
 
-def _inception_score(found: dict[str, Any], result: dict[str, Any], by: str) -> str:
-    return (
-        f"IS ({found['classifier']}): {found['mean']:.2f} ± {found['std']:.2f} over {found['splits']} splits, "
-        f"at most {found['classes']} ({by})"
-    )
-
-
-def _coverage(found: dict[str, Any], result: dict[str, Any], by: str) -> str:
-    return (
-        f"precision {found['precision']:.2%}, recall {found['recall']:.2%} (k = {found['k_precision']}), density "
-        f"{found['density']:.3f}, coverage {found['coverage']:.2%} (k = {found['k_coverage']}) by {found['features']} "
-        f"({by}: {found['generated']} images, {found['real']} real training images)"
-    )
-
-
-def _copying(found: dict[str, Any], result: dict[str, Any], by: str) -> str:
-    return (
-        f"copying by {found['features']}: nearer to a training image than a held-out image is: "
-        f"{found['nearer_than_held_out']:.1%} (fresh real images: 50 %); nearer than the nearest 1 % of those: "
-        f"{found['below_first_percent']:.1%} (fresh: 1 %); equal to a training image: {found['identical']} of "
-        f"{found['generated']} (held out: {found['held_out_identical']} of {found['held_out']}) ({by})"
-    )
+def markdown(result: dict[str, Any]) -> str:
+    """The whole result for a paper's appendix: table, privacy, and what the protocol fixes."""
+    record = result["protocol_record"]
+    table = ["| " + " | ".join(cells) + " |" for cells in (HEADINGS, ["---"] * 4, *(r.cells() for r in rows(result)))]
+    marked = departures(result)
+    fixed = [
+        f"- generated images: {record['samples']}, classes {record['labels']}",
+        *(f"- {name}: {about}" for name, about in record["classifiers"].items()),
+        f"- features: {record['features'] or 'lenet for grey 28×28 images, otherwise pixels'}",
+        f"- Inception Score by: {record['inception_score']}",
+        f"- resize: {record['resize']}",
+        f"- classifiers are tested on: {record['split']}",
+        f"- selection: {record['selection']}",
+        *(f"- departs from its source: {text}" for text in record["differs"]),
+        *(f"- its source does not say: {text}" for text in record["unpublished"]),
+        f"- sources: {'; '.join(record['sources'])}",
+    ]
+    budget = ["The ε is the plan's; `privgen audit` says what was spent."] if result.get("plan") else []
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    parts = [
+        f"# Evaluation: {heading(result)}",
+        f"**{note(result)}**",
+        *budget,
+        "\n".join(table),
+        *([marked.replace("*", "\\*", 1)] if marked else []),
+        f"## Protocol {result['protocol']}",
+        "\n".join(fixed),
+        f"Computed with {versions}.",
+    ]
+    return "\n\n".join(parts) + "\n"

@@ -5,14 +5,15 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from privgen.cli import main
 from privgen.data import load_data
 from privgen.errors import EvaluationError
-from privgen.metrics.cache import Cache
-from privgen.metrics.evaluation import METRICS, Wanted, evaluate
+from privgen.metrics.cache import Cache, user_cache
+from privgen.metrics.evaluation import METRICS, Wanted, evaluate, possible_metrics
 from privgen.metrics.protocols import PROTOCOLS
-from privgen.metrics.sources import FixedSource
+from privgen.metrics.sources import FixedSource, read_images
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +21,15 @@ def digits():
     return load_data("digits", None)
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """One cache for all tests here, so that one LeNet is trained."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def user_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def places(tmp_path, kept, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(kept))
     monkeypatch.chdir(tmp_path)
 
 
@@ -44,7 +51,7 @@ def test_training_images_given_as_generated_are_at_fid_zero_and_called_copies(di
 def test_one_class_collapse_has_an_inception_score_near_one(digits):
     only = np.flatnonzero(digits.train.labels == 0)
     source = FixedSource(digits.train.images[only], digits.train.labels[only])
-    assert measure(source, digits, "is").result["is"]["mean"] < 1.2
+    assert measure(source, digits, "is", cache=Cache(user_cache())).result["is"]["mean"] < 1.2
 
 
 def test_shuffled_labels_are_at_chance_and_real_ones_are_not(digits):
@@ -85,17 +92,95 @@ def test_the_command_prints_json_alone_and_says_that_it_is_private(digits, tmp_p
     assert result == json.loads((tmp_path / "evaluation-made" / "evaluation.json").read_text())
     assert result["private"] and "without differential privacy" in result["privacy"]
     assert result["reads"] == ["test", "train"]
-    assert result["deviations"] == ["360 images instead of 10000"]
+    assert result["deviations"] == [
+        "360 images instead of 10000",
+        "35 to 37 images a class instead of equally many",
+    ]
+    assert result["images"] == "made.npz" and result["plan"] is None and "torch" in result["versions"]
 
 
-def test_every_line_names_the_protocol(digits, tmp_path):
+def test_every_number_stands_beside_its_protocol_on_the_terminal_and_in_markdown(digits, tmp_path):
     np.savez(tmp_path / "made.npz", images=digits.test.images, labels=digits.test.labels)
     options = ["--dataset", "digits", "--metrics", "fid,kid,coverage,copying", "--features", "pixels"]
     ran = CliRunner().invoke(main, ["evaluate", "made.npz", *options])
     assert ran.exit_code == 0, ran.output
-    numbers = [line for line in ran.stdout.splitlines() if not line.startswith(("Kept", "Closest"))]
-    assert len(numbers) == 4 and all("protocol privgen-1" in line for line in numbers)
+    # FID, KID, precision, recall, density, coverage, and three of copying.
+    assert ran.stdout.count("privgen-1 *") == 9
+    assert "* privgen-1, but 360 images instead of 10000" in ran.stdout
+    assert "without differential privacy" in ran.stdout
+    written = (tmp_path / "evaluation-made" / "evaluation.md").read_text()
+    assert written.count("| privgen-1 * |") == 9 and "without differential privacy" in written
+    assert "360 images instead of 10000" in written and "selection: none" in written
     assert (tmp_path / "evaluation-made" / "evaluation-closest.png").exists()
+
+
+def test_another_protocols_result_is_kept_beside(digits, tmp_path):
+    np.savez(tmp_path / "made.npz", images=digits.test.images)
+    options = ["evaluate", "made.npz", "--dataset", "digits", "--metrics", "fid", "--features", "pixels"]
+    for protocol in ("privgen-1", "dpac"):
+        ran = CliRunner().invoke(main, [*options, "--protocol", protocol, "--reference-is-public"])
+        assert ran.exit_code == 0, ran.output
+    for name, protocol in (("evaluation", "privgen-1"), ("evaluation-dpac", "dpac")):
+        result = json.loads((tmp_path / "evaluation-made" / f"{name}.json").read_text())
+        assert result["protocol"] == protocol and not result["private"]
+        assert "declared public" in (tmp_path / "evaluation-made" / f"{name}.md").read_text()
+
+
+def test_all_is_what_the_images_allow():
+    assert possible_metrics((28, 28, 1), labelled=True, inception=False) == METRICS
+    assert "is" not in possible_metrics((32, 32, 3), labelled=True, inception=False)
+    assert "is" in possible_metrics((32, 32, 3), labelled=True, inception=True)
+    unlabelled = possible_metrics((28, 28, 1), labelled=False, inception=False)
+    assert set(METRICS) - set(unlabelled) == {"gen2real", "real2gen"}
+
+
+def test_images_without_labels_are_measured_with_a_warning(digits, tmp_path):
+    np.savez(tmp_path / "made.npz", images=digits.test.images)
+    options = ["--dataset", "digits", "--features", "pixels", "--metrics", "all", "--classifier", "logreg", "--json"]
+    ran = CliRunner().invoke(main, ["evaluate", "made.npz", *options])
+    assert ran.exit_code == 0, ran.output
+    assert "gen2real and real2gen are left out" in ran.stderr
+    assert set(METRICS) & set(json.loads(ran.stdout)) == set(METRICS) - {"gen2real", "real2gen"}
+    asked = CliRunner().invoke(main, ["evaluate", "made.npz", "--dataset", "digits", "--metrics", "gen2real"])
+    assert asked.exit_code == 1 and "need labels" in asked.stderr
+
+
+def test_two_threads_give_the_numbers_of_one(digits, tmp_path):
+    np.savez(tmp_path / "made.npz", images=digits.test.images, labels=digits.test.labels)
+    options = ["--dataset", "digits", "--features", "pixels", "--metrics", "gen2real,real2real,real2gen,fid",
+               "--classifier", "logreg", "--json"]  # fmt: skip
+    one, two = (
+        CliRunner().invoke(main, ["evaluate", "made.npz", *options, "--threads", threads]) for threads in ("1", "2")
+    )
+    assert json.loads(one.stdout) == json.loads(two.stdout)
+
+
+def test_a_folder_is_read_by_its_subfolders_names(digits, tmp_path):
+    names = digits.test.class_names
+    # Class 7 is not there: a class's number is not its place among the subfolders.
+    chosen = [row for row in range(100) if digits.test.labels[row] != 7]
+    for row in chosen:
+        folder = tmp_path / "made" / names[digits.test.labels[row]]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(digits.test.images[row, ..., 0]).save(folder / f"{row:03d}.png")
+    source = read_images(tmp_path / "made", names)
+    made = source.make(source.count(1000), 0)
+    pairs = sorted((int(label), image.tobytes()) for label, image in zip(made.labels, made.images, strict=True))
+    assert pairs == sorted((int(digits.test.labels[row]), digits.test.images[row].tobytes()) for row in chosen)
+    with pytest.raises(EvaluationError, match="no classes of the data set"):
+        read_images(tmp_path / "made", tuple("abcdefghij"))
+
+
+def test_of_many_images_as_many_of_each_class_are_taken():
+    labels = np.repeat([0, 1, 2], [500, 40, 30])
+    images = np.broadcast_to(np.arange(570, dtype=np.uint8)[:, None, None, None], (570, 2, 2, 1))
+    source = FixedSource(images, labels)
+    made = source.make(90, 0)
+    assert np.bincount(made.labels).tolist() == [30, 30, 30]
+    # Not sorted by class: splits of the IS and batches of a classifier would be of one class.
+    assert len(set(made.labels[:9].tolist())) == 3
+    assert np.bincount(source.make(200, 0).labels).tolist() == [130, 40, 30]
+    assert (source.make(90, 1).images != made.images).any()
 
 
 def test_pairs_that_show_training_images_never_go_into_release(tmp_path):

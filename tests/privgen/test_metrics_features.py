@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from privgen.data import load_data
+from privgen.data import DataSet, ImageData, load_data
+from privgen.data.records import identities
 from privgen.errors import EvaluationError
+from privgen.metrics.evaluation import Wanted, evaluate
 from privgen.metrics.features import (
     INCEPTION_FILE,
     Inception,
@@ -14,6 +16,9 @@ from privgen.metrics.features import (
     restore_lenet,
     train_lenet,
 )
+from privgen.metrics.inception_score import inception_score
+from privgen.metrics.protocols import PROTOCOLS
+from privgen.metrics.sources import FixedSource
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +111,65 @@ def test_inception_gives_2048_features_and_1008_probabilities(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1), dtype=np.uint8)
     assert inception.features(images).shape == (2, 2048)
     np.testing.assert_allclose(inception.probabilities(images).sum(1), 1, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_fid_kid_and_is_equal_torch_fidelity_on_one_weight_file(tmp_path):
+    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    fidelity = pytest.importorskip("torch_fidelity")
+    weights = tmp_path / "weights.pth"
+    torch.save(untrained_inception(module), weights)
+    random = np.random.default_rng(0)
+    # Two kinds of image that even untrained weights tell apart.
+    generated = random.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    real = (random.random((6, 32, 32, 3)) * np.linspace(0, 120, 32)[:, None]).astype(np.uint8)
+    theirs = fidelity.calculate_metrics(
+        input1=Images(generated),
+        input2=Images(real),
+        feature_extractor_weights_path=str(weights),
+        batch_size=6,
+        cuda=False,
+        save_cpu_ram=True,  # no processes to read twelve images
+        fid=True,
+        kid=True,
+        isc=True,
+        isc_splits=1,
+        kid_subsets=1,
+        kid_subset_size=6,
+        verbose=False,
+    )
+    wanted = Wanted(protocol=PROTOCOLS["dpac"], metrics=("fid", "kid"), samples=6)
+    ours = evaluate(FixedSource(generated, None), as_data(real), wanted, inception_weights=weights).result
+    assert (ours["fid"]["features"], ours["fid"]["generated"], ours["fid"]["real"]) == ("inception", 6, 6)
+    assert ours["fid"]["value"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
+    assert ours["kid"]["mean"] == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3)
+    score = inception_score(Inception(weights).probabilities(generated), classifier="Inception-v3", splits=1)
+    assert score.mean == pytest.approx(theirs["inception_score_mean"], rel=1e-5)
+
+
+class Images(torch.utils.data.Dataset):
+    """As torch-fidelity reads them."""
+
+    def __init__(self, images):
+        self.images = torch.from_numpy(images).permute(0, 3, 1, 2)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index]
+
+
+def as_data(images):
+    split = ImageData(
+        name="noise",
+        split="train",
+        images=images,
+        labels=np.zeros(len(images), np.int64),
+        class_names=("noise",),
+        ids=identities(str(row) for row in range(len(images))),
+    )
+    return DataSet("noise", split, split)
 
 
 def untrained_inception(module):

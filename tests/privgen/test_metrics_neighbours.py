@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from privgen.errors import EvaluationError
+from privgen.metrics import neighbours
 from privgen.metrics.neighbours import closest_pairs, copying, manifold, nearest
 
 
@@ -51,6 +52,15 @@ def test_density_and_coverage_equal_the_definition(random):
     result = manifold(real, generated)
     assert result.coverage == pytest.approx(inside.any(1).mean())
     assert result.density == pytest.approx(inside.sum(0).mean() / 5)
+
+
+def test_blocks_of_any_size_give_the_same(random, monkeypatch):
+    real, generated = random.normal(size=(90, 3)), random.normal(size=(70, 3)) + 0.5
+    whole, near = manifold(real, generated), nearest(generated, real)
+    for size in (1, 640, 1000):  # one row at a time, and blocks that do not divide the rows
+        monkeypatch.setattr(neighbours, "_BLOCK", size)
+        assert manifold(real, generated) == whole
+        np.testing.assert_array_equal(nearest(generated, real).indices, near.indices)
 
 
 def test_nearest_equals_brute_force_and_a_copy_is_at_zero(random):

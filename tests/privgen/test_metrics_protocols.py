@@ -43,6 +43,8 @@ def test_departures_are_named():
     assert dpac.deviations(samples=60000, features=None) == ()
     assert dpac.deviations(samples=60000, features="inception") == ()
     assert len(dpac.deviations(samples=500, features="pixels")) == 2
+    assert dpac.deviations(samples=60000, features=None, per_class=(5999, 6000)) == ()
+    assert "1 to 9 images a class" in dpac.deviations(samples=60000, features=None, per_class=(1, 9))[0]
     assert PROTOCOLS[DEFAULT].deviations(samples=10000, features="pixels") == ()
 
 
@@ -51,6 +53,9 @@ def test_a_data_set_that_is_prepared_otherwise_is_refused():
         PROTOCOLS[name].require("fashion-mnist")
         with pytest.raises(EvaluationError, match="--protocol privgen-1"):
             PROTOCOLS[name].require("celeba")
+    PROTOCOLS["dpac"].require("celeba-resized")
+    with pytest.raises(EvaluationError, match="crop is not in the published code"):
+        PROTOCOLS["dpdm"].require("celeba-resized")
 
 
 @pytest.mark.parametrize("name", RECIPES)
