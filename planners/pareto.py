@@ -44,6 +44,7 @@ RESIDUALS = (1.0, 0.5, 0.25)
 _SMALLEST_BATCH, _LARGEST_SHARE = 64, 0.1
 _MOST_STEPS = 20000
 _STEP_CHOICES, _BATCH_CHOICES = 5, 7
+_FEWEST_BLOCKS = 8
 # Of the best proxy: what is so close to it is not worth more compute.
 _ENOUGH = 0.95
 
@@ -214,7 +215,8 @@ def _steps(request: _Request, batch: int, least: int, max_iterations: int | None
     most = _MOST_STEPS if max_iterations is None else max_iterations
     if seconds is not None:
         most = min(most, int(seconds / request.compute(batch, 1)))
-    fitting = [b for b in request.bands if b <= most]
+    # A run of few blocks loses more to whole blocks than bands save.
+    fitting = [b for b in request.bands if _FEWEST_BLOCKS * b <= most]
     whole = math.lcm(*fitting) if fitting and math.lcm(*fitting) <= most else request.bands[0]
     most -= most % whole
     if most < least:

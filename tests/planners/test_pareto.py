@@ -52,6 +52,12 @@ def test_a_short_time_allows_few_steps_and_says_so():
     assert "too few" in search.reason
 
 
+def test_a_short_limit_is_used_up_and_gets_few_bands():
+    found = joint_search(**{**KNOWN, "bands": BANDS}, max_iterations=45)
+    assert max(choice.iterations for choice in found.front) == 44
+    assert {choice.bands for choice in found.alternatives} <= {1, 2, 4}
+
+
 def test_a_time_under_one_block_is_impossible_and_says_how_long_one_takes():
     with pytest.raises(ImpossiblePlan, match="the least takes"):
         joint_search(**KNOWN, seconds=0.1, cost=COST)
