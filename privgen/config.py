@@ -44,6 +44,7 @@ class TrainConfig:
         weight_decay: decoupled, on the critic and the classifier, >= 0.
         generator_steps: generator updates after each private step, >= 0; they are free.
         generator_batch: images in a generator update, >= 1.
+        fake_batches: of the newest generator batches the critic sees the images; 0 makes a new image for each record.
         class_weight: weight of the classifier's cross-entropy in the generator's loss, >= 0.
         class_start: fraction of the run after which the classifier's loss enters the generator's, in [0, 1].
         diversity_weight: weight of the mode-seeking loss in the generator's, >= 0.
@@ -78,6 +79,7 @@ class TrainConfig:
     weight_decay: float = 0.0
     generator_steps: int = 1
     generator_batch: int = 128
+    fake_batches: int = 4
     class_weight: float = 0.2
     class_start: float = 0.05
     diversity_weight: float = 0.2
@@ -109,6 +111,7 @@ class TrainConfig:
             "reconstruction_rate",
             "weight_decay",
             "generator_steps",
+            "fake_batches",
             "class_weight",
             "diversity_weight",
             "anchor_weight",

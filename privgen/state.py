@@ -19,6 +19,7 @@ from privgen.checkpoint import Snapshot
 from privgen.config import TrainConfig
 from privgen.efsgd import OwedError, PaperError, owed_error, paper_error
 from privgen.errors import CheckpointError
+from privgen.fakes import FakePool
 from privgen.networks import Generator, NetworkConfig, Networks, build_networks
 
 Optimisers = dict[str, torch.optim.Optimizer]
@@ -36,6 +37,7 @@ class TrainState:
         latents: source of latent vectors and of the generator's injected noise. Nobody may know its seed: the
             records of a batch take their numbers from it one after another, so to who knows the stream one
             record more shifts what all later ones are paired with, and the sensitivity is not one record's.
+        fakes: generated images that critic and generator share; free, and not part of a checkpoint.
     """
 
     networks: Networks
@@ -44,6 +46,7 @@ class TrainState:
     event: Event | None
     owed: dict[str, OwedError | PaperError]
     latents: torch.Generator
+    fakes: FakePool
 
 
 def trained_by(part: str, networks: Networks) -> nn.Module:
@@ -79,6 +82,10 @@ def new_state(plan: Plan, network_config: NetworkConfig, config: TrainConfig, la
         event=None,
         owed={},
         latents=latents,
+        fakes=FakePool(
+            classes=network_config.classes,
+            each=max(1, config.fake_batches * config.generator_batch // network_config.classes),
+        ),
     )
 
 

@@ -147,17 +147,44 @@ def latents(state: TrainState, count: int) -> Tensor:
     return torch.randn(count, state.networks.config.latent_dim, generator=generator, device=generator.device)
 
 
+def numbers(state: TrainState, count: int) -> Tensor:
+    """(count,) uniform in [0, 1), float64."""
+    generator = state.latents
+    return torch.rand(count, generator=generator, device=generator.device, dtype=torch.float64)
+
+
 def _critic_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor) -> RecordLoss:
     """Each record against one generated image of its class: two rows a record, one clipped gradient."""
     critic = state.networks.critic
-    with torch.no_grad():
-        fakes = state.networks.generator(latents(state, len(labels)), labels, state.latents)
+    fakes = _fakes(state, config, labels)
 
     def loss(real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
         scores = critic(torch.cat([real, fake]), torch.cat([y, y]))  # (2b,)
         return losses.critic_loss(config.adversarial, *scores.chunk(2))
 
     return loss, (images, fakes, labels), 2
+
+
+@torch.no_grad()
+def _fakes(state: TrainState, config: TrainConfig, labels: Tensor) -> Tensor:
+    """One generated image of its class for each record: from the pool, or new."""
+    if not config.fake_batches:
+        return state.networks.generator(latents(state, len(labels)), labels, state.latents)
+    if not state.fakes.ready:
+        every = torch.arange(state.networks.config.classes, device=labels.device).repeat(state.fakes.each)
+        state.fakes.add(state.networks.generator(latents(state, len(every)), every, state.latents), every)
+    return state.fakes.matching(labels, numbers(state, len(labels)))
+
+
+@torch.no_grad()
+def refresh_fakes(state: TrainState, config: TrainConfig) -> None:
+    """New images for the pool where the generator's own update does not bring them."""
+    if config.fake_batches:
+        labels = torch.randint(
+            state.networks.config.classes, (config.generator_batch,), generator=state.latents,
+            device=state.latents.device,
+        )  # fmt: skip
+        state.fakes.add(state.networks.generator(latents(state, len(labels)), labels, state.latents), labels)
 
 
 def _classifier_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor) -> RecordLoss:
@@ -207,6 +234,8 @@ def _generator_update(state: TrainState, config: TrainConfig, class_weight: floa
     labels = labels.repeat(2)  # two images of each class drawn, for the diversity loss
     z = latents(state, 2 * pairs)
     images = networks.generator(z, labels, state.latents)  # (n, C, H, W)
+    if config.fake_batches:
+        state.fakes.add(images, labels)
     total, shown = torch.zeros((), device=z.device), {}
     if "critic" in state.optimisers:
         adversarial = losses.generator_loss(config.adversarial, networks.critic(images, labels)).mean()

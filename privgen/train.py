@@ -28,7 +28,7 @@ from privgen.images import write_grid
 from privgen.runs import RELEASED
 from privgen.session import Session
 from privgen.state import begin_segment
-from privgen.steps import average_generator, generator_step, private_step
+from privgen.steps import average_generator, generator_step, private_step, refresh_fakes
 from privgen.warm_start import statistics_step
 
 _GRID_ROWS = 8
@@ -167,6 +167,8 @@ def _free_steps(session: Session, progress: float) -> dict[str, float]:
     losses: dict[str, float] = {}
     for _ in range(config.generator_steps if progress >= config.generator_start else 0):
         losses = generator_step(session.state, config, class_weight=weight)
+    if not losses:
+        refresh_fakes(session.state, config)
     # A young average would remember the initial weights for 1 / (1 − decay) steps.
     steps = session.guard.steps
     average_generator(session.state, min(config.ema_decay, (1 + steps) / (10 + steps)))

@@ -45,9 +45,11 @@ def released_sums(monkeypatch, made, batches, **settings):
     phase = made.schedule()[0]
     begin_segment(state, made, made.event_of(phase))
     guard, seen = BudgetGuard(made.budget), []
-    # Each record keeps its latent vector in both worlds, as in the proof.
+    # Each record keeps its latent vector and its number in both worlds, as in the proof.
     table = torch.randn(64, config.latent_dim, generator=torch.Generator().manual_seed(1))
     monkeypatch.setattr(steps, "latents", lambda state, count: table[:count])
+    own = torch.rand(64, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    monkeypatch.setattr(steps, "numbers", lambda state, count: own[:count])
 
     def keep(sums, **options):
         seen.append({part: torch.cat([t.flatten() for t in tensors.values()]) for part, tensors in sums.items()})
