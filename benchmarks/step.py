@@ -1,8 +1,10 @@
 """A private step of the discriminator beside the same step without privacy, and beside Opacus, in one run.
 
-python benchmarks/step.py [--batch 256] [--repeats 9]
+python benchmarks/step.py [--batch 256] [--repeats 9] [--threads 2]
 
-Paired: in each repetition every variant is timed once, in turn. Printed are the medians and the median of the ratios.
+Paired: in each repetition every variant is timed once, in turn. Printed are the medians and the median of the
+ratios, by the clock and by processor time (all threads): on a machine with other work the second is the steadier one.
+Peak memory is what torch's allocator held beyond what stood there before the step.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ import argparse
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.profiler import ProfilerActivity, profile
 
 from privgen.efsgd import banded_weights
 from privgen.per_example import private_sums
@@ -113,31 +117,62 @@ def _opacus_ghost(net: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
     return step
 
 
+def peak_memory(step: Callable[[], object]) -> int:
+    """Bytes that torch's allocator held at most during a step, beyond those from before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    held = most = 0
+    for event in profiler.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            most = max(most, held)
+    return most
+
+
+def ratio(of: list[float], to: list[float]) -> float:
+    """Median of the paired ratios."""
+    return statistics.median(a / b for a, b in zip(of, to, strict=True))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
+    warnings.filterwarnings("ignore", message="Full backward hook is firing")
+    torch.set_num_threads(options.threads)
     x, y = torch.randn(options.batch, 1, 28, 28), torch.randint(CLASSES, (options.batch,))
     timed = variants(x, y)
-    taken: dict[str, list[float]] = {name: [] for name in timed}
+    clock: dict[str, list[float]] = {name: [] for name in timed}
+    processor: dict[str, list[float]] = {name: [] for name in timed}
     for repeat in range(options.repeats + 1):
         for name, step in timed.items():
-            begun = time.perf_counter()
+            begun, worked = time.perf_counter(), time.process_time()
             step()
             if repeat:  # the first is to warm up
-                taken[name].append(time.perf_counter() - begun)
+                clock[name].append(time.perf_counter() - begun)
+                processor[name].append(time.process_time() - worked)
+    peaks = {name: peak_memory(step) for name, step in timed.items()}
+    report(options.batch, clock, processor, peaks)
+
+
+def report(batch: int, clock: dict[str, list[float]], processor: dict[str, list[float]], peaks: dict[str, int]) -> None:
+    """Print the table."""
     count = sum(p.numel() for p in Discriminator().parameters())
-    print(
-        f"{count} parameters, batch {options.batch}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.2f}"
-    )
-    for name, seconds in taken.items():
-        ratios = [a / b for a, b in zip(seconds, taken["without privacy"], strict=True)]
-        print(f"{name:26s} {1e3 * statistics.median(seconds):7.1f} ms   × {statistics.median(ratios):.2f}")
-    two, one = taken["privgen, two weightings"], taken["privgen, one weighting"]
-    print(f"two weightings ÷ one: {statistics.median(a / b for a, b in zip(two, one, strict=True)):.2f}")
-    for name in ("Opacus, hooks", "Opacus, ghost clipping"):
-        print(f"{name} ÷ privgen, one: {statistics.median(a / b for a, b in zip(taken[name], one, strict=True)):.2f}")
+    print(f"{count} parameters, batch {batch}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.2f}")
+    print(f"{'':26s} {'clock':>11s} {'ratio':>7s} {'processor':>11s} {'ratio':>7s} {'peak':>10s} {'ratio':>7s}")
+    first = next(iter(clock))
+    for name in clock:
+        times = "".join(
+            f" {1e3 * statistics.median(seconds[name]):8.1f} ms {ratio(seconds[name], seconds[first]):7.2f}"
+            for seconds in (clock, processor)
+        )
+        print(f"{name:26s}{times} {peaks[name] / 1e6:7.1f} MB {peaks[name] / peaks[first]:7.2f}")
+    one = "privgen, one weighting"
+    for name in ("privgen, two weightings", "Opacus, hooks", "Opacus, ghost clipping"):
+        by_clock, by_processor = (ratio(seconds[name], seconds[one]) for seconds in (clock, processor))
+        print(f"{name} ÷ {one}: {by_clock:.2f} by the clock, {by_processor:.2f} by processor time")
 
 
 if __name__ == "__main__":
