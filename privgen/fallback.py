@@ -1,5 +1,6 @@
 """Per-record gradients of any module by torch.func: vmap of grad. Slow, and every gradient is written out.
 
+>>> import torch
 >>> net = torch.nn.Linear(2, 1)
 >>> found = gradients_by_torch_func(net, lambda v: net(v)[:, 0], (torch.tensor([[1.0, 2.0], [3.0, 4.0]]),))
 >>> found["weight"].flatten(1).tolist()

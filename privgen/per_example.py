@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,15 @@ from privgen.wiring import Call, fast_layers, require_apart, used_besides
 
 Weighting = Callable[[Tensor], tuple[Tensor, ...]]
 Loss = Callable[..., Tensor]
+
+
+class Rows(Protocol):
+    """What has records: a tensor, or something that reads them when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Tensor: ...
+
 
 # Summing squares errs by some units in the last place.
 _ROUNDING = 8.0
@@ -64,7 +74,7 @@ class Sums:
 def private_sums(
     module: nn.Module,
     loss: Loss,
-    batch: tuple[Tensor, ...],
+    batch: tuple[Rows, ...],
     weighting: Weighting,
     *,
     rows_per_record: int = 1,
@@ -75,7 +85,7 @@ def private_sums(
     Args:
         module: whose trainable parameters g_i is taken of; float32 or float64.
         loss: (*batch) → (b,) one loss a record, made by calling `module` or its parts.
-        batch: tensors with the records first, (B, ...); B may be 0.
+        batch: tensors with the records first, (B, ...), or what gives them by slices; B may be 0.
         weighting: norms (b,) → weight vectors (b,).
         rows_per_record: a layer may see up to so many rows of a record, as stacked blocks of b rows; a
             record's gradient is the sum over its rows. Rows are a layer's first dimension.

@@ -22,6 +22,7 @@ from accountant.plan import Part, Plan
 from privgen import losses
 from privgen.config import TrainConfig
 from privgen.critic_penalty import penalty_gradient
+from privgen.data.batches import DrawnImages
 from privgen.efsgd import OwedError, PaperError, banded_weights, exchange, paper_exchange, paper_weights
 from privgen.noise import NoiseSource
 from privgen.per_example import Sums, private_sums
@@ -29,8 +30,10 @@ from privgen.release import gaussian
 from privgen.state import TrainState, parameters_of, trained_by
 
 TensorDict = dict[str, Tensor]
+# Records' images, or what will be them once they are read.
+Rows = Tensor | DrawnImages
 # A loss a record, the tensors that it takes, and how many rows of a record a layer sees.
-RecordLoss = tuple[Callable[..., Tensor], tuple[Tensor, ...], int]
+RecordLoss = tuple[Callable[..., Tensor], tuple[Rows, ...], int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +57,7 @@ def private_step(
     *,
     parts: tuple[Part, ...],
     receipt: Receipt,
-    images: Tensor,
+    images: Rows,
     labels: Tensor,
     noise: NoiseSource,
 ) -> DrawStatistics:
@@ -85,7 +88,7 @@ def private_step(
     )
 
 
-def _sums(part: Part, state: TrainState, config: TrainConfig, event: Event, images: Tensor, labels: Tensor) -> Sums:
+def _sums(part: Part, state: TrainState, config: TrainConfig, event: Event, images: Rows, labels: Tensor) -> Sums:
     loss, batch, rows = _RECORD_LOSSES[part.name](state, config, images, labels)
     return private_sums(
         trained_by(part.name, state.networks),
@@ -153,7 +156,7 @@ def numbers(state: TrainState, count: int) -> Tensor:
     return torch.rand(count, generator=generator, device=generator.device, dtype=torch.float64)
 
 
-def _critic_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor) -> RecordLoss:
+def _critic_loss(state: TrainState, config: TrainConfig, images: Rows, labels: Tensor) -> RecordLoss:
     """Each record against one generated image of its class: two rows a record, one clipped gradient."""
     critic = state.networks.critic
     fakes = _fakes(state, config, labels)
@@ -187,12 +190,12 @@ def refresh_fakes(state: TrainState, config: TrainConfig) -> None:
         state.fakes.add(state.networks.generator(latents(state, len(labels)), labels, state.latents), labels)
 
 
-def _classifier_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor) -> RecordLoss:
+def _classifier_loss(state: TrainState, config: TrainConfig, images: Rows, labels: Tensor) -> RecordLoss:
     classifier = state.networks.classifier
     return (lambda x, y: losses.classifier_loss(classifier(x), y)), (images, labels), 1
 
 
-def _reconstruction_loss(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor) -> RecordLoss:
+def _reconstruction_loss(state: TrainState, config: TrainConfig, images: Rows, labels: Tensor) -> RecordLoss:
     networks = state.networks
 
     def loss(x: Tensor, y: Tensor, noise: Tensor) -> Tensor:

@@ -14,14 +14,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from accountant.errors import BudgetExhausted
 from accountant.guard import Receipt
 from accountant.plan import STATISTICS, Phase
+from privgen.data.batches import drawn_images
 from privgen.errors import RunError
 from privgen.generate import load_generator, save_generator
 from privgen.images import write_grid
@@ -114,7 +112,7 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
         config,
         parts=session.plan.parts_in(phase),
         receipt=receipt,
-        images=to_tensor(session.data.train.images[chosen], state.latents.device),
+        images=drawn_images(session.data.train.images, chosen, state.latents.device),
         labels=torch.from_numpy(session.data.train.labels[chosen]).to(state.latents.device),
         noise=session.noise,
     )
@@ -153,11 +151,6 @@ def _warm_step(session: Session, receipt: Receipt) -> StepReport:
         epsilon=session.plan.epsilon,
         checkpoint=_save(session) if done else None,
     )
-
-
-def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """uint8 (n, H, W, C) as float (n, C, H, W) in [−1, 1]."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _free_steps(session: Session, progress: float) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Windows of an image as rows of a matrix, for convolutions written as matrix products.
 
+>>> import torch
 >>> window = Window(kernel=(2, 2), stride=(2, 2), padding=(0, 0), dilation=(1, 1))
 >>> window.rows_of(torch.arange(16.0).view(1, 1, 4, 4))[0, 0]
 tensor([0., 1., 4., 5.])

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from privgen.data.mapped import map_member, room_for
 from privgen.data.records import DataSet, ImageData, identities
 from privgen.errors import DataError
 from privgen.image_shapes import EXPECTED, upsamplings
@@ -36,7 +37,8 @@ def npz(path: Path) -> DataSet:
     _require_path(path, name)
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            images, labels = arrays["images"], arrays["labels"]
+            mapped = map_member(path, "images")
+            images, labels = arrays["images"] if mapped is None else mapped, arrays["labels"]
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise DataError(f"Cannot read {path} ({error}); it must hold arrays called images and labels.") from error
     images = images[..., None] if images.ndim == 3 else images
@@ -136,11 +138,9 @@ def image_folder(path: Path) -> DataSet:
         files += [(file, label) for file in own]
     if not files:
         raise DataError(f"{path} holds no images; expected {path}/CLASS/*.png or *.jpg.")
-    images = [_read(file) for file, _ in files]
-    _require_one_shape([file for file, _ in files], images)
+    stacked = _stacked([file for file, _ in files])
     labels = np.array([label for _, label in files])
     keys = [str(file.relative_to(path)) for file, _ in files]
-    stacked = np.stack(images)
     _require_shape(stacked, name)
     return _held_out(name, stacked, labels, tuple(classes), keys)
 
@@ -155,16 +155,21 @@ def _images_in(root: Path, files: Iterable[Path]) -> list[Path]:
     )
 
 
-def _require_one_shape(files: list[Path], images: list[np.ndarray]) -> None:
-    shapes = [image.shape for image in images]
-    other = next((index for index, shape in enumerate(shapes) if shape != shapes[0]), None)
-    if other is not None:
-        first, second = ("×".join(map(str, shapes[index])) for index in (0, other))
-        remedy = "resize them to one" if shapes[0][:2] != shapes[other][:2] else "make all grey, or all RGB"
-        raise DataError(
-            f"{files[0]} is {first} and {files[other]} is {second} (height × width × channels); the images have "
-            f"several shapes: {remedy}."
-        )
+def _stacked(files: list[Path]) -> np.ndarray:
+    """(N, H, W, C), one image after another, so that they need not all fit in memory."""
+    first = _read(files[0])
+    images = room_for((len(files), *first.shape))
+    for row, file in enumerate(files):
+        image = _read(file)
+        if image.shape != first.shape:
+            sizes = ["×".join(map(str, shape)) for shape in (first.shape, image.shape)]
+            same = first.shape[:2] == image.shape[:2]
+            raise DataError(
+                f"{files[0]} is {sizes[0]} and {file} is {sizes[1]} (height × width × channels); the images have "
+                f"several shapes: {'make all grey, or all RGB' if same else 'resize them to one'}."
+            )
+        images[row] = image
+    return images
 
 
 def _read(file: Path) -> np.ndarray:

@@ -16,7 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from privgen.data.mapped import MappedImages, taken
 from privgen.errors import DataError
+
+# Records that are read at a time for the fingerprint.
+_TOGETHER = 4096
 
 
 def identities(keys: Iterable[str]) -> NDArray[np.uint8]:
@@ -35,7 +39,7 @@ class ImageData:
 
     Args:
         name: of the data set. split: train or test.
-        images: (N, H, W, C) uint8. labels: (N,) int64, from 0. class_names: one a class.
+        images: (N, H, W, C) uint8, in memory or on disk. labels: (N,) int64, from 0. class_names: one a class.
         ids: (N, 16) uint8 stable identities, all different.
 
     Raises:
@@ -44,7 +48,7 @@ class ImageData:
 
     name: str
     split: str
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | MappedImages
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     ids: NDArray[np.uint8]
@@ -72,7 +76,7 @@ class ImageData:
         return ImageData(
             name=self.name,
             split=self.split,
-            images=self.images[indices],
+            images=taken(self.images, indices),
             labels=self.labels[indices],
             class_names=self.class_names,
             ids=self.ids[indices],
@@ -92,5 +96,6 @@ class DataSet:
         total = hashlib.sha256()
         for array in (self.train.images, self.train.labels, self.train.ids):
             total.update(str(array.shape).encode())
-            total.update(np.ascontiguousarray(array).data)
+            for at in range(0, len(array), _TOGETHER):
+                total.update(np.ascontiguousarray(array[at : at + _TOGETHER]).data)
         return total.hexdigest()

@@ -297,7 +297,7 @@ def test_an_empty_batch_is_charged_noised_and_trained_with(lab, tmp_path, monkey
 def test_records_whose_gradient_is_not_finite_count_as_zero_and_the_step_is_charged(lab, tmp_path, monkeypatch):
     """With no noise, what trains on such records alone does not move."""
     monkeypatch.setattr(
-        train_module, "to_tensor", lambda images, device: torch.full((len(images), 1, 16, 16), math.nan)
+        train_module, "drawn_images", lambda _, chosen, device: torch.full((len(chosen), 1, 16, 16), math.nan)
     )
     config = lab.config(optimiser="sgd", generator_steps=0)
     with lab.begin(tmp_path / "run", config=config, noise=no_noise, plan=lab.plan(feedback="none")) as session:
@@ -311,10 +311,10 @@ def test_records_whose_gradient_is_not_finite_count_as_zero_and_the_step_is_char
 
 def test_records_beside_one_that_is_not_finite_count_as_ever(lab, tmp_path, monkeypatch):
     def moved(name, rows, poisoned):
-        clean = train_module.to_tensor
+        clean = train_module.drawn_images
 
-        def poison(images, device):
-            tensor = clean(images, device)
+        def poison(images, chosen, device):
+            tensor = clean(images, chosen, device)
             tensor[poisoned] = math.inf
             return tensor
 
@@ -323,7 +323,7 @@ def test_records_beside_one_that_is_not_finite_count_as_ever(lab, tmp_path, monk
             lab.begin(tmp_path / name, config=config, noise=no_noise, latents=seeded) as session,
             monkeypatch.context() as m,
         ):
-            m.setattr(train_module, "to_tensor", poison)
+            m.setattr(train_module, "drawn_images", poison)
             m.setattr(session.sampler, "draw", lambda *args: np.array(rows))
             before = weights(session, "classifier")
             lab.take(session, 1)
