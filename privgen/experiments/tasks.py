@@ -21,6 +21,7 @@ from privgen import losses
 from privgen.config import TrainConfig
 from privgen.data import DataSet, ImageData
 from privgen.experiments.settings import Trial
+from privgen.fakes import FakePool
 from privgen.networks import NetworkConfig, build_networks
 from privgen.state import TrainState
 from privgen.steps import RecordLoss, generator_step, latents
@@ -175,6 +176,7 @@ class CriticTask:
             critic_rate=trial.learning_rate,
             momentum=trial.momentum,
             generator_batch=32,
+            fake_batches=0,
             seed=trial.seed,
         )
         network = NetworkConfig(
@@ -197,6 +199,8 @@ class CriticTask:
             event=None,
             owed={},
             latents=torch.Generator().manual_seed(trial.seed + 1),
+            # Stays empty: each record of this task gets an image that is made for it.
+            fakes=FakePool(classes=data.classes, each=1),
         )
 
     def record_loss(self, images: Tensor, labels: Tensor) -> RecordLoss:
