@@ -28,11 +28,12 @@ class TrainingDisplay:
         self._live = err_console.is_terminal
         self._planned = session.plan.steps
         self._every = max(1, self._planned // _LINES)
+        self._epsilon, self._by_prv = session.plan.epsilon, session.plan.accountant == "prv"
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("ε {task.fields[spent]:.3f} of {task.fields[epsilon]:g}"),
+            TextColumn("{task.fields[spent]}"),
             TextColumn("{task.fields[losses]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
@@ -44,8 +45,7 @@ class TrainingDisplay:
             "train",
             total=self._planned,
             completed=session.guard.steps,
-            spent=session.guard.epsilon_spent(),
-            epsilon=session.plan.epsilon,
+            spent=self._spent(session.guard.epsilon_spent()),
             losses="",
         )
 
@@ -58,6 +58,14 @@ class TrainingDisplay:
     ) -> None:
         self._progress.stop()
 
+    def _spent(self, by_rdp: float) -> str:
+        """RDP is computed at every step; a plan by PRV may go past its ε by RDP, and keeps it by PRV."""
+        return (
+            f"ε {by_rdp:.3f} by RDP, {self._epsilon:g} kept by PRV"
+            if self._by_prv
+            else (f"ε {by_rdp:.3f} of {self._epsilon:g}")
+        )
+
     def update(self, report: StepReport) -> None:
         """Show one step."""
         losses = "  ".join(f"{name} {value:.3f}" for name, value in report.losses.items())
@@ -65,12 +73,12 @@ class TrainingDisplay:
             self._task,
             completed=report.step,
             total=max(self._planned, report.step),
-            spent=report.epsilon_spent,
+            spent=self._spent(report.epsilon_spent),
             losses=losses,
         )
         if not self._live and (report.step % self._every == 0 or report.step == self._planned):
             err_console.print(
-                f"step {report.step}/{report.planned}  ε {report.epsilon_spent:.3f} of {report.epsilon:g}  {losses}",
+                f"step {report.step}/{report.planned}  {self._spent(report.epsilon_spent)}  {losses}",
                 markup=False,
                 soft_wrap=True,
             )

@@ -306,9 +306,10 @@ def _train(session: Session, stopped: dict[str, int]) -> None:
             soft_wrap=True,
         )
         sys.exit(128 + number)
+    kept = "by RDP" if session.plan.accountant == "rdp" else "kept by PRV, this ε being RDP's,"
     console.print(
         f"Halted: {session.outcome}. {session.guard.steps} steps, ε = {session.guard.epsilon_spent():.4f} of "
-        f"{session.plan.epsilon:g} by RDP at δ = {session.plan.delta:g}.",
+        f"{session.plan.epsilon:g} {kept} at δ = {session.plan.delta:g}.",
         markup=False,
         soft_wrap=True,
     )
