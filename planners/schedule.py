@@ -5,7 +5,7 @@ number that just keeps the budget. Noise that falls over training is
 
     >>> falling = (PhaseShape(share=0.5, noise=1.5), PhaseShape(share=0.5, noise=1.0))
     >>> split_steps(falling, 1001, bands=4)
-    (500, 501)
+    (504, 497)
 
 Each phase is a segment of its own (docs/privacy.md, theorem 3): its blocks are rounded up by themselves and
 nothing that is owed crosses into the next. So phases are cut where blocks end.
