@@ -32,6 +32,16 @@ _WARM_START = (
 _PAPER = (
     ("the fed-back error is clipped to C2; nothing is assumed of gradients or of how the error fades", BY_CONSTRUCTION),
 )
+_CANARIES = (
+    ("canaries and the coins that let them in were drawn without a look at the data, so they change no record's charge",
+     BY_CONSTRUCTION),
+)  # fmt: skip
+_SIGNED = ("the ledger is the one that the signer's training wrote", CHECKED)
+_AT_HOME = ("the ledger is the one that training wrote, as far as who holds the private folder is believed", ON_TRUST)
+_UNSIGNED = (
+    "nobody rewrote the whole ledger: no key was compared (--public-key), and the private folder is not at hand",
+    ON_TRUST,
+)
 _FLOATING_POINT = {
     "secure": (
         "floating-point noise is as good as exact: four draws are summed, which makes the known attack on its low "
@@ -49,12 +59,21 @@ class Assumption:
     held: str
 
 
-def assumptions_of(state: LedgerState) -> tuple[Assumption, ...]:
-    """What the theorem needs for such a run, each with how it is held."""
+def assumptions_of(state: LedgerState, *, signed: bool = False, at_home: bool = False) -> tuple[Assumption, ...]:
+    """What the theorem needs for such a run, each with how it is held.
+
+    Args:
+        signed: every entry's signature was verified with a key known from elsewhere.
+        at_home: the ledger's end was compared with the run's private folder.
+    """
     plan = state.plan
     planned = () if plan is None else (("the steps in the ledger are the plan's", CHECKED),)
     by_feedback = {Feedback.BANDED: _BANDED, Feedback.PAPER: _PAPER, Feedback.NONE: ()}
     extra = () if plan is None else by_feedback[plan.feedback]
     extra = extra if plan is None or plan.warm_start is None else (*_WARM_START, *extra)
+    extra += _CANARIES if state.canaries is not None else ()
+    written = _SIGNED if signed else _AT_HOME if at_home else _UNSIGNED
     noise = ((_FLOATING_POINT.get(str(state.genesis.get("noise")), _FAST), ON_TRUST),)
-    return tuple(Assumption(text=text, held=held) for text, held in (*_COMMON, *planned, *extra, *noise, _LAST))
+    return tuple(
+        Assumption(text=text, held=held) for text, held in (*_COMMON, *planned, *extra, written, *noise, _LAST)
+    )

@@ -21,6 +21,7 @@ from accountant.checks import (
     FAILED,
     Check,
     budget_check,
+    canary_checks,
     chain_check,
     checkpoint_checks,
     head_check,
@@ -143,10 +144,11 @@ def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
     spent = price(state.segments, state.budget)
     checks = (
         chain_check(state),
-        head_check(path, private / "head.json"),
+        head_check(path, private, state.entries),
         signature_check(state, public_key),
         plan_check(state, release / "plan.json"),
         sampling_check(state),
+        *canary_checks(state, private),
         budget_check(state, spent.epsilon),
         *checkpoint_checks(state, private),
         *release_checks(state, release),
@@ -157,7 +159,7 @@ def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
         spent=spent,
         claimed=claimed_by_the_paper(state),
         checks=checks,
-        assumptions=assumptions_of(state),
+        assumptions=assumptions_of(state, signed=public_key is not None, at_home=(private / "head.json").exists()),
     )
 
 
@@ -262,6 +264,7 @@ def _mechanism(state: LedgerState) -> dict[str, Any]:
         ],
         "sampling": state.genesis.get("sampling"),
         "noise": state.genesis.get("noise"),
+        "canaries": 0 if state.canaries is None else state.canaries.count,
     }
 
 

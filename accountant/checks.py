@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accountant.errors import AccountantError, LedgerError
+from accountant.ledger import Head
 from accountant.plan import Plan
 from accountant.rounding import exact_text, upper_text
 from accountant.verify import CheckpointRecord, LedgerState, verify_ledger
@@ -21,6 +22,7 @@ from accountant.verify import CheckpointRecord, LedgerState, verify_ledger
 PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not-checked"
 # The weights that a run releases, under the name that they also have in a checkpoint.
 WEIGHTS = "generator.safetensors"
+CANARIES = "canaries.safetensors"
 _NOISE_KINDS = ("fast", "secure")
 
 
@@ -39,16 +41,23 @@ def chain_check(state: LedgerState) -> Check:
     return Check(name="ledger chain", status=PASSED, detail=detail)
 
 
-def head_check(path: Path, head_path: Path) -> Check:
-    """The end of the ledger at `path` against the digest that the private folder remembers."""
-    name = "nothing dropped from the end"
+def head_check(path: Path, private: Path, entries: int) -> Check:
+    """The end of the ledger at `path`, of so many entries, against the digest that the private folder remembers."""
+    name, head_path = "nothing dropped from the end", private / "head.json"
     if not head_path.exists():
+        # A crash right after the first entry leaves it unwritten; nothing else does.
+        if private.is_dir() and entries > 1:
+            return Check(name=name, status=FAILED, detail="head.json is missing from the run's private folder")
         return Check(name=name, status=NOT_CHECKED, detail="needs the run's private folder, which is not at hand here")
     try:
         verify_ledger(path, head_path=head_path)
+        behind = entries - 1 - Head.load(head_path).seq
     except LedgerError as error:
         return Check(name=name, status=FAILED, detail=str(error))
-    return Check(name=name, status=PASSED, detail="the head's digest in the private folder is in the chain")
+    if behind > 0:
+        detail = "the last entry is not the one that the private folder remembers: a crash leaves it so, or a forger"
+        return Check(name=name, status=NOT_CHECKED, detail=detail)
+    return Check(name=name, status=PASSED, detail="the last entry is the one that the private folder remembers")
 
 
 def signature_check(state: LedgerState, public_key: str | None) -> Check:
@@ -81,12 +90,30 @@ def sampling_check(state: LedgerState) -> Check:
     """What the run says of its coins and its noise: a seed that somebody knows protects nobody."""
     name = "sampling and noise"
     sampling, noise = state.genesis.get("sampling"), state.genesis.get("noise")
-    detail = f"sampling {sampling or 'not stated'}, noise {noise or 'not stated'}"
-    if "insecure" in f"{sampling} {noise}":
+    resumed = [kind for kind in dict.fromkeys(state.resumed_with) if kind != noise]
+    also = f", after a resume {', '.join(resumed)}" if resumed else ""
+    detail = f"sampling {sampling or 'not stated'}, noise {noise or 'not stated'}{also}"
+    if "insecure" in detail:
         detail = f"{detail}: who knows the seed can subtract the noise; this run protects nobody"
         return Check(name=name, status=FAILED, detail=detail)
-    known = bool(sampling) and noise in _NOISE_KINDS
+    if sampling is not None and not str(sampling).startswith("Poisson"):
+        return Check(name=name, status=FAILED, detail=f"{detail}: the charge is for Poisson sampling and for no other")
+    known = sampling is not None and all(kind in _NOISE_KINDS for kind in (noise, *resumed))
     return Check(name=name, status=PASSED if known else NOT_CHECKED, detail=detail)
+
+
+def canary_checks(state: LedgerState, private: Path) -> list[Check]:
+    """The planted canaries and their coins, against the digest that was in the ledger before the first step."""
+    named = state.canaries
+    if named is None:
+        return []
+    name, path = "canaries", private / CANARIES
+    if not _is_file(path):
+        detail = f"{named.count} were planted; needs the run's private folder, which is not at hand here"
+        return [Check(name=name, status=NOT_CHECKED, detail=detail)]
+    if _digest(path) != named.digest:
+        return [Check(name=name, status=FAILED, detail=f"{CANARIES} is not the file that the run was begun with")]
+    return [Check(name=name, status=PASSED, detail=f"{named.count} were planted, as the ledger has named them")]
 
 
 def budget_check(state: LedgerState, epsilon: float) -> Check:
@@ -106,7 +133,9 @@ def checkpoint_checks(state: LedgerState, private: Path) -> list[Check]:
     name, last = "checkpoint digests", state.last_checkpoint
     if last is None:
         return [Check(name=name, status=NOT_CHECKED, detail="the ledger names no checkpoint yet")]
-    if state.releases.get(WEIGHTS) not in (None, last.weights_digest):
+    # A run that was extended past its halt and goes on has released an earlier checkpoint's.
+    released_then = {record.weights_digest for record in state.checkpoints} if state.halted is None else set()
+    if state.releases.get(WEIGHTS) not in {None, last.weights_digest} | released_then:
         detail = f"the released {WEIGHTS} is not that of the last checkpoint, {last.name}"
         return [Check(name=name, status=FAILED, detail=detail)]
     # A step may be checkpointed again after a resume: the newest record of a name is the one that counts.
@@ -122,18 +151,42 @@ def checkpoint_checks(state: LedgerState, private: Path) -> list[Check]:
 def _checkpoints_found(name: str, state: LedgerState, last: CheckpointRecord, kept: list[CheckpointRecord]) -> Check:
     seen = []
     if WEIGHTS in state.releases:
-        seen.append(f"the released weights are those of {last.name}")
+        source = last if state.releases[WEIGHTS] == last.weights_digest else _released_from(state)
+        seen.append(f"the released weights are those of {source.name}")
     if kept:
         seen.append(f"{len(kept)} of {len(state.checkpoints)} are in the private folder, unchanged")
     detail = "; ".join(seen) or "needs the run's private folder, which is not at hand here"
     return Check(name=name, status=PASSED if seen else NOT_CHECKED, detail=detail)
 
 
+def _released_from(state: LedgerState) -> CheckpointRecord:
+    return next(one for one in reversed(state.checkpoints) if one.weights_digest == state.releases[WEIGHTS])
+
+
 def release_checks(state: LedgerState, release: Path) -> list[Check]:
-    """Each released file against its digest in the ledger."""
-    if not state.releases:
-        return [Check(name="released files", status=NOT_CHECKED, detail="the ledger names no released file yet")]
-    return [_release_check(name, digest, release) for name, digest in sorted(state.releases.items())]
+    """Each released file against its digest in the ledger, and what lies beside them."""
+    found = [_release_check(name, digest, release) for name, digest in sorted(state.releases.items())]
+    if not found:
+        found = [Check(name="released files", status=NOT_CHECKED, detail="the ledger names no released file yet")]
+    return [*found, *_beside(state, release)]
+
+
+def _beside(state: LedgerState, release: Path) -> list[Check]:
+    """Files of the release folder that the ledger does not name; weights among them are nobody's we know of."""
+    known = {"ledger.jsonl", "plan.json", "report.md", "report.html", *state.releases}
+    others = sorted(path.name for path in release.iterdir() if path.name not in known and path.name[0] != ".")
+    if not others:
+        return []
+    weights = [name for name in others if Path(name).suffix == Path(WEIGHTS).suffix]
+    # A crash before the ledger's entry leaves a checkpoint's weights there: these are known.
+    checkpoints = {record.weights_digest for record in state.checkpoints}
+    weights = [name for name in weights if _digest(release / name) not in checkpoints]
+    shown = ", ".join((weights or others)[:5]) + (", …" if len(weights or others) > 5 else "")
+    if weights:
+        detail = f"{shown}: weights that the ledger does not name; nothing is known of what they cost"
+        return [Check(name="other files", status=FAILED, detail=detail)]
+    detail = f"{shown}: not in the ledger, which says nothing of them"
+    return [Check(name="other files", status=NOT_CHECKED, detail=detail)]
 
 
 def _release_check(name: str, digest: str, release: Path) -> Check:

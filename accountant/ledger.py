@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -182,6 +182,15 @@ class Head:
                 f"Entry {self.seq} is not the one that was written: the ledger was rewritten; "
                 "restore the file from a backup."
             )
+        if self.behind(entries) > 1:
+            raise LedgerBroken(
+                f"{self.behind(entries)} entries stand after entry {self.seq}, the last that was written by who holds "
+                "the run's private folder: somebody added them; restore the file from a backup."
+            )
+
+    def behind(self, entries: Sequence[object]) -> int:
+        """How many entries stand after this one: 0, or 1 after a crash between the ledger's write and its own."""
+        return len(entries) - 1 - self.seq
 
 
 class Ledger:

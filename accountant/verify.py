@@ -64,6 +64,18 @@ class CheckpointRecord:
     weights_digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class CanaryRecord:
+    """Canaries that a run was begun with.
+
+    Args:
+        count: how many, >= 1. digest: SHA-256 of the private file that holds them and their coins.
+    """
+
+    count: int
+    digest: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerState:
     """What a ledger says.
@@ -79,6 +91,7 @@ class LedgerState:
         extended: whether steps past the plan's last were asked for.
         entries: how many there are. head: digest of the last.
         clean_head: the last entry is a checkpoint: a resume from it may be clean.
+        resumed_with: kinds of noise that resumes name, in order.
     """
 
     budget: Budget
@@ -94,6 +107,13 @@ class LedgerState:
     entries: int = 0
     head: str = ""
     clean_head: bool = False
+    resumed_with: tuple[str, ...] = ()
+
+    @property
+    def canaries(self) -> CanaryRecord | None:
+        """What was planted into the data for a one-run audit, or None."""
+        named = self.genesis.get("canaries")
+        return None if named is None else CanaryRecord(named["count"], named["digest"])
 
     @property
     def steps_charged(self) -> int:
@@ -127,9 +147,11 @@ def verify_ledger(path: Path | str, *, head_path: Path | None = None, public_key
     path = Path(path)
     if path.is_dir():
         path = next((p for p in (path / "release" / "ledger.jsonl", path / "ledger.jsonl") if p.exists()), path)
+    # The head first: a run that goes on meanwhile may write an entry between the two.
+    head = None if head_path is None else Head.load(head_path)
     entries = read_entries(path)
-    if head_path is not None:
-        Head.load(head_path).require_in(entries)
+    if head is not None:
+        head.require_in(entries)
     return replay(entries, public_key=public_key)
 
 
@@ -168,9 +190,18 @@ def _genesis(entry: Entry) -> LedgerState:
         raise LedgerBroken(f"Entry 0 (genesis) does not hold together: {error}") from error
     if plan is not None and (plan.digest != entry.body.get("plan_digest") or plan.budget != budget):
         raise LedgerBroken("Entry 0 (genesis) holds a plan that is not the one whose digest or budget it names.")
+    _require_canaries(entry.body.get("canaries"))
     return LedgerState(
         budget=budget, plan=plan, genesis=entry.body, releases={}, extended=bool(entry.body.get("extend"))
     )
+
+
+def _require_canaries(named: object) -> None:
+    if named is None:
+        return
+    count = named.get("count") if isinstance(named, Mapping) else None
+    if type(count) is not int or count < 1 or not isinstance(named["digest"], str):  # type: ignore[index]
+        raise LedgerBroken(f"Entry 0 (genesis) names canaries={named!r}, expected a count and a digest.")
 
 
 def _apply(state: LedgerState, entry: Entry) -> LedgerState:
@@ -258,6 +289,7 @@ def _resume(state: LedgerState, entry: Entry) -> LedgerState:
         crashes=state.crashes + (clean is not True),
         extended=state.extended or entry.body.get("extend") is True,
         halted=None,
+        resumed_with=(*state.resumed_with, *([str(entry.body["noise"])] if "noise" in entry.body else [])),
     )
 
 

@@ -20,16 +20,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from accountant.account import Account
+from accountant.checks import CANARIES
 from accountant.errors import BudgetExhausted
 from accountant.events import Event, event_from_json, event_to_json
+from accountant.files import write_durably
 from accountant.guard import BudgetGuard, genesis_budget
 from accountant.ledger import Head, Ledger, parse_entries
 from accountant.plan import Plan
 from accountant.signing import LedgerSigner, load_signer
 from accountant.verify import CheckpointRecord, LedgerState, replay
+from privgen.canaries import Canaries, draw_canaries
 from privgen.checkpoint import (
     Snapshot,
     checkpoint_name,
@@ -48,6 +52,7 @@ from privgen.noise import NoiseSource, system_generator
 from privgen.runs import RunFolder, discard
 from privgen.sampling import PoissonSampler
 from privgen.state import TrainState, new_state, restore, snapshot
+from privgen.watch import Watch, watch_of
 
 SAMPLING = "Poisson, 64-bit cryptographic coins"
 _INSECURE = "insecure-fixed-seed"
@@ -64,6 +69,7 @@ class Options:
         signing_key: an Ed25519 key file, or None.
         extend: go on past the plan's last step to the limit that PRV certifies.
         account: of a budget over many runs, or None.
+        canaries: how many to plant into a new run, for a one-run audit; 0 for none.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -73,6 +79,7 @@ class Options:
     signing_key: Path | None = None
     extend: bool = False
     account: Account | None = None
+    canaries: int = 0
 
 
 @dataclass(kw_only=True)
@@ -85,6 +92,7 @@ class Session:
         sampler, noise: fresh in every session.
         salt: of the group assignment; persists over resumes.
         extended: whether to go on past the plan's end.
+        planted: canaries, or None. watch: how they are felt.
         outcome: why `train.run` ended: None while it runs.
     """
 
@@ -100,6 +108,8 @@ class Session:
     noise: NoiseSource
     salt: bytes
     extended: bool
+    planted: Canaries | None = None
+    watch: Watch | None = None
     outcome: str | None = None
 
     def save(self) -> str:
@@ -115,6 +125,8 @@ class Session:
         self.guard.commit()
         name = free_name(self.folder.private, self.guard.steps)
         digest = write_checkpoint(self.folder.private, name, snapshot(self.state, self._facts()))
+        if self.watch is not None:
+            self.watch.save(self.folder.private)
         self.ledger.append("checkpoint", {"name": name, "step": self.guard.steps, "weights_digest": digest})
         recorded = [str(entry.body["name"]) for entry in self.ledger.entries if entry.kind == "checkpoint"]
         drop_old_checkpoints(self.folder.private, recorded=recorded, keep=self.config.keep_checkpoints)
@@ -182,6 +194,7 @@ def begin(
     try:
         plan.save(folder.plan)
         folder.write_fingerprint(data.fingerprint())
+        planted = _plant(folder, data, options.canaries)
         state = new_state(plan, network, config, options.latents(options.device))
         salt = os.urandom(16)
         facts = facts_of(None, salt=salt, config=config, network=network)
@@ -193,9 +206,9 @@ def begin(
         discard(folder)
         raise
     try:
-        ledger.append("genesis", _genesis(plan, noise, options, signer))
+        ledger.append("genesis", _genesis(plan, noise, options, signer, planted))
         ledger.append("checkpoint", {"name": checkpoint_name(0), "step": 0, "weights_digest": digest})
-        return _session(folder, plan, config, network, data, state, ledger, salt, noise, options)
+        return _session(folder, plan, config, network, data, state, ledger, salt, noise, options, planted)
     except BaseException:
         ledger.close()
         discard(folder)
@@ -211,7 +224,33 @@ def _require_room(plan: Plan, account: Account | None) -> None:
         )
 
 
-def _genesis(plan: Plan, noise: NoiseSource, options: Options, signer: LedgerSigner | None) -> dict[str, Any]:
+def _plant(folder: RunFolder, data: DataSet, count: int) -> Canaries | None:
+    """Draw canaries and write them to the private folder, before the genesis names their digest."""
+    if not count:
+        return None
+    height, width, channels = data.train.images.shape[1:]
+    planted = draw_canaries(count, image_shape=(height, width, channels), classes=len(data.train.class_names))
+    write_durably(folder.private / CANARIES, planted.to_bytes())
+    return planted
+
+
+def _planted(folder: RunFolder, known: LedgerState) -> Canaries | None:
+    """The canaries that a run was begun with."""
+    named = known.canaries
+    if named is None:
+        return None
+    try:
+        planted = Canaries.read((folder.private / CANARIES).read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"Cannot read {folder.private / CANARIES} ({error}); restore it.") from error
+    if planted.digest != named.digest:
+        raise CheckpointError(f"{folder.private / CANARIES} is not the file that the ledger names; restore it.")
+    return planted
+
+
+def _genesis(
+    plan: Plan, noise: NoiseSource, options: Options, signer: LedgerSigner | None, planted: Canaries | None
+) -> dict[str, Any]:
     body: dict[str, Any] = {
         # No two runs begin alike, so that a ledger cannot stand for another and an account tells them apart.
         "run": os.urandom(8).hex(),
@@ -226,6 +265,8 @@ def _genesis(plan: Plan, noise: NoiseSource, options: Options, signer: LedgerSig
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "extend": options.extend,
     }
+    if planted is not None:
+        body["canaries"] = {"count": len(planted), "digest": planted.digest}
     if signer is not None:
         body["public_key"] = signer.public_key
     if options.account is not None:
@@ -244,6 +285,7 @@ def _session(
     salt: bytes,
     noise: NoiseSource,
     options: Options,
+    planted: Canaries | None,
 ) -> Session:
     extended = replay(ledger.entries).extended
     guard = BudgetGuard(
@@ -253,7 +295,10 @@ def _session(
         account=options.account,
         run=f"{folder.path.name} {ledger.entries[0].body.get('run', 'unnamed')}",
     )
-    sampler = PoissonSampler(data.train.ids, bands=plan.bands, salt=salt, coins=options.coins)
+    drawable = data.train.ids
+    if planted is not None:
+        drawable = np.concatenate([drawable, planted.ids[planted.included]])
+    sampler = PoissonSampler(drawable, bands=plan.bands, salt=salt, coins=options.coins)
     return Session(
         folder=folder,
         plan=plan,
@@ -267,6 +312,8 @@ def _session(
         noise=noise,
         salt=salt,
         extended=extended,
+        planted=planted,
+        watch=None if planted is None else watch_of(planted, plan, salt, folder.private, state.latents.device),
     )
 
 
@@ -308,6 +355,7 @@ def resume(
         snap = _read_recorded(folder, record, [one.name for one in known.checkpoints])
         clean = known.clean_head and record.seq == known.entries - 1
         session_parts = _restored(own, snap, options, clean=clean)
+        planted = _planted(folder, known)
         noise = options.noise(options.device)
         _require_no_less_secrecy(known, noise, options)
         body: dict[str, Any] = {
@@ -323,7 +371,7 @@ def resume(
         names = [one.name for one in known.checkpoints] or [record.name]
         drop_old_checkpoints(folder.private, recorded=names, keep=len(names))
         config, network, state, salt = session_parts
-        return _session(folder, own, config, network, data, state, ledger, salt, noise, options)
+        return _session(folder, own, config, network, data, state, ledger, salt, noise, options, planted)
     except BaseException:
         ledger.close()
         raise

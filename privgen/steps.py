@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -34,6 +35,19 @@ TensorDict = dict[str, Tensor]
 Rows = Tensor | DrawnImages
 # A loss a record, the tensors that it takes, and how many rows of a record a layer sees.
 RecordLoss = tuple[Callable[..., Tensor], tuple[Rows, ...], int]
+
+
+class Planted(Protocol):
+    """Records in the batch that are none of the data's, and who watches them: `privgen.watch.WatchedStep`."""
+
+    images: Tensor
+    labels: Tensor
+
+    def beside(self, part: Part, own: Sums, planted: Sums) -> Sums:
+        """Both sums as one."""
+
+    def see(self, noised: Mapping[str, TensorDict]) -> None:
+        """Look at what is released, before the parameters change."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,12 +74,14 @@ def private_step(
     images: Rows,
     labels: Tensor,
     noise: NoiseSource,
+    planted: Planted | None = None,
 ) -> DrawStatistics:
     """One private step on one Poisson draw.
 
     Args:
         parts: the plan's, with the noise of the current phase.
         images: (n, C, H, W) in [-1, 1], n from 0 up. labels: (n,).
+        planted: canaries of the same draw, or None.
 
     Raises:
         ReceiptError: the receipt was used or is for another event.
@@ -77,8 +93,13 @@ def private_step(
     sums: dict[str, Sums] = {}
     for part in parts:
         sums[part.name] = _sums(part, state, config, event, images, labels)
+        if planted is not None:
+            canaries = _sums(part, state, config, event, planted.images, planted.labels)
+            sums[part.name] = planted.beside(part, sums[part.name], canaries)
         to_release[part.name] = _fed_back(part, state.owed.get(part.name), sums[part.name], batch_size)
     noised = gaussian(to_release, parts=parts, bands=bands, receipt=receipt, noise=noise)
+    if planted is not None:
+        planted.see(noised)
     for part in parts:
         _update(part, state, config, noised[part.name], batch_size)
     return DrawStatistics(

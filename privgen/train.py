@@ -18,8 +18,8 @@ import torch
 
 from accountant.errors import BudgetExhausted
 from accountant.guard import Receipt
-from accountant.plan import STATISTICS, Phase
-from privgen.data.batches import drawn_images
+from accountant.plan import STATISTICS, Part, Phase
+from privgen.data.batches import drawn_images, to_tensor
 from privgen.errors import RunError
 from privgen.generate import load_generator, save_generator
 from privgen.images import write_grid
@@ -28,6 +28,7 @@ from privgen.session import Session
 from privgen.state import begin_segment
 from privgen.steps import average_generator, generator_step, private_step, refresh_fakes
 from privgen.warm_start import statistics_step
+from privgen.watch import WatchedStep
 
 _GRID_ROWS = 8
 
@@ -105,16 +106,18 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
     warm = session.plan.steps - session.plan.iterations
     progress = (session.guard.steps - warm) / session.plan.iterations
     state.networks.generator.schedule_noise(progress)
-    chosen = session.sampler.draw(receipt.event, receipt.cycle)
+    chosen, canaries = _chosen(session, receipt)
+    parts = session.plan.parts_in(phase)
     drawn = private_step(
         state,
         session.plan,
         config,
-        parts=session.plan.parts_in(phase),
+        parts=parts,
         receipt=receipt,
         images=drawn_images(session.data.train.images, chosen, state.latents.device),
         labels=torch.from_numpy(session.data.train.labels[chosen]).to(state.latents.device),
         noise=session.noise,
+        planted=_watched(session, parts, receipt, canaries),
     )
     losses = _free_steps(session, progress)
     session.folder.append_metrics(
@@ -150,6 +153,30 @@ def _warm_step(session: Session, receipt: Receipt) -> StepReport:
         epsilon_spent=session.guard.epsilon_spent(),
         epsilon=session.plan.epsilon,
         checkpoint=_save(session) if done else None,
+    )
+
+
+def _chosen(session: Session, receipt: Receipt) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """One draw: rows of the data, and of the canaries that are in."""
+    chosen = session.sampler.draw(receipt.event, receipt.cycle)
+    records = len(session.data.train.labels)
+    return chosen[chosen < records], chosen[chosen >= records] - records
+
+
+def _watched(
+    session: Session, parts: tuple[Part, ...], receipt: Receipt, rows: NDArray[np.int64]
+) -> WatchedStep | None:
+    planted, watch, device = session.planted, session.watch, session.state.latents.device
+    if planted is None or watch is None:
+        return None
+    return watch.step(
+        session.state,
+        session.plan,
+        session.config,
+        parts=parts,
+        receipt=receipt,
+        images=to_tensor(planted.images[planted.included][rows], device),
+        labels=torch.from_numpy(planted.labels[planted.included][rows]).to(device),
     )
 
 

@@ -12,12 +12,20 @@ black-box attack). What counts is the share of members found where nearly nobody
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from privgen.attacks.bound import clopper_pearson
 from privgen.errors import EvaluationError
+
+# Of each kind: what a distance to each of ten thousand images costs in some seconds.
+MOST_RECORDS, GENERATED = 5_000, 10_000
+RATES = (0.001, 0.01, 0.1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +44,87 @@ class Roc:
     def true_positive_rate(self, most: float) -> float:
         """The share of members found where at most the share `most` of the others is accused, in [0, 1]."""
         return float(self.true_positive[self.false_positive <= most].max())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Membership:
+    """Membership inference against one generator.
+
+    Args:
+        what: were told apart. members, others, generated: counts. roc: what was found. seconds: that it took.
+        private: whether it is made of real records, and is therefore a statistic that nothing protects.
+    """
+
+    what: str
+    members: int
+    others: int
+    generated: int
+    roc: Roc
+    seconds: float
+    private: bool
+
+    def bounds(self, most: float, *, confidence: float) -> tuple[float, float]:
+        """Clopper–Pearson bounds on the rate of true positives at that threshold, of this confidence together."""
+        found = np.array([round(self.roc.true_positive_rate(most) * self.members)])
+        low, high = clopper_pearson(found, self.members, error=(1 - confidence) / 2)
+        return float(low[0]), float(high[0])
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON, the whole curve included."""
+        return {
+            "what": self.what,
+            "members": self.members,
+            "others": self.others,
+            "generated": self.generated,
+            "area": self.roc.area,
+            "true_positive_rate": {f"{rate:g}": self.roc.true_positive_rate(rate) for rate in RATES},
+            "roc": {
+                "false_positive": self.roc.false_positive.tolist(),
+                "true_positive": self.roc.true_positive.tolist(),
+            },
+            "private": self.private,
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def membership_of(
+    what: str,
+    members: NDArray[np.uint8],
+    others: NDArray[np.uint8],
+    *,
+    generator: Callable[..., NDArray[np.uint8]],
+    private: bool,
+    seed: int | None = None,
+    most: int = MOST_RECORDS,
+    generated: int = GENERATED,
+) -> Membership:
+    """Attack a run's generator by what it makes.
+
+    Args:
+        what: to call it. members: (n, H, W, C) that were trained on. others: that were not, from the same source; of
+            each at most `most` are taken, at random. generator: of `load_generator`. private: made of real records.
+        seed: of the choice and of the images, or None for fresh ones. generated: images that are made, >= 1.
+
+    Raises:
+        EvaluationError: nothing to compare, or images of another shape than the generator's.
+    """
+    begun = time.perf_counter()
+    chosen = np.random.default_rng(seed)
+    members, others = (
+        group if len(group) <= most else group[chosen.choice(len(group), most, replace=False)]
+        for group in (members, others)
+    )
+    images = generator(generated, seed=seed)
+    roc = membership_attack(members, others, generated=images)
+    return Membership(
+        what=what,
+        members=len(members),
+        others=len(others),
+        generated=generated,
+        roc=roc,
+        seconds=time.perf_counter() - begun,
+        private=private,
+    )
 
 
 def membership_attack(
@@ -68,5 +157,5 @@ def _nearest(records: NDArray[np.generic], generated: NDArray[np.generic]) -> ND
     """(n,) Euclidean distance to the nearest generated image."""
     from sklearn.neighbors import NearestNeighbors
 
-    rows, images = (array.reshape(len(array), -1).astype(np.float64) for array in (records, generated))
+    rows, images = (array.reshape(len(array), -1).astype(np.float32) for array in (records, generated))
     return NearestNeighbors(n_neighbors=1, algorithm="brute").fit(images).kneighbors(rows)[0][:, 0]

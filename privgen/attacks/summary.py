@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from accountant.rounding import exact_text, lower_text, upper_text
-from privgen.report.content import Paragraph, Report, Section, Table
+from privgen.attacks.membership import RATES, Membership
+from privgen.attacks.one_run import CanaryFinding
+from privgen.report.content import Block, Paragraph, Report, Section, Table
 
 if TYPE_CHECKING:
     from privgen.attacks.mechanism import Finding
@@ -13,48 +16,96 @@ if TYPE_CHECKING:
 _HEAD = ("What was attacked", "δ", "Shown", "Certified", "Claimed", "How sure")
 
 
-def findings_to_json(findings: tuple[Finding, ...], *, noise: str) -> dict[str, Any]:
-    """{holds, noise, seconds, findings}: the value of an audit's key `empirical`.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Empirical:
+    """All that was found.
 
     Args:
-        noise: kind of the noise that was attacked.
+        findings: of the release code, against noise of kind `noise`. canaries: of a run's canaries.
+        memberships: against the generator. notes: what was not done, and why.
     """
-    return {
-        "holds": all(finding.holds for finding in findings),
-        "noise": noise,
-        "seconds": round(_seconds(findings), 2),
-        "findings": [finding.to_json() for finding in findings],
-    }
+
+    findings: tuple[Finding, ...]
+    noise: str
+    canaries: tuple[CanaryFinding, ...] = ()
+    memberships: tuple[Membership, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether no lower bound is above what is certified."""
+        return all(finding.holds for finding in (*self.findings, *self.canaries))
+
+    @property
+    def seconds(self) -> float:
+        """That the attacks took."""
+        # The rows of one attack differ in δ alone and share its trials.
+        mechanism = sum({finding.what: finding.seconds for finding in self.findings}.values())
+        return mechanism + sum(membership.seconds for membership in self.memberships)
+
+    def to_json(self) -> dict[str, Any]:
+        """The value of an audit's key `empirical`; memberships marked private are statistics of real records."""
+        return {
+            "holds": self.holds,
+            "noise": self.noise,
+            "seconds": round(self.seconds, 2),
+            "findings": [finding.to_json() for finding in self.findings],
+            "canaries": [finding.to_json() for finding in self.canaries],
+            "membership": [membership.to_json() for membership in self.memberships],
+            "notes": list(self.notes),
+        }
 
 
-def findings_section(findings: tuple[Finding, ...]) -> Section:
-    """A section for a run's report."""
-    claims = any(finding.claimed is not None for finding in findings)
+def empirical_sections(found: Empirical, *, private: bool) -> tuple[Section, ...]:
+    """Sections for a run's report.
+
+    Args:
+        private: whether it stays in the house: what is made of real records is left out of others.
+    """
+    sections = [_mechanism(found)]
+    if found.canaries:
+        sections.append(_canaries(found.canaries))
+    shown = [one for one in found.memberships if private or not one.private]
+    notes = list(found.notes)
+    if len(shown) < len(found.memberships):
+        notes.append(
+            "Membership of real records is a statistic of the data: the terminal shows it, this page does not."
+        )
+    blocks: list[Block] = [_memberships(shown)] if shown else []
+    blocks += [Paragraph(text=note) for note in notes]
+    if blocks:
+        sections.append(Section(key="membership", title="Membership inference", blocks=tuple(blocks)))
+    return tuple(sections)
+
+
+def empirical_report(found: Empirical) -> Report:
+    """The sections as a report of its own, for the terminal: it stays in the house."""
+    says = (
+        "nothing above what is certified"
+        if found.holds
+        else "MORE THAN IS CERTIFIED: the code does not do what is charged"
+    )
+    return Report(
+        title="Empirical audit",
+        tone="passed" if found.holds else "failed",
+        headline=f"Attacks show {says}",
+        summary=f"It took {found.seconds:.0f} seconds.",
+        figures=(),
+        sections=empirical_sections(found, private=True),
+    )
+
+
+def _mechanism(found: Empirical) -> Section:
+    claims = any(finding.claimed is not None for finding in found.findings)
     columns = [index for index, name in enumerate(_HEAD) if claims or name != "Claimed"]
-    rows = tuple(tuple(_row(finding)[index] for index in columns) for finding in findings)
+    rows = tuple(tuple(_row(finding)[index] for index in columns) for finding in found.findings)
     table = Table(caption="Lower bounds on ε", head=tuple(_HEAD[index] for index in columns), rows=rows)
     text = Paragraph(
         text="A worst-case record, present and absent, was put through the release code many times. No ε below what is "
         "shown is true of these steps, with the confidence of each row by itself; a figure above the certified one "
-        f"would prove a fault. Attacks that were not tried may show more. It took {_seconds(findings):.0f} seconds."
+        f"would prove a fault. Attacks that were not tried may show more. All of it took {found.seconds:.0f} seconds."
     )
     return Section(key="empirical", title="Empirical audit", blocks=(text, table))
-
-
-def findings_report(findings: tuple[Finding, ...]) -> Report:
-    """The section as a report of its own."""
-    holds = all(finding.holds for finding in findings)
-    says = (
-        "nothing above what is certified" if holds else "MORE THAN IS CERTIFIED: the code does not do what is charged"
-    )
-    return Report(
-        title="Empirical audit",
-        tone="passed" if holds else "failed",
-        headline=f"Attacks show {says}",
-        summary="The release code, on worst-case neighbours.",
-        figures=(),
-        sections=(findings_section(findings),),
-    )
 
 
 def _row(finding: Finding) -> tuple[str, ...]:
@@ -72,6 +123,44 @@ def _row(finding: Finding) -> tuple[str, ...]:
     )
 
 
-def _seconds(findings: tuple[Finding, ...]) -> float:
-    # The rows of one attack differ in δ alone and share its trials.
-    return sum({finding.what: finding.seconds for finding in findings}.values())
+def _canaries(findings: tuple[CanaryFinding, ...]) -> Section:
+    text = (
+        "Records that are nobody's were planted, each in or out of the training by a fair coin that only the private "
+        "folder knows. Who guesses more coins than an ε allows refutes it (Steinke, Nasr & Jagielski 2023, theorem "
+        "5.2). One run with so many canaries cannot show much, however large ε is; it watches the training itself."
+    )
+    rows = tuple(
+        (
+            finding.what,
+            f"δ = {exact_text(finding.lower.delta)}",
+            f"ε ≥ {lower_text(finding.lower.epsilon)}",
+            f"ε ≤ {upper_text(finding.certified)}{'' if finding.holds else ', which is REFUTED'}",
+            f"{finding.lower.correct} of {finding.lower.guesses} guesses right, {finding.lower.canaries} canaries",
+            f"{finding.lower.confidence:.5g} confidence",
+        )
+        for finding in findings
+    )
+    head = ("What was looked at", "δ", "Shown", "Certified", "Guesses", "How sure")
+    table = Table(caption="The whole run, by its canaries", head=head, rows=rows)
+    return Section(key="canaries", title="One-run audit", blocks=(Paragraph(text=text), table))
+
+
+def _memberships(shown: list[Membership]) -> Table:
+    head = ("Who was told from whom", *(f"true positives at {rate:.1%} false" for rate in RATES), "area", "counts")
+    rows = tuple(
+        (
+            one.what + (" (private: made of real records)" if one.private else ""),
+            *(_rate(one, rate) for rate in RATES),
+            f"area under the curve {one.roc.area:.3f}",
+            f"{one.members} members, {one.others} others, {one.generated} images",
+        )
+        for one in shown
+    )
+    return Table(caption="By the distance to the nearest generated image", head=head, rows=rows)
+
+
+def _rate(one: Membership, rate: float) -> str:
+    low, high = one.bounds(rate, confidence=0.95)
+    few = "" if one.others >= 1 / rate else f", none of {one.others} others accused"
+    found = one.roc.true_positive_rate(rate)
+    return f"TPR {found:.2%} at {rate:.1%} FPR ({low:.2%} to {high:.2%} at 0.95 confidence{few})"

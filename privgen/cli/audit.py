@@ -16,7 +16,7 @@ import click
 if TYPE_CHECKING:
     from accountant.audit import Audit
     from accountant.claims import Claim
-    from privgen.attacks.mechanism import Finding
+    from privgen.attacks.summary import Empirical
 
 EPILOG = """\b
 Examples:
@@ -83,16 +83,15 @@ class ClaimName(click.ParamType):
     show_default=True,
     help="Which data sets count as neighbours, for settings or a history.",
 )
-@click.option("--empirical", is_flag=True, help="Attack the run's release code too, on worst-case neighbours.")
+@click.option("--empirical", is_flag=True, help="Attack it too: release code, canaries, generator.")
 @click.option("--trials", type=click.IntRange(min=30), help="Runs of each world.  [default: for a minute or two]")
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.999,
-    show_default=True,
-    help="Of each lower bound.",
+    help="Of each lower bound.  [default: 0.999; by canaries 0.95]",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Noise and coins of the attack from a seed, to repeat it.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the run's data set is, to tell members by.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -102,8 +101,9 @@ def command(
     public_key: str | None,
     empirical: bool,
     trials: int | None,
-    confidence: float,
+    confidence: float | None,
     seed: int | None,
+    data_dir: Path | None,
     claim_name: str | None,
     opacus_history: Path | None,
     **settings: Any,
@@ -123,13 +123,13 @@ def command(
     if run is None and empirical:
         raise click.UsageError("--empirical goes with a run's folder.")
     if not empirical:
-        _refuse(ctx, ("trials", "confidence", "seed"), "--empirical")
+        _refuse(ctx, ("trials", "confidence", "seed", "data_dir"), "--empirical")
     if not of_settings:
         own = ("bands", "feedback_ratio") if opacus_history is not None else tuple(settings)
         _refuse(ctx, own)
     colour = out is None and form == "terminal" and sys.stdout.isatty()
     if run is not None:
-        attack = {"trials": trials, "confidence": confidence, "seed": seed} if empirical else None
+        attack = {"trials": trials, "confidence": confidence, "seed": seed, "data_dir": data_dir} if empirical else None
         _audit_run(run, form, out, public_key, attack, colour=colour)
     elif claim_name is not None:
         from accountant.claims import claim
@@ -155,54 +155,34 @@ def _audit_run(
     from accountant.signing import load_public_key
 
     audit = audit_run(run, public_key=load_public_key(public_key) if public_key else None)
-    findings, noise = _attacked(audit, **attack) if attack is not None and audit.state is not None else ((), "")
-    _deliver(_render(audit, run, form, findings, noise, colour=colour), out)
+    found = _attacked(audit, run, attack) if attack is not None and audit.state is not None else None
+    _deliver(_render(audit, run, form, found, colour=colour), out)
     if audit.verdict == "failed":
         _fail(audit)
-    if not all(finding.holds for finding in findings):
+    if found is not None and not found.holds:
         _say_failed("the empirical audit failed: a lower bound is above the certified ε")
 
 
-def _attacked(
-    audit: Audit, *, trials: int | None, confidence: float, seed: int | None
-) -> tuple[tuple[Finding, ...], str]:
-    """What attacks on the run's release code show, and the kind of noise that they met."""
-    from privgen.errors import RunError
-
-    plan = None if audit.state is None else audit.state.plan
-    if plan is None:
-        raise RunError(f"The ledger of {audit.run} holds no plan, so --empirical does not know what to attack.")
-    import torch
-
-    from privgen.attacks.mechanism import audit_mechanism
-    from privgen.attacks.worlds import seeded_coins
+def _attacked(audit: Audit, run: Path, attack: dict[str, Any]) -> Empirical:
+    from privgen.attacks.empirical import attack_run
     from privgen.cli.console import err_console
-    from privgen.noise import NoiseSource
 
     err_console.print("Attacking the release code; this takes a minute or two.", style="dim")
-    cpu = torch.device("cpu")
-    kind = NoiseSource.secure if audit.state and audit.state.genesis.get("noise") == "secure" else NoiseSource.fast
-    noise = kind(cpu) if seed is None else NoiseSource.insecure_fixed_seed(seed, cpu)
-    coins = None if seed is None else seeded_coins(seed)
-    return audit_mechanism(plan, trials=trials, confidence=confidence, noise=noise, coins=coins), noise.kind
+    return attack_run(audit, run, **attack)
 
 
-def _render(audit: Audit, run: Path, form: str, findings: tuple[Finding, ...], noise: str, *, colour: bool) -> str:
-    from privgen.attacks.summary import findings_report, findings_section, findings_to_json
-
+def _render(audit: Audit, run: Path, form: str, found: Empirical | None, *, colour: bool) -> str:
     if form == "json":
-        extra = {"empirical": findings_to_json(findings, noise=noise)} if findings else {}
-        return as_json(audit.to_json() | extra)
+        return as_json(audit.to_json() | ({"empirical": found.to_json()} if found else {}))
     if form == "terminal":
-        from privgen.report.terminal import render_audit, render_report
-
-        text = render_audit(audit, colour=colour)
-        return text + ("\n" + render_report(findings_report(findings), colour=colour) if findings else "")
+        return _for_terminal(audit, found, colour=colour)
     from privgen.report.content import report_of
 
     report = report_of(audit)
-    if findings:
-        report = replace(report, sections=(*report.sections, findings_section(findings)))
+    if found is not None:
+        from privgen.attacks.summary import empirical_sections
+
+        report = replace(report, sections=(*report.sections, *empirical_sections(found, private=False)))
     if form == "markdown":
         from privgen.report.markdown import render_markdown
 
@@ -212,6 +192,17 @@ def _render(audit: Audit, run: Path, form: str, findings: tuple[Finding, ...], n
     from privgen.report.write import sample_grid
 
     return render_html(report, figures=figures_of(audit), samples=sample_grid(audit, run))
+
+
+def _for_terminal(audit: Audit, found: Empirical | None, *, colour: bool) -> str:
+    from privgen.report.terminal import render_audit, render_report
+
+    text = render_audit(audit, colour=colour)
+    if found is None:
+        return text
+    from privgen.attacks.summary import empirical_report
+
+    return text + "\n" + render_report(empirical_report(found), colour=colour)
 
 
 def _render_claim(claim: Claim, form: str, *, colour: bool) -> str:

@@ -30,6 +30,8 @@ Examples:
 """
 
 DEFAULT_PLAN = Path("plan.json")
+# As privgen.attacks.one_run: with fewer, guessing all of them right shows next to nothing.
+FEWEST_CANARIES = 32
 
 
 @click.command(epilog=EPILOG)
@@ -72,6 +74,13 @@ DEFAULT_PLAN = Path("plan.json")
 )
 @click.option("--signing-key", type=click.Path(path_type=Path), help="Sign the ledger with this Ed25519 key.")
 @click.option("--account", help="Spend from this account too (privgen account new); its name, or a file's path.")
+@click.option(
+    "--canaries",
+    type=click.IntRange(min=FEWEST_CANARIES),
+    metavar="M",
+    help="Plant M canary records, each in or out by a secret coin, for privgen audit --empirical. The charge is the "
+    "same; the images are worse.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for torch.")
 def command(
@@ -88,6 +97,7 @@ def command(
     insecure_fixed_seed: int | None,
     signing_key: Path | None,
     account: str | None,
+    canaries: int | None,
     device: str,
     threads: int | None,
 ) -> None:
@@ -96,8 +106,8 @@ def command(
     The guard reserves steps in the ledger before they run and halts when the next one would overspend;
     that is normal completion, exit status 0. Ctrl-C writes a checkpoint and exits 130; go on by --resume.
     """
-    if resume and (preset or settings):
-        raise click.UsageError("--preset and --set belong to a new run; a resumed one keeps its own.")
+    if resume and (preset or settings or canaries):
+        raise click.UsageError("--preset, --set and --canaries belong to a new run; a resumed one keeps its own.")
     if checkpoint and not resume:
         raise click.UsageError("--checkpoint goes with --resume.")
     with _stop_on_signals() as stopped:
@@ -111,7 +121,7 @@ def command(
             checkpoint=checkpoint,
             preset=preset,
             settings=settings,
-            options=_options(device, threads, noise, insecure_fixed_seed, signing_key, extend, account),
+            options=_options(device, threads, noise, insecure_fixed_seed, signing_key, extend, account, canaries or 0),
         )
         if session is None:
             return
@@ -135,6 +145,7 @@ def _options(
     signing_key: Path | None,
     extend: bool,
     account: str | None,
+    canaries: int,
 ) -> Options:
     import numpy as np
     import torch
@@ -159,7 +170,13 @@ def _options(
         insecure["latents"] = lambda on: torch.Generator(device=on).manual_seed(seed + 1)
         make = lambda on: NoiseSource.insecure_fixed_seed(seed, on)  # noqa: E731
     return Options(
-        device=chosen, noise=make, signing_key=signing_key, extend=extend, account=account_of(account), **insecure
+        device=chosen,
+        noise=make,
+        signing_key=signing_key,
+        extend=extend,
+        account=account_of(account),
+        canaries=canaries,
+        **insecure,
     )
 
 

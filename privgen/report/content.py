@@ -156,6 +156,9 @@ def spend_rows(audit: Audit, state: LedgerState, spent: Spent) -> tuple[tuple[st
         rows[1] = ("certified", f"ε ≤ {upper_text(spent.epsilon)} (the smaller of the two upper bounds); this is spent")
         rows.append(("claimed", f"ε = {upper_text(audit.claimed)} by RDP ({CLAIMED_LABEL})"))
     rows.append(("steps", f"{state.steps_done} done, {state.steps_charged} charged, {planned}, {resumes}"))
+    if state.plan is not None and budget.delta * state.plan.dataset_size >= 1:
+        text = f"δ is not below 1/N = 1/{state.plan.dataset_size}: giving a whole record away would keep it"
+        rows.append(("a weak promise", text))
     halted = "no: the ledger does not end in a halt, the run may go on" if state.halted is None else plain(state.halted)
     rows.append(("halted", halted))
     return tuple(rows)
@@ -198,6 +201,9 @@ def _mechanism(state: LedgerState) -> Section:
         ("sampling", plain(genesis.get("sampling") or "not stated")),
         ("noise", _noise(genesis.get("noise"))),
     ]
+    if state.canaries is not None:
+        text = f"{state.canaries.count} records that are nobody's, each in or out by a coin, for a one-run audit"
+        rows.append(("canaries", text))
     if plan is None:
         rows.append(("plan", "none, only a budget"))
         return _mechanism_section(Table(caption="How it was done", head=("item", "value"), rows=tuple(rows)))

@@ -303,6 +303,13 @@ def test_text_has_a_contrast_of_at_least_4_5(scheme):
         assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, paper)
 
 
+def test_a_delta_that_is_not_below_one_over_n_is_said(runs, texts, tmp_path):
+    weak = audit_run(make_run(tmp_path / "weak", plan_with(delta=1e-3)))
+    assert "not below 1/N = 1/1437" in render_audit(weak, colour=False, width=400)
+    assert "not below 1/N" in render_markdown(report_of(weak))
+    assert "not below 1/N" not in texts["passed"]["terminal"]
+
+
 def test_the_sample_grid_is_shown_only_where_it_is_the_released_one(runs, tmp_path):
     run = make_run(tmp_path / "run", plan_with(), grid=b"\x89PNG\r\n\x1a\n and so on")
     assert sample_grid(audit_run(run), run).alt.startswith("Grid of images")

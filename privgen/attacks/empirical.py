@@ -1,0 +1,131 @@
+"""`attack_run`: every attack that a run's folder allows, one after another.
+
+(a) its release code on worst-case neighbours (`privgen.attacks.mechanism`); (b) its canaries, where some were planted
+(`privgen.attacks.one_run`); (c) membership inference against its generator (`privgen.attacks.membership`), of canaries
+and, where its data set is at hand, of records. What could not be done is noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from accountant.audit import Audit, release_of
+from accountant.checks import WEIGHTS, released_file
+from accountant.plan import Plan
+from privgen.attacks.mechanism import audit_mechanism
+from privgen.attacks.membership import GENERATED, Membership, membership_of
+from privgen.attacks.one_run import CanaryFinding, one_run_bound, read_canaries
+from privgen.attacks.summary import Empirical
+from privgen.attacks.worlds import seeded_coins
+from privgen.data import DataSet, load_data
+from privgen.data.load import whereabouts
+from privgen.errors import CheckpointError, DataError, RunError
+from privgen.generate import LoadedGenerator, load_generator
+from privgen.noise import NoiseSource
+from privgen.runs import RunFolder
+
+# Many trials make the first sure at little cost; one run has only so many canaries.
+CONFIDENCE, CANARY_CONFIDENCE = 0.999, 0.95
+Attack = Callable[..., Membership]
+_DOWNLOADED = ("mnist", "fashion-mnist", "celeba")
+
+
+def attack_run(
+    audit: Audit,
+    run: Path,
+    *,
+    data_dir: Path | None = None,
+    trials: int | None = None,
+    confidence: float | None = None,
+    seed: int | None = None,
+    generated: int = GENERATED,
+) -> Empirical:
+    """Attack a run.
+
+    Args:
+        audit: of it. run: its folder. data_dir: where its data set's files are; nothing is downloaded.
+        trials: runs of each world for (a), or None for a minute or two.
+        confidence: of each bound, in (0, 1), or None for 0.999 and, for canaries, 0.95.
+        seed: of the attacks' randomness, to repeat them; None draws fresh. generated: images for (c), >= 1.
+
+    Raises:
+        RunError: the ledger holds no plan.
+    """
+    plan = None if audit.state is None else audit.state.plan
+    if audit.state is None or audit.spent is None or plan is None:
+        raise RunError(f"The ledger of {audit.run} holds no plan, so --empirical does not know what to attack.")
+    cpu = torch.device("cpu")
+    kind = NoiseSource.secure if audit.state.genesis.get("noise") == "secure" else NoiseSource.fast
+    noise = kind(cpu) if seed is None else NoiseSource.insecure_fixed_seed(seed, cpu)
+    coins = None if seed is None else seeded_coins(seed)
+    findings = audit_mechanism(plan, trials=trials, confidence=confidence or CONFIDENCE, noise=noise, coins=coins)
+    notes: list[str] = []
+    generator = _generator(audit, run, notes)
+    attack = None if generator is None else partial(membership_of, generator=generator, seed=seed, generated=generated)
+    canaries, told = _canaries(audit, run, attack, confidence or CANARY_CONFIDENCE, notes)
+    members = () if attack is None else tuple(_members(plan, run, attack, data_dir, notes))
+    return Empirical(
+        findings=findings,
+        noise=noise.kind,
+        canaries=canaries,
+        memberships=(*told, *members),
+        notes=tuple(notes),
+    )
+
+
+def _generator(audit: Audit, run: Path, notes: list[str]) -> LoadedGenerator | None:
+    """The released generator, or None unless it is the one that the ledger names."""
+    if audit.state is None or released_file(audit.state, release_of(run), WEIGHTS) is None:
+        notes.append("Membership inference was left out: there is no released generator with the ledger's digest.")
+        return None
+    return load_generator(release_of(run))
+
+
+def _canaries(
+    audit: Audit, run: Path, attack: Attack | None, confidence: float, notes: list[str]
+) -> tuple[tuple[CanaryFinding, ...], tuple[Membership, ...]]:
+    if audit.state is None or audit.spent is None or audit.state.canaries is None:
+        notes.append("No one-run audit: this run was trained without canaries (privgen train --canaries).")
+        return (), ()
+    try:
+        planted, scores = read_canaries(run / "private", audit.state.canaries)
+    except CheckpointError as error:
+        notes.append(f"No one-run audit: {error}")
+        return (), ()
+    delta, certified = audit.state.budget.delta, audit.spent.epsilon
+    felt = one_run_bound(scores.values, planted.included, delta=delta, confidence=confidence)
+    what = f"canaries by what was felt of them in {scores.blocks} blocks of steps"
+    found = (CanaryFinding(what=what, lower=felt, certified=certified),)
+    if attack is None or planted.included.all() or not planted.included.any():
+        return found, ()
+    # By generated images: nothing of a real record is in it.
+    groups = planted.images[planted.included], planted.images[~planted.included]
+    return found, (attack("canaries that were in, from those that were not", *groups, private=False),)
+
+
+def _members(plan: Plan, run: Path, attack: Attack, data_dir: Path | None, notes: list[str]) -> Iterator[Membership]:
+    """The records that were trained on against held-out ones."""
+    try:
+        data = _data_at_hand(plan, run, data_dir)
+    except (DataError, RunError, OSError) as error:
+        notes.append(f"Membership inference was left out: {error}")
+        return
+    what = f"records of {data.name} that were trained on, from held-out ones"
+    yield attack(what, data.train.images, data.test.images, private=True)
+
+
+def _data_at_hand(plan: Plan, run: Path, data_dir: Path | None) -> DataSet:
+    if plan.dataset is None:
+        raise DataError("the plan names no data set.")
+    if plan.dataset in _DOWNLOADED and whereabouts(plan.dataset, data_dir) is None:
+        raise DataError(f"{plan.dataset} is not at hand; name its folder by --data-dir.")
+    data = load_data(plan.dataset, data_dir)
+    if len(data.train.labels) != plan.dataset_size or not len(data.test.labels):
+        raise DataError(f"{plan.dataset} has {len(data.train.labels)} records, and the run had {plan.dataset_size}.")
+    if (run / "private" / "fingerprint.json").exists():
+        RunFolder(run).require_fingerprint(data.fingerprint())
+    return data
