@@ -42,8 +42,8 @@ from privgen.steps import _RECORD_LOSSES, _fed_back, _weighting
 
 # The reconstruction's gradient depends on latent vectors that nobody outside the step knows.
 _WATCHED = ("critic", "classifier")
-# Canaries in one pass: their gradients' graphs are kept for a second derivative.
-_AT_ONCE = 256
+# Canaries in one pass.
+_AT_ONCE = 64
 TensorDict = dict[str, Tensor]
 
 
@@ -187,8 +187,10 @@ class WatchedStep:
                 module,
                 loss,
                 tuple(tensor[chunk] for tensor in batch),
+                # Asked for no norms too, and for those of the whole chunk at once.
                 lambda norms, chance=chance: tuple(chance[: len(norms)] * w for w in weigh(norms)),
                 rows_per_record=blocks,
+                physical_batch=_AT_ONCE,
             )
             found = sums if found is None else _added(found, sums)
         block.turns[part.name] = _Turn(module=module, loss=loss, batch=batch, rows=blocks, norms=found.norms)

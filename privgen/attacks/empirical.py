@@ -23,7 +23,7 @@ from privgen.attacks.summary import Empirical
 from privgen.attacks.worlds import seeded_coins
 from privgen.data import DataSet, load_data
 from privgen.data.load import whereabouts
-from privgen.errors import CheckpointError, DataError, RunError
+from privgen.errors import CheckpointError, DataError, EvaluationError, RunError
 from privgen.generate import LoadedGenerator, load_generator
 from privgen.noise import NoiseSource
 from privgen.runs import RunFolder
@@ -82,7 +82,11 @@ def _generator(audit: Audit, run: Path, notes: list[str]) -> LoadedGenerator | N
     if audit.state is None or released_file(audit.state, release_of(run), WEIGHTS) is None:
         notes.append("Membership inference was left out: there is no released generator with the ledger's digest.")
         return None
-    return load_generator(release_of(run))
+    try:
+        return load_generator(release_of(run))
+    except RunError as error:
+        notes.append(f"Membership inference was left out: {error}")
+        return None
 
 
 def _canaries(
@@ -91,13 +95,13 @@ def _canaries(
     if audit.state is None or audit.spent is None or audit.state.canaries is None:
         notes.append("No one-run audit: this run was trained without canaries (privgen train --canaries).")
         return (), ()
+    delta, certified = audit.state.budget.delta, audit.spent.epsilon
     try:
         planted, scores = read_canaries(run / "private", audit.state.canaries)
-    except CheckpointError as error:
+        felt = one_run_bound(scores.values, planted.included, delta=delta, confidence=confidence)
+    except (CheckpointError, EvaluationError) as error:
         notes.append(f"No one-run audit: {error}")
         return (), ()
-    delta, certified = audit.state.budget.delta, audit.spent.epsilon
-    felt = one_run_bound(scores.values, planted.included, delta=delta, confidence=confidence)
     what = f"canaries by what was felt of them in {scores.blocks} blocks of steps"
     found = (CanaryFinding(what=what, lower=felt, certified=certified),)
     if attack is None or planted.included.all() or not planted.included.any():
@@ -119,13 +123,15 @@ def _members(plan: Plan, run: Path, attack: Attack, data_dir: Path | None, notes
 
 
 def _data_at_hand(plan: Plan, run: Path, data_dir: Path | None) -> DataSet:
+    """The run's own data. A ledger from elsewhere may name any path, so only who holds the private folder is served."""
+    if not (run / "private" / "fingerprint.json").exists():
+        raise DataError("it needs the run's private folder, which knows what it was trained on.")
     if plan.dataset is None:
         raise DataError("the plan names no data set.")
     if plan.dataset in _DOWNLOADED and whereabouts(plan.dataset, data_dir) is None:
         raise DataError(f"{plan.dataset} is not at hand; name its folder by --data-dir.")
     data = load_data(plan.dataset, data_dir)
-    if len(data.train.labels) != plan.dataset_size or not len(data.test.labels):
-        raise DataError(f"{plan.dataset} has {len(data.train.labels)} records, and the run had {plan.dataset_size}.")
-    if (run / "private" / "fingerprint.json").exists():
-        RunFolder(run).require_fingerprint(data.fingerprint())
+    RunFolder(run).require_fingerprint(data.fingerprint())
+    if not len(data.test.labels):
+        raise DataError(f"{plan.dataset} has no held-out records.")
     return data

@@ -9,6 +9,7 @@ from accountant.rounding import exact_text, lower_text, upper_text
 from privgen.attacks.membership import RATES, Membership
 from privgen.attacks.one_run import CanaryFinding
 from privgen.report.content import Block, Paragraph, Report, Section, Table
+from privgen.report.text import plain
 
 if TYPE_CHECKING:
     from privgen.attacks.mechanism import Finding
@@ -68,11 +69,12 @@ def empirical_sections(found: Empirical, *, private: bool) -> tuple[Section, ...
     shown = [one for one in found.memberships if private or not one.private]
     notes = list(found.notes)
     if len(shown) < len(found.memberships):
-        notes.append(
-            "Membership of real records is a statistic of the data: the terminal shows it, this page does not."
-        )
-    blocks: list[Block] = [_memberships(shown)] if shown else []
-    blocks += [Paragraph(text=note) for note in notes]
+        notes.append("Membership of real records is a statistic of the data: only the terminal shows it.")
+    blocks: list[Block] = [_membership(one) for one in shown]
+    blocks += [Paragraph(text=plain(note)) for note in notes]
+    if shown:
+        text = "Records are told by their distance to the nearest generated image. A weak result proves nothing."
+        blocks.insert(0, Paragraph(text=text))
     if blocks:
         sections.append(Section(key="membership", title="Membership inference", blocks=tuple(blocks)))
     return tuple(sections)
@@ -145,22 +147,18 @@ def _canaries(findings: tuple[CanaryFinding, ...]) -> Section:
     return Section(key="canaries", title="One-run audit", blocks=(Paragraph(text=text), table))
 
 
-def _memberships(shown: list[Membership]) -> Table:
-    head = ("Who was told from whom", *(f"true positives at {rate:.1%} false" for rate in RATES), "area", "counts")
-    rows = tuple(
-        (
-            one.what + (" (private: made of real records)" if one.private else ""),
-            *(_rate(one, rate) for rate in RATES),
-            f"area under the curve {one.roc.area:.3f}",
-            f"{one.members} members, {one.others} others, {one.generated} images",
-        )
-        for one in shown
-    )
-    return Table(caption="By the distance to the nearest generated image", head=head, rows=rows)
+def _membership(one: Membership) -> Table:
+    """The ROC curve at a few rates of false positives, and its area."""
+    caption = plain(one.what) + (" (private: made of real records)" if one.private else "")
+    rows = [_rate(one, rate) for rate in RATES]
+    rows.append(("area under the ROC curve", f"{one.roc.area:.3f}", "0.5 is guessing"))
+    counts = f"{one.members} members, {one.others} others, {one.generated} generated images"
+    rows.append(("compared", counts, f"{one.seconds:.0f} seconds"))
+    return Table(caption=caption, head=("at", "found", "how sure"), rows=tuple(rows))
 
 
-def _rate(one: Membership, rate: float) -> str:
+def _rate(one: Membership, rate: float) -> tuple[str, str, str]:
     low, high = one.bounds(rate, confidence=0.95)
-    few = "" if one.others >= 1 / rate else f", none of {one.others} others accused"
-    found = one.roc.true_positive_rate(rate)
-    return f"TPR {found:.2%} at {rate:.1%} FPR ({low:.2%} to {high:.2%} at 0.95 confidence{few})"
+    few = "" if one.others >= 1 / rate else f"; {one.others} others are too few for this rate: none of them is accused"
+    found = f"TPR {one.roc.true_positive_rate(rate):.2%}"
+    return f"{rate:.1%} FPR", found, f"{low:.2%} to {high:.2%} at 0.95 confidence{few}"

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from scipy import stats
 from accountant import (
     BandedGaussian,
     BudgetGuard,
-    HiddenFeedbackGaussian,
     Ledger,
     Neighbouring,
     Part,
@@ -24,7 +24,7 @@ from accountant.gaussian import gaussian_epsilon
 from accountant.guard import genesis_budget
 from planners import plan
 from privgen.attacks.bound import clopper_pearson, lower_bound
-from privgen.attacks.mechanism import attack, audit_mechanism
+from privgen.attacks.mechanism import DEMONSTRATION, attack, audit_mechanism
 from privgen.attacks.worlds import Setting, play, seeded_coins
 from privgen.cli import main
 from privgen.errors import EvaluationError
@@ -117,16 +117,9 @@ def test_blocks_that_are_cut_short_are_audited_too(steps):
         assert 0.1 < finding.lower.epsilon <= finding.certified
 
 
-def paper_setting(neighbouring, *, noise_multiplier, steps):
-    """B = 20 and C2 = C1/B, as in the published code: ρ = 2."""
-    event = HiddenFeedbackGaussian(sampling_rate=0.1, noise_multiplier=noise_multiplier, feedback_ratio=2.0)
-    parts = (Part(name="critic", clip_norm=1.0, feedback_clip_norm=0.05, noise_multiplier=noise_multiplier),)
-    return Setting(event=event, parts=parts, steps=steps, batch_size=20.0, neighbouring=neighbouring)
-
-
 @pytest.mark.parametrize("neighbouring", Neighbouring)
 def test_the_published_claim_is_refuted_by_a_record_with_large_gradients(neighbouring):
-    setting = paper_setting(neighbouring, noise_multiplier=4.0, steps=30)
+    setting = replace(DEMONSTRATION, neighbouring=neighbouring)
     finding, _ = shown(setting, trials=900)
     assert finding.claimed == claimed_epsilon(setting.event, 30, delta=1e-5)
     assert finding.claimed < finding.lower.epsilon <= finding.certified
@@ -150,8 +143,10 @@ def test_an_audit_of_a_plan_watches_a_certain_block_and_the_plans_own_rate():
 def test_an_audit_of_a_plan_with_the_published_feedback_names_its_claim():
     made = plan(epsilon=50.0, delta=1e-5, dataset_size=200, sampling_rate=0.1, iterations=5, feedback="paper")
     found = audit_mechanism(made, trials=40, **seeded(0))
-    assert [(f.steps, f.event.sampling_rate) for f in found] == [(4, 1.0), (4, 1.0), (5, 0.1), (5, 0.1)]
+    own = [(4, 1.0), (4, 1.0), (5, 0.1), (5, 0.1)]
+    assert [(f.steps, f.event.sampling_rate) for f in found] == [*own, (30, 0.1), (30, 0.1)]
     assert all(f.holds and f.claimed is not None for f in found)
+    assert all("demonstration at fixed settings, not this plan's" in f.what for f in found[4:])
 
 
 PLAN = Plan(
