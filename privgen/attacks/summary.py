@@ -70,7 +70,7 @@ def empirical_sections(found: Empirical, *, private: bool) -> tuple[Section, ...
     notes = list(found.notes)
     if len(shown) < len(found.memberships):
         notes.append("Membership of real records is a statistic of the data: only the terminal shows it.")
-    blocks: list[Block] = [_membership(one) for one in shown]
+    blocks: list[Block] = [block for one in shown for block in _membership(one)]
     blocks += [Paragraph(text=plain(note)) for note in notes]
     if shown:
         text = "Records are told by their distance to the nearest generated image. A weak result proves nothing."
@@ -147,14 +147,15 @@ def _canaries(findings: tuple[CanaryFinding, ...]) -> Section:
     return Section(key="canaries", title="One-run audit", blocks=(Paragraph(text=text), table))
 
 
-def _membership(one: Membership) -> Table:
+def _membership(one: Membership) -> tuple[Paragraph, Table]:
     """The ROC curve at a few rates of false positives, and its area."""
-    caption = plain(one.what) + (" (private: made of real records)" if one.private else "")
+    private = " Private: made of real records." if one.private else ""
+    who = Paragraph(text=f"Told apart: {plain(one.what)}.{private}")
     rows = [_rate(one, rate) for rate in RATES]
     rows.append(("area under the ROC curve", f"{one.roc.area:.3f}", "0.5 is guessing"))
     counts = f"{one.members} members, {one.others} others, {one.generated} generated images"
     rows.append(("compared", counts, f"{one.seconds:.0f} seconds"))
-    return Table(caption=caption, head=("at", "found", "how sure"), rows=tuple(rows))
+    return who, Table(caption="ROC curve", head=("at", "found", "how sure"), rows=tuple(rows))
 
 
 def _rate(one: Membership, rate: float) -> tuple[str, str, str]:
