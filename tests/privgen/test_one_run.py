@@ -40,7 +40,7 @@ def test_a_larger_delta_or_more_confidence_shows_less():
     assert epsilon_below(canaries=400, guesses=100, correct=50, delta=1e-6, error=0.05) == 0.0
 
 
-def repeated(scores_of, *, epsilon, delta, times=300, confidence=0.8, canaries=200, seed=0):
+def repeated(scores_of, *, epsilon, delta, times=100, confidence=0.8, canaries=200, seed=0):
     generator = np.random.default_rng(seed)
     wrong, found = 0, []
     for _ in range(times):
