@@ -14,7 +14,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from accountant.errors import BudgetExhausted
 from accountant.guard import Receipt

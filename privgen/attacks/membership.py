@@ -111,7 +111,7 @@ def membership_of(
     begun = time.perf_counter()
     chosen = np.random.default_rng(seed)
     members, others = (
-        group if len(group) <= most else group[chosen.choice(len(group), most, replace=False)]
+        group[chosen.permutation(len(group))[:most]]  # by rows, for they may lie on disk
         for group in (members, others)
     )
     images = generator(generated, seed=seed)

@@ -11,9 +11,9 @@ from privgen import canaries, release, steps
 from privgen import session as session_module
 from privgen.attacks.worlds import seeded_coins
 from privgen.canaries import Canaries, Scores
+from privgen.data.batches import to_tensor
 from privgen.errors import CheckpointError
 from privgen.noise import NoiseSource
-from privgen.train import to_tensor
 
 
 def planted_session(lab, out, **changes):
