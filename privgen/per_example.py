@@ -53,7 +53,7 @@ class Rows(Protocol):
 # Summing squares errs by some units in the last place.
 _ROUNDING = 8.0
 # Records in one pass where nothing is asked for: what a pass makes of them then stays near the processor.
-_AT_ONCE = 128
+_AT_ONCE = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def private_sums(
         weighting: norms (b,) → weight vectors (b,).
         rows_per_record: a layer may see up to so many rows of a record, as stacked blocks of b rows; a
             record's gradient is the sum over its rows. Rows are a layer's first dimension.
-        physical_batch: records in one pass, or None for what is fast: about 128 on a CPU, all of them elsewhere. It
+        physical_batch: records in one pass, or None for what is fast: about 96 on a CPU, all of them elsewhere. It
             bounds memory and changes nothing else.
 
     Raises:
