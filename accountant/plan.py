@@ -237,7 +237,12 @@ class Plan:
     @property
     def steps(self) -> int:
         """All releases: the warm start's and the iterations."""
-        return self.iterations + (0 if self.warm_start is None else self.warm_start.steps)
+        return self.warm_steps + self.iterations
+
+    @property
+    def warm_steps(self) -> int:
+        """The warm start's releases, which come first."""
+        return 0 if self.warm_start is None else self.warm_start.steps
 
     def warm_events(self) -> tuple[tuple[Event, int], ...]:
         """What the warm start is charged for; empty without one."""

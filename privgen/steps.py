@@ -189,14 +189,19 @@ def _critic_loss(state: TrainState, config: TrainConfig, images: Rows, labels: T
     return loss, (images, fakes, labels), 2
 
 
+def _generated(state: TrainState, labels: Tensor) -> Tensor:
+    """One new image of each label (n,): (n, C, H, W)."""
+    return state.networks.generator(latents(state, len(labels)), labels, state.latents)
+
+
 @torch.no_grad()
 def _fakes(state: TrainState, config: TrainConfig, labels: Tensor) -> Tensor:
     """One generated image of its class for each record: from the pool, or new."""
     if not config.fake_batches:
-        return state.networks.generator(latents(state, len(labels)), labels, state.latents)
+        return _generated(state, labels)
     if not state.fakes.ready:
         every = torch.arange(state.networks.config.classes, device=labels.device).repeat(state.fakes.each)
-        state.fakes.add(state.networks.generator(latents(state, len(every)), every, state.latents), every)
+        state.fakes.add(_generated(state, every), every)
     return state.fakes.matching(labels, numbers(state, len(labels)))
 
 
@@ -208,7 +213,7 @@ def refresh_fakes(state: TrainState, config: TrainConfig) -> None:
             state.networks.config.classes, (config.generator_batch,), generator=state.latents,
             device=state.latents.device,
         )  # fmt: skip
-        state.fakes.add(state.networks.generator(latents(state, len(labels)), labels, state.latents), labels)
+        state.fakes.add(_generated(state, labels), labels)
 
 
 def _classifier_loss(state: TrainState, config: TrainConfig, images: Rows, labels: Tensor) -> RecordLoss:

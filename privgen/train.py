@@ -105,8 +105,7 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
         begin_segment(state, session.plan, receipt.event)
     if phase.releases == STATISTICS:
         return _warm_step(session, receipt)
-    warm = session.plan.steps - session.plan.iterations
-    progress = (session.guard.steps - warm) / session.plan.iterations
+    progress = (session.guard.steps - session.plan.warm_steps) / session.plan.iterations
     state.networks.generator.schedule_noise(progress)
     chosen, canaries = _chosen(session, receipt)
     parts = session.plan.parts_in(phase)
@@ -148,7 +147,7 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
 def _warm_step(session: Session, receipt: Receipt) -> StepReport:
     """One release of the warm start; the last of them is kept in a checkpoint, for it is charged once."""
     statistics_step(session.state, session.plan, receipt=receipt, records=session.data.train, noise=session.noise)
-    done = session.guard.steps == session.plan.steps - session.plan.iterations
+    done = session.guard.steps == session.plan.warm_steps
     return StepReport(
         step=session.guard.steps,
         planned=session.plan.steps,

@@ -13,6 +13,7 @@ from privgen.data import ImageData
 from privgen.noise import NoiseSource
 from privgen.release import gaussian
 from privgen.state import TrainState
+from privgen.steps import average_generator
 
 
 def statistics_step(state: TrainState, plan: Plan, *, receipt: Receipt, records: ImageData, noise: NoiseSource) -> None:
@@ -28,5 +29,4 @@ def statistics_step(state: TrainState, plan: Plan, *, receipt: Receipt, records:
     sums = {release.kind: {"sums": sums_of(release, mixture, records.images, records.labels)}}
     noised = gaussian(sums, parts=(part,), bands=1, receipt=receipt, noise=noise)[release.kind]["sums"]
     take_up(plan.warm_start, receipt.step, mixture, noised.cpu(), state.latents)
-    for own, other in zip(state.averaged.mixture.buffers(), mixture.buffers(), strict=True):
-        own.copy_(other)
+    average_generator(state, 1.0)  # no weight moves, and the average's mixture is this one

@@ -12,12 +12,12 @@ less the confidence). One below it proves nothing beyond itself: attacks that we
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from accountant.audit import finite
 from accountant.claims import Certified, certify, claimed_epsilon
 from accountant.events import Event, HiddenFeedbackGaussian
 from accountant.plan import Part, Plan
@@ -77,7 +77,7 @@ class Finding:
             "noise_multiplier": self.event.noise_multiplier,
             "delta": self.lower.delta,
             "lower": self.lower.epsilon,
-            "certified": self.certified if math.isfinite(self.certified) else None,
+            "certified": finite(self.certified),
             "claimed": self.claimed,
             "confidence": self.lower.confidence,
             "trials": self.lower.trials,

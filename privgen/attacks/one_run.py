@@ -17,7 +17,6 @@ are tried, fixed beforehand, and each has a fourth of what the confidence leaves
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from accountant.audit import finite
 from accountant.budget import require_delta
 from accountant.checks import CANARIES
 from accountant.verify import CanaryRecord
@@ -81,7 +81,7 @@ class CanaryFinding:
             "correct": self.lower.correct,
             "delta": self.lower.delta,
             "lower": self.lower.epsilon,
-            "certified": self.certified if math.isfinite(self.certified) else None,
+            "certified": finite(self.certified),
             "confidence": self.lower.confidence,
             "holds": self.holds,
         }
