@@ -12,7 +12,10 @@ docs/privacy.md.
 """
 
 from accountant.budget import Budget, EpsilonBounds, Neighbouring
-from accountant.claims import Certified, Claim, claim, claim_of_settings, claimed_epsilon
+from accountant.claims.claims import Certified, Claim, claim, claim_of_settings, claimed_epsilon
+from accountant.composition.private_selection import RandomRuns, search_epsilon
+from accountant.composition.prv import PrvAccountant
+from accountant.composition.rdp import RdpAccountant
 from accountant.errors import (
     AccountantError,
     BudgetExhausted,
@@ -34,13 +37,10 @@ from accountant.events import (
     event_to_json,
     joint_noise_multiplier,
 )
-from accountant.guard import BudgetGuard, Receipt
-from accountant.ledger import Ledger
-from accountant.plan import Feedback, Part, Phase, Plan, Verified
-from accountant.prv import PrvAccountant
-from accountant.rdp import RdpAccountant
-from accountant.search_cost import RandomRuns, search_epsilon
-from accountant.verify import LedgerState, verify_ledger
+from accountant.ledger.chain import Ledger
+from accountant.ledger.guard import BudgetGuard, Receipt
+from accountant.ledger.replay import LedgerState, verify_ledger
+from accountant.plans.plan import Feedback, Part, Phase, Plan, Verified
 
 __all__ = [
     "AccountantError",

@@ -1,4 +1,5 @@
-"""What was released: one event per step. What it costs is `accountant.rdp` and `accountant.prv`.
+"""What was released: one event per step. What it costs is `accountant.composition.rdp` and
+`accountant.composition.prv`.
 
 An event is a frozen value. It names a mechanism by the parameters that its privacy depends on and by
 nothing else, goes into the ledger as JSON, and comes back equal.

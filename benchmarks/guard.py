@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from accountant import BandedGaussian, Budget, BudgetGuard, Ledger
-from accountant.guard import DEFAULT_BLOCK, genesis_budget
+from accountant.ledger.guard import DEFAULT_BLOCK, genesis_budget
 
 STEPS, ROUNDS = 1024, 5
 TARGET_MS = 0.1

@@ -31,21 +31,21 @@ import numpy as np
 import torch
 
 from accountant import LedgerError
-from accountant.audit import audit_run
-from accountant.guard import DEFAULT_BLOCK
-from accountant.ledger import Head, parse_entries
-from accountant.verify import LedgerState, replay
+from accountant.audit.audit import audit_run
+from accountant.ledger.chain import Head, parse_entries
+from accountant.ledger.guard import DEFAULT_BLOCK
+from accountant.ledger.replay import LedgerState, replay
 from planners import plan
-from privgen.checkpoint import read_checkpoint, released_digest
 from privgen.config import TrainConfig
 from privgen.data.records import DataSet, ImageData, identities
 from privgen.errors import CheckpointError
-from privgen.networks import NetworkConfig
-from privgen.noise import NoiseSource
-from privgen.runs import RunFolder
-from privgen.session import Options, Session, begin, resume
-from privgen.state import parameters_of, trained_by
-from privgen.train import run
+from privgen.mechanism.noise import NoiseSource
+from privgen.methods.gan.networks import NetworkConfig
+from privgen.training.checkpoint import read_checkpoint, released_digest
+from privgen.training.loop import run
+from privgen.training.run_folder import RunFolder
+from privgen.training.session import Options, Session, begin, resume
+from privgen.training.state import parameters_of, trained_by
 
 RECORDS, ITERATIONS = 200, 600
 HALTED, FAILED = 0, 3

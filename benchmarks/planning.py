@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from planners import Search
-from planners.pareto import BANDS
+from planners.joint_search import BANDS
 
 Q, STEPS, DELTA, EPSILON = 256 / 60000, 20000, 1e-5, 10.0
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from privgen.efsgd import banded_weights
-from privgen.per_example import private_sums
+from privgen.gradients.clipped_sums import private_sums
+from privgen.mechanism.error_feedback import banded_weights
 
 CLASSES = 10
 

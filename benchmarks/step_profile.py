@@ -19,11 +19,11 @@ import torch
 from accountant import BudgetGuard
 from accountant.budget import Budget
 from planners import plan
-from privgen import steps
 from privgen.config import default_config, warm_config
-from privgen.networks import NetworkConfig
-from privgen.noise import NoiseSource, system_generator
-from privgen.state import begin_segment, new_state
+from privgen.mechanism.noise import NoiseSource, system_generator
+from privgen.methods.gan.networks import NetworkConfig
+from privgen.training import private_step as steps
+from privgen.training.state import begin_segment, new_state
 
 BATCH, STAGES = 256, ("_fakes", "private_sums", "_fed_back", "gaussian", "_update")
 

@@ -5,14 +5,14 @@
 0.67
 """
 
-from accountant.plan import Plan
-from planners.affordable import Affordable, affordable
-from planners.calibrate import solve_feedback_ratio, solve_iterations, solve_noise_multiplier, solve_sampling_rate
+from accountant.plans.plan import Plan
+from planners.affordable_feedback import Affordable, affordable
 from planners.delay import noise_saved
 from planners.errors import ContradictoryRequest, ImpossiblePlan, PlannerError
-from planners.pareto import Choice, Search, StepCost, joint_search
+from planners.joint_search import Choice, Search, StepCost, joint_search
 from planners.planning import plan
 from planners.schedule import PhaseShape
+from planners.solvers import solve_feedback_ratio, solve_iterations, solve_noise_multiplier, solve_sampling_rate
 
 __all__ = [
     "Affordable",

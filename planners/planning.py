@@ -14,15 +14,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accountant.budget import Neighbouring, require_delta, require_epsilon
-from accountant.claims import claimed_epsilon_of
-from accountant.plan import Feedback, Part, Phase, Plan, Verified
-from accountant.prv import PrvAccountant
-from accountant.rdp import RdpAccountant
-from planners import chosen, defaults
-from planners.cost import EventFamily
+from accountant.claims.claims import claimed_epsilon_of
+from accountant.composition.prv import PrvAccountant
+from accountant.composition.rdp import RdpAccountant
+from accountant.plans.plan import Feedback, Part, Phase, Plan, Verified
+from planners import defaults
+from planners import resolve_defaults as chosen
 from planners.errors import ImpossiblePlan
 from planners.schedule import WHOLE, PhaseShape, split_steps
-from planners.warm import warm_start_within
+from planners.solving.cost import EventFamily
+from planners.warm_start_budget import warm_start_within
 
 
 def plan(

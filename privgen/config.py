@@ -1,6 +1,6 @@
 """`TrainConfig`: what a run trains with, beside its plan. Nothing in it can change what the run costs.
 
-Everything that privacy depends on is in the plan (`accountant.plan`). This holds learning rates, schedules,
+Everything that privacy depends on is in the plan (`accountant.plans.plan`). This holds learning rates, schedules,
 losses and sizes; it is recorded in the checkpoint and in `generator.json`.
 
     >>> TrainConfig.from_json(TrainConfig(preset="tiny").to_json()).preset

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from accountant.canonical import parse_object
+from accountant.canonical_json import parse_object
 from accountant.files import write_durably
 from privgen.errors import ConfigError, RunError
-from privgen.networks import Generator, NetworkConfig
+from privgen.methods.gan.networks import Generator, NetworkConfig
 
 SCHEMA = "privgen.generator/1"
 _BATCH = 250

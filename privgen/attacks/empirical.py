@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from accountant.audit import Audit, release_of
-from accountant.checks import WEIGHTS, released_file
-from accountant.plan import Plan
+from accountant.audit.audit import Audit, release_of
+from accountant.audit.checks import WEIGHTS, released_file
+from accountant.plans.plan import Plan
 from privgen.attacks.mechanism import audit_mechanism
 from privgen.attacks.membership import GENERATED, Membership, membership_of
 from privgen.attacks.one_run import CanaryFinding, one_run_bound, read_canaries
@@ -25,8 +25,8 @@ from privgen.data import DataSet, load_data
 from privgen.data.load import whereabouts
 from privgen.errors import CheckpointError, DataError, EvaluationError, RunError
 from privgen.generate import LoadedGenerator, load_generator
-from privgen.noise import NoiseSource
-from privgen.runs import RunFolder
+from privgen.mechanism.noise import NoiseSource
+from privgen.training.run_folder import RunFolder
 
 # Many trials make the first sure at little cost; one run has only so many canaries.
 CONFIDENCE, CANARY_CONFIDENCE = 0.999, 0.95

@@ -17,15 +17,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from accountant.audit import finite
-from accountant.claims import Certified, certify, claimed_epsilon
+from accountant.audit.audit import finite
+from accountant.claims.claims import Certified, certify, claimed_epsilon
 from accountant.events import Event, HiddenFeedbackGaussian
-from accountant.plan import Part, Plan
+from accountant.plans.plan import Part, Plan
 from privgen.attacks.bound import LowerBound, lower_bound
 from privgen.attacks.worlds import Setting, play
 from privgen.errors import EvaluationError
-from privgen.noise import NoiseSource
-from privgen.sampling import Coins
+from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.sampling import Coins
 
 # Where the counts of a million trials are not what limits the bound: at δ = 1e-5 they show no ε above about ten.
 WIDE_DELTA = 0.01

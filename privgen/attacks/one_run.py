@@ -25,12 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from accountant.audit import finite
+from accountant.audit.audit import finite
+from accountant.audit.checks import CANARIES
 from accountant.budget import require_delta
-from accountant.checks import CANARIES
-from accountant.verify import CanaryRecord
-from privgen.canaries import SCORES, Canaries, Scores
+from accountant.ledger.replay import CanaryRecord
 from privgen.errors import CheckpointError, EvaluationError
+from privgen.training.canaries import SCORES, Canaries, Scores
 
 # Guesses for each canary, half of them "in" and half of them "out".
 _SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)

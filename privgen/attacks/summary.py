@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from accountant.rounding import exact_text, lower_text, upper_text
+from accountant.bound_text import exact_text, lower_text, upper_text
 from privgen.attacks.membership import RATES, Membership
 from privgen.attacks.one_run import CanaryFinding
 from privgen.report.content import Block, Paragraph, Report, Section, Table

@@ -1,7 +1,8 @@
 """A worst-case record, present and absent, through the code that trains: coins, clipping, feedback, guard, noise.
 
 A trial is a run of its own in a few numbers. Trials stand side by side, each in its own row of one tensor, so that
-the real functions (`PoissonSampler.draw`, `private_sums`, the weights and the feedback of `privgen.steps`,
+the real functions (`PoissonSampler.draw`, `private_sums`, the weights and the feedback of
+`privgen.training.private_step`,
 `release.gaussian` with a receipt) serve many at once; only the published feedback clips over all its numbers and is
 called once a trial. Networks are left out: the gradients are given, which is the worst that a network can do.
 
@@ -21,16 +22,16 @@ from torch import Tensor, nn
 
 from accountant.budget import Budget, Neighbouring
 from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian
-from accountant.guard import BudgetGuard
-from accountant.plan import Part
-from privgen.efsgd import owed_error, paper_error
-from privgen.noise import NoiseSource
-from privgen.per_example import Sums, private_sums
-from privgen.release import gaussian
-from privgen.sampling import Coins, PoissonSampler, assign_groups
+from accountant.ledger.guard import BudgetGuard
+from accountant.plans.plan import Part
+from privgen.gradients.clipped_sums import Sums, private_sums
+from privgen.mechanism.error_feedback import owed_error, paper_error
+from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.release import gaussian
+from privgen.mechanism.sampling import Coins, PoissonSampler, assign_groups
 
 # Private names on purpose: what is audited must be what training runs.
-from privgen.steps import _fed_back, _weighting
+from privgen.training.private_step import _fed_back, _weighting
 
 Scores = NDArray[np.float64]
 Composition = tuple[tuple[Event, int], ...]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from accountant.account import Account, AccountState
+    from accountant.ledger.account import Account, AccountState
 
 FOLDER = Path("accounts")
 
@@ -65,9 +65,9 @@ def new(
     order: float | None,
 ) -> None:
     """Make the account NAME, in accounts/NAME.jsonl (or in the file that NAME is the path of)."""
-    from accountant.account import Account, default_order
     from accountant.budget import Budget, Neighbouring
-    from accountant.plan import Plan
+    from accountant.ledger.account import Account, default_order
+    from accountant.plans.plan import Plan
     from privgen.cli.console import console
 
     budget = Budget(epsilon=epsilon, delta=delta, neighbouring=Neighbouring(neighbouring))
@@ -85,7 +85,7 @@ def new(
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON, and nothing else, on stdout.")
 def show(name: str, as_json: bool) -> None:
     """What the account NAME has spent, and by which runs."""
-    from accountant.account import Account
+    from accountant.ledger.account import Account
     from privgen.cli.console import console
 
     state = Account(_path(name)).state()
@@ -99,7 +99,7 @@ def show(name: str, as_json: bool) -> None:
 
 def account_of(name: str | None) -> Account | None:
     """The account that an option names, or None."""
-    from accountant.account import Account
+    from accountant.ledger.account import Account
 
     return None if name is None else Account(_path(name))
 

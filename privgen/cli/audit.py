@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from accountant.audit import Audit
-    from accountant.claims import Claim
+    from accountant.audit.audit import Audit
+    from accountant.claims.claims import Claim
     from privgen.attacks.summary import Empirical
 
 EPILOG = """\b
@@ -43,7 +43,7 @@ class ClaimName(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name, known."""
-        from accountant.claims import CLAIMS
+        from accountant.claims.claims import CLAIMS
 
         if value not in CLAIMS:
             self.fail(f"{value!r} is not one of: {', '.join(CLAIMS)}.", param, ctx)
@@ -132,7 +132,7 @@ def command(
         attack = {"trials": trials, "confidence": confidence, "seed": seed, "data_dir": data_dir} if empirical else None
         _audit_run(run, form, out, public_key, attack, colour=colour)
     elif claim_name is not None:
-        from accountant.claims import claim
+        from accountant.claims.claims import claim
 
         _deliver(_render_claim(claim(claim_name), form, colour=colour), out)
     else:
@@ -151,8 +151,8 @@ def _refuse(
 def _audit_run(
     run: Path, form: str, out: Path | None, public_key: str | None, attack: dict[str, Any] | None, *, colour: bool
 ) -> None:
-    from accountant.audit import audit_run
-    from accountant.signing import load_public_key
+    from accountant.audit.audit import audit_run
+    from accountant.ledger.signing import load_public_key
 
     audit = audit_run(run, public_key=load_public_key(public_key) if public_key else None)
     found = _attacked(audit, run, attack) if attack is not None and audit.state is not None else None
@@ -227,7 +227,7 @@ def _render_claim(claim: Claim, form: str, *, colour: bool) -> str:
 def _own_claim(opacus_history: Path | None, settings: dict[str, Any]) -> Claim:
     """Settings or a history as a claim that nobody made."""
     from accountant.budget import Neighbouring
-    from accountant.claims import claim_of_settings
+    from accountant.claims.claims import claim_of_settings
     from accountant.errors import InvalidValue
 
     settings["neighbouring"] = Neighbouring(settings["neighbouring"])
@@ -245,7 +245,7 @@ def _own_claim(opacus_history: Path | None, settings: dict[str, Any]) -> Claim:
 def _claim_of_history(path: Path, delta: float, neighbouring: Any) -> Claim:
     from accountant.adapters import from_opacus_history
     from accountant.budget import require_delta
-    from accountant.claims import Claim, certify
+    from accountant.claims.claims import Claim, certify
 
     require_delta(delta)
     composition = from_opacus_history(_read_history(path))

@@ -183,7 +183,7 @@ def _place(run: Path, out: Path | None, public: bool) -> Place:
     from privgen.metrics.cache import user_cache
 
     if (run / "release").is_dir() and (run / "private").is_dir():
-        from privgen.runs import RunFolder
+        from privgen.training.run_folder import RunFolder
 
         folder = RunFolder.existing(run)
         hidden = folder.private / "results"
@@ -210,7 +210,7 @@ def _source(run: Path, device: Any, class_names: tuple[str, ...]) -> Source:
 
 
 def _dataset(plan_path: Path) -> str:
-    from accountant.plan import Plan
+    from accountant.plans.plan import Plan
 
     name = Plan.load(plan_path).dataset if plan_path.exists() else None
     if name is None:
@@ -219,7 +219,7 @@ def _dataset(plan_path: Path) -> str:
 
 
 def _budget(plan_path: Path) -> dict[str, float] | None:
-    from accountant.plan import Plan
+    from accountant.plans.plan import Plan
 
     if not plan_path.exists():
         return None
@@ -276,7 +276,7 @@ def _progress() -> Iterator[Progress]:
 def _keep(found: Evaluation, result: dict[str, Any], place: Place) -> list[Path]:
     """Write the result, a table, a grid of generated images and the closest pairs; the last never into release/."""
     from accountant.files import write_durably
-    from privgen.images import write_grid
+    from privgen.data.export import write_grid
     from privgen.metrics.protocols import DEFAULT
     from privgen.metrics.text import markdown
 

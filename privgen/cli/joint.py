@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from accountant.plan import Plan
+    from accountant.plans.plan import Plan
     from planners import Search, StepCost
 
 
@@ -20,8 +20,8 @@ def step_cost(made: Plan) -> StepCost:
     from privgen.cli.console import err_console
     from privgen.config import default_config, warm_config
     from privgen.dataset_sizes import DATASET_SHAPES
-    from privgen.measure import measure_step
-    from privgen.networks import NetworkConfig
+    from privgen.methods.gan.networks import NetworkConfig
+    from privgen.training.step_timing import measure_step
 
     if made.dataset not in DATASET_SHAPES:
         names = ", ".join(DATASET_SHAPES)
@@ -48,10 +48,10 @@ def search_plan(
     Args:
         request: what was asked of `planners.plan`. made: the plan of the defaults, whose N, δ and feedback are used.
     """
-    from accountant.plan import Feedback
+    from accountant.plans.plan import Feedback
     from planners import joint_search
     from planners import plan as make_plan
-    from planners.pareto import BANDS
+    from planners.joint_search import BANDS
 
     names = ("batch_size", "sampling_rate", "iterations", "noise_multiplier")
     if given := [name for name in names if request.get(name) is not None]:

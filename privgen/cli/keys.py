@@ -28,7 +28,7 @@ def new(path: Path) -> None:
     Who holds the private key can sign a ledger. Give the public key to whoever audits, by another way than the
     run's folder.
     """
-    from accountant.signing import new_key
+    from accountant.ledger.signing import new_key
     from privgen.cli.console import console
 
     public = new_key(path)

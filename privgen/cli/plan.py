@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 if TYPE_CHECKING:
-    from accountant.plan import Plan
+    from accountant.plans.plan import Plan
     from planners import PhaseShape, StepCost
 
 EPILOG = """\b

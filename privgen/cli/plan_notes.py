@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accountant.plan import Plan
+    from accountant.plans.plan import Plan
     from planners import Affordable, PhaseShape
 
 
@@ -19,7 +19,7 @@ def notes(made: Plan, phases: Sequence[PhaseShape]) -> list[tuple[str, str, str]
     Args:
         phases: the shape that it was solved for.
     """
-    from accountant.plan import Feedback
+    from accountant.plans.plan import Feedback
 
     if made.feedback is Feedback.PAPER:
         return [("claimed", made.defaults["claimed"], "")]
@@ -48,7 +48,7 @@ def _saved_and_delayed(made: Plan, phases: Sequence[PhaseShape]) -> list[tuple[s
 
 def affordable_rows(made: Plan, phases: Sequence[PhaseShape]) -> tuple[Affordable, ...]:
     """What C2 this certified budget could afford at more noise, for the published feedback; by RDP."""
-    from planners import affordable
+    from planners import affordable_feedback as affordable
 
     base = made.sampling_rate / phases[0].rate
     return affordable(

@@ -14,8 +14,8 @@ from rich.progress import (
 )
 
 from privgen.cli.console import err_console
-from privgen.session import Session
-from privgen.train import StepReport
+from privgen.training.loop import StepReport
+from privgen.training.session import Session
 
 # Where there is no terminal to redraw, a line now and then does.
 _LINES = 20

@@ -48,8 +48,8 @@ def command(
     from rich.progress import Progress
 
     from privgen.cli.console import console, err_console, warn
+    from privgen.data.export import write_folder, write_grid, write_npz
     from privgen.generate import load_generator
-    from privgen.images import write_folder, write_grid, write_npz
 
     _require_place(out)
     if threads is not None:

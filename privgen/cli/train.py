@@ -16,11 +16,11 @@ import click
 from privgen.cli.console import console, err_console, warn
 
 if TYPE_CHECKING:
-    from accountant.plan import Plan
-    from accountant.verify import LedgerState
+    from accountant.ledger.replay import LedgerState
+    from accountant.plans.plan import Plan
     from privgen.config import TrainConfig
     from privgen.data import DataSet
-    from privgen.session import Options, Session
+    from privgen.training.session import Options, Session
 
 EPILOG = """\b
 Examples:
@@ -130,7 +130,7 @@ def command(
 
 
 def _plan(path: Path | None, *, resume: bool) -> Plan | None:
-    from accountant.plan import Plan
+    from accountant.plans.plan import Plan
 
     if path is None and resume:
         return None
@@ -151,8 +151,8 @@ def _options(
     import torch
 
     from privgen.cli.account import account_of
-    from privgen.noise import NoiseSource
-    from privgen.session import Options
+    from privgen.mechanism.noise import NoiseSource
+    from privgen.training.session import Options
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -192,13 +192,13 @@ def _open(
     settings: tuple[str, ...],
     options: Options,
 ) -> Session | None:
-    from accountant.plan import Plan
+    from accountant.plans.plan import Plan
     from privgen.config import default_config, warm_config
     from privgen.data import load_data
-    from privgen.networks import NetworkConfig
-    from privgen.runs import RunFolder
-    from privgen.session import begin
-    from privgen.session import resume as resume_run
+    from privgen.methods.gan.networks import NetworkConfig
+    from privgen.training.run_folder import RunFolder
+    from privgen.training.session import begin
+    from privgen.training.session import resume as resume_run
 
     if resume:
         folder = RunFolder.existing(_out(out, dataset or (plan.dataset if plan else None)))
@@ -301,7 +301,7 @@ def _stop_on_signals() -> Iterator[dict[str, int]]:
 
 def _train(session: Session, stopped: dict[str, int]) -> None:
     from privgen.cli.progress import TrainingDisplay
-    from privgen.train import run
+    from privgen.training.loop import run
 
     told = False
     with TrainingDisplay(session) as display:

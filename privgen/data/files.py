@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from privgen.catalogue import EXPECTED, upsamplings
 from privgen.data.mapped import map_member, room_for
 from privgen.data.records import DataSet, ImageData, identities
 from privgen.errors import DataError
-from privgen.image_shapes import EXPECTED, upsamplings
 
 _HELD_OUT = 5  # one in so many
 _MOST_CLASSES = 10_000

@@ -28,11 +28,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from privgen.efsgd import PaperError, banded_weights
 from privgen.experiments.settings import Mechanism, Trial
 from privgen.experiments.tasks import Task, Weights
-from privgen.per_example import private_sums
-from privgen.state import parameters_of
+from privgen.gradients.clipped_sums import private_sums
+from privgen.mechanism.error_feedback import PaperError, banded_weights
+from privgen.training.state import parameters_of
 
 Place = tuple[Weights, Weights]
 

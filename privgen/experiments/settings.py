@@ -30,9 +30,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from accountant.budget import Budget
+from accountant.composition.rdp import RdpAccountant
 from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian, SubsampledGaussian
-from accountant.plan import Part
-from accountant.rdp import RdpAccountant
+from accountant.plans.plan import Part
 from planners import solve_noise_multiplier
 from privgen.errors import ConfigError
 

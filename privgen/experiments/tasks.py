@@ -1,7 +1,7 @@
 """What is trained in the clipping-bias experiment: two small classifiers, and the critic of a GAN.
 
 A task is a module, a loss for each record, what happens between private steps, and what is measured. The critic
-trains against a generator that learns from it (`privgen.steps.generator_step`), as in `privgen train`.
+trains against a generator that learns from it (`privgen.training.private_step.generator_step`), as in `privgen train`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from privgen import losses
 from privgen.config import TrainConfig
 from privgen.data import DataSet, ImageData
 from privgen.experiments.settings import Trial
-from privgen.fakes import FakePool
-from privgen.networks import NetworkConfig, build_networks
-from privgen.state import TrainState
-from privgen.steps import RecordLoss, generator_step, latents
+from privgen.methods.gan import losses
+from privgen.methods.gan.fake_pool import FakePool
+from privgen.methods.gan.networks import NetworkConfig, build_networks
+from privgen.training.private_step import RecordLoss, generator_step, latents
+from privgen.training.state import TrainState
 
 Weights = dict[str, Tensor]
 _EVALUATED = 2000  # held-out records in one forward pass

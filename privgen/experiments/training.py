@@ -19,19 +19,19 @@ import torch
 from torch import Tensor
 
 from accountant.events import BandedGaussian, HiddenFeedbackGaussian
-from accountant.guard import BudgetGuard
-from privgen.efsgd import OwedError, PaperError, owed_error, paper_error
+from accountant.ledger.guard import BudgetGuard
 from privgen.experiments.probe import Place, place_of, probe
 from privgen.experiments.settings import DELTA, Mechanism, Trial, mechanism
 from privgen.experiments.tasks import Records, Task, part_of, task_of
-from privgen.noise import NoiseSource
-from privgen.per_example import Sums, private_sums
-from privgen.release import gaussian
-from privgen.sampling import PoissonSampler
-from privgen.state import parameters_of
+from privgen.gradients.clipped_sums import Sums, private_sums
+from privgen.mechanism.error_feedback import OwedError, PaperError, owed_error, paper_error
+from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.release import gaussian
+from privgen.mechanism.sampling import PoissonSampler
 
 # Private names on purpose: what is compared must be what `privgen train` runs.
-from privgen.steps import _fed_back, _weighting
+from privgen.training.private_step import _fed_back, _weighting
+from privgen.training.state import parameters_of
 
 TensorDict = dict[str, Tensor]
 

@@ -1,1 +1,1 @@
-"""Reports: one summary object (`accountant.audit.Audit`) in several formats."""
+"""Reports: one summary object (`accountant.audit.audit.Audit`) in several formats."""

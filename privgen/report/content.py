@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from accountant.audit import CLAIMED_LABEL, Audit, Spent, versions_of
-from accountant.claims import Certified
-from accountant.plan import Feedback, Plan
-from accountant.rounding import exact_text, lower_text, upper_text
-from accountant.shares import Share
-from accountant.verify import LedgerState
+from accountant.audit.audit import CLAIMED_LABEL, Audit, Spent, versions_of
+from accountant.bound_text import exact_text, lower_text, upper_text
+from accountant.claims.claims import Certified
+from accountant.ledger.replay import LedgerState
+from accountant.plans.cost_shares import Share
+from accountant.plans.plan import Feedback, Plan
 from privgen.report.recipe import recompute, verify_files
 from privgen.report.text import plain
 

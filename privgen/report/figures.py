@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from accountant.audit import Audit, claimed_segments
+from accountant.audit.audit import Audit, claimed_segments
+from accountant.audit.epsilon_curves import DeltaPoint, StepPoint, delta_over_epsilon, epsilon_over_steps
+from accountant.bound_text import exact_text, upper_text
 from accountant.budget import Budget
-from accountant.rounding import exact_text, upper_text
-from accountant.trajectory import DeltaPoint, StepPoint, delta_over_epsilon, epsilon_over_steps
-from accountant.verify import LedgerState
+from accountant.ledger.replay import LedgerState
 from privgen.report.charts import Bar, Point, Series, bar_chart, line_chart, linear_axis, log_axis
 from privgen.report.content import Table, split_of
 from privgen.report.text import plain
@@ -35,7 +35,8 @@ class Figure:
 def figures_of(audit: Audit) -> tuple[Figure, ...]:
     """All figures of an audit; none where nothing was charged.
 
-    PRV is asked about sixteen times for them, eight for the published feedback: see `accountant.trajectory` for what
+    PRV is asked about sixteen times for them, eight for the published feedback: see
+    `accountant.audit.epsilon_curves` for what
     that costs.
     """
     state = audit.state

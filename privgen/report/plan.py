@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from accountant.plan import Feedback, Phase, Plan
-from accountant.rounding import lower_text, upper_text
+from accountant.bound_text import lower_text, upper_text
+from accountant.plans.plan import Feedback, Phase, Plan
 
 if TYPE_CHECKING:
     from planners import Affordable, Choice, Search

@@ -6,10 +6,10 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accountant.audit.epsilon_curves import epsilon_over_steps
 from accountant.files import write_durably
-from accountant.plan import Plan
-from accountant.trajectory import epsilon_over_steps
-from accountant.verify import Segment
+from accountant.ledger.replay import Segment
+from accountant.plans.plan import Plan
 
 if TYPE_CHECKING:
     from planners import Search

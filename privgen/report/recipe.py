@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accountant.budget import Neighbouring
 from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian
-from accountant.verify import LedgerState
+from accountant.ledger.replay import LedgerState
 
 _MOST_SEGMENTS = 20
 

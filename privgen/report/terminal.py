@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from accountant.audit import Audit
+from accountant.audit.audit import Audit
 from privgen.report import content
 from privgen.report.content import HELD, Code, Paragraph, Report, spend_rows
 from privgen.report.text import plain

@@ -1,6 +1,7 @@
 """Reports as files: `write_reports` leaves report.md and report.html beside what a run released.
 
-Cost: the audit's PRV price (0.1 to 4 s) and sixteen more compositions for the curves; see `accountant.trajectory`.
+Cost: the audit's PRV price (0.1 to 4 s) and sixteen more compositions for the curves; see
+`accountant.audit.epsilon_curves`.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from accountant.audit import Audit, audit_run, release_of
-from accountant.checks import released_file
+from accountant.audit.audit import Audit, audit_run, release_of
+from accountant.audit.checks import released_file
 from accountant.files import write_durably
 from privgen.report.content import report_of
 from privgen.report.figures import figures_of

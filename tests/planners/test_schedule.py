@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accountant import Budget, Neighbouring, Plan
-from accountant.claims import claimed_epsilon_of
+from accountant.claims.claims import claimed_epsilon_of
 from accountant.errors import InvalidValue
 from planners import (
     ContradictoryRequest,
@@ -19,8 +19,8 @@ from planners import (
     solve_noise_multiplier,
     solve_sampling_rate,
 )
-from planners.cost import EventFamily, bounds_by_prv, epsilon_by_rdp
 from planners.schedule import split_steps
+from planners.solving.cost import EventFamily, bounds_by_prv, epsilon_by_rdp
 
 FALLING = (PhaseShape(share=0.5, noise=1.6), PhaseShape(share=0.3, noise=1.2, rate=0.5), PhaseShape(share=0.2))
 FEEDBACKS = {"banded": {"bands": 4}, "none": {}, "paper": {"feedback_ratio": 0.01}}

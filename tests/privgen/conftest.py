@@ -11,9 +11,9 @@ import torch
 from planners import plan
 from privgen.config import TrainConfig
 from privgen.data.records import DataSet, ImageData, identities
-from privgen.networks import NetworkConfig
-from privgen.session import Options, begin, resume
-from privgen.train import run
+from privgen.methods.gan.networks import NetworkConfig
+from privgen.training.loop import run
+from privgen.training.session import Options, begin, resume
 
 CLASSES = ("a", "b", "c")
 

@@ -1,0 +1,1 @@
+"""What a ledger proves: its checks, its assumptions and its verdict."""

@@ -1,0 +1,323 @@
+"""`audit_run`: recompute what a run spent from its ledger, and hold it against what was promised.
+
+It trusts the ledger's chain, the plan and the released files' digests, and echoes no stored ε: everything
+that is printed is computed here. One summary object feeds every format (terminal, JSON, Markdown, HTML).
+
+A verdict is "passed" (every check holds and the ledger ends in a halt), "incomplete" (every check holds, the
+ledger does not end in a halt) or "failed".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accountant.audit.assumptions import Assumption, assumptions_of
+from accountant.audit.checks import (
+    FAILED,
+    Check,
+    budget_check,
+    canary_checks,
+    chain_check,
+    checkpoint_checks,
+    head_check,
+    plan_check,
+    release_checks,
+    sampling_check,
+    signature_check,
+)
+from accountant.budget import Budget, EpsilonBounds
+from accountant.composition.prv import PrvAccountant
+from accountant.composition.rdp import RdpAccountant
+from accountant.errors import LedgerError
+from accountant.events import HiddenFeedbackGaussian, SubsampledGaussian
+from accountant.ledger.replay import LedgerState, Segment, verify_ledger
+from accountant.plans.cost_shares import Share, shares_of
+
+SCHEMA = "privgen.audit/1"
+# What reading an entry of the wrong form can raise; anybody can write such a ledger, and its digests then hold.
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
+CLAIMED_LABEL = "claimed by the published analysis, not a bound"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spent:
+    """What was spent, in ε at the budget's δ.
+
+    Args:
+        rdp: upper bound by Rényi composition.
+        prv: bounds by numerical composition, or None where it has no sound answer; `fallback` says why.
+    """
+
+    rdp: float
+    prv: EpsilonBounds | None
+    fallback: str | None = None
+
+    @property
+    def epsilon(self) -> float:
+        """The smaller of the two valid upper bounds: this is what is spent."""
+        return self.rdp if self.prv is None else min(self.rdp, self.prv.upper)
+
+    def to_json(self) -> dict[str, Any]:
+        """Both bounds and the spend; an infinite bound is null."""
+        prv = self.prv
+        bounds = None if prv is None else {name: finite(getattr(prv, name)) for name in ("lower", "estimate", "upper")}
+        return {"rdp": finite(self.rdp), "prv": bounds, "epsilon": finite(self.epsilon)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Audit:
+    """What an audit found. `state` and `spent` are None where the ledger could not be read as one.
+
+    Args:
+        run: the run folder's name.
+        state: what the ledger says. spent: what that costs, recomputed.
+        claimed: for `paper` feedback the ε that the published analysis says of the same steps, which is no bound.
+        checks, assumptions: what was looked at, and what the theorem needs beside it.
+    """
+
+    run: str
+    state: LedgerState | None
+    spent: Spent | None
+    claimed: float | None = None
+    checks: tuple[Check, ...]
+    assumptions: tuple[Assumption, ...]
+
+    @property
+    def verdict(self) -> str:
+        """ "passed", "incomplete" or "failed"."""
+        if self.state is None or any(check.status == FAILED for check in self.checks):
+            return "failed"
+        return "incomplete" if self.state.halted is None else "passed"
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """Who spends what of a step; empty for a run without a plan."""
+        return () if self.state is None or self.state.plan is None else shares_of(self.state.plan)
+
+    def to_json(self) -> dict[str, Any]:
+        """The audit as JSON (DESIGN section 10)."""
+        state, spent = self.state, self.spent
+        return {
+            "schema": SCHEMA,
+            "run": self.run,
+            "verdict": self.verdict,
+            "target": None if state is None else _target(state.budget),
+            "spent": None if spent is None else spent.to_json(),
+            "claimed": None if self.claimed is None else {"epsilon": finite(self.claimed), "label": CLAIMED_LABEL},
+            "steps": None if state is None else _steps(state),
+            "halted": None if state is None else state.halted,
+            "checks": [{"name": c.name, "status": c.status, "detail": c.detail} for c in self.checks],
+            "assumptions": [{"text": a.text, "held": a.held} for a in self.assumptions],
+            "mechanism": None if state is None else _mechanism(state),
+            "parts": [_share_to_json(share) for share in self.shares],
+            "provenance": None if state is None else _provenance(state),
+        }
+
+
+def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
+    """Audit a run's folder.
+
+    Args:
+        run: runs/NAME, or its release folder alone. public_key: the signer's key as known from elsewhere, hexadecimal.
+
+    Returns:
+        The audit; a broken ledger is a failed audit, not an exception.
+
+    Raises:
+        LedgerError: there is no ledger to audit.
+    """
+    run = Path(run)
+    release, private = release_of(run), run / "private"
+    path = release / "ledger.jsonl"
+    if not path.exists():
+        raise LedgerError(f"There is no ledger in {run}; name a run's folder, such as runs/NAME.")
+    try:
+        state = verify_ledger(path, public_key=public_key)
+    except LedgerError as error:
+        return _unreadable(run, str(error))
+    except _MALFORMED as error:
+        return _unreadable(run, f"an entry does not have the form of a ledger's ({type(error).__name__}: {error})")
+    spent = price(state.segments, state.budget)
+    checks = (
+        chain_check(state),
+        head_check(path, private, state.entries),
+        signature_check(state, public_key),
+        plan_check(state, release / "plan.json"),
+        sampling_check(state),
+        *canary_checks(state, private),
+        budget_check(state, spent.epsilon),
+        *checkpoint_checks(state, private),
+        *release_checks(state, release),
+    )
+    return Audit(
+        run=run.resolve().name,
+        state=state,
+        spent=spent,
+        claimed=claimed_by_the_paper(state),
+        checks=checks,
+        assumptions=assumptions_of(state, signed=public_key is not None, at_home=(private / "head.json").exists()),
+    )
+
+
+def _unreadable(run: Path, why: str) -> Audit:
+    broken = Check(name="ledger chain", status=FAILED, detail=why)
+    return Audit(run=run.resolve().name, state=None, spent=None, checks=(broken,), assumptions=())
+
+
+def release_of(run: Path) -> Path:
+    """A run's release folder, which may be all that a third party was given."""
+    return run if (run / "ledger.jsonl").exists() and not (run / "release").exists() else run / "release"
+
+
+def compose(accountant: Any, segments: Iterable[Segment]) -> Any:
+    """Charge an accountant for segments, each rounding its blocks up by itself; returns it."""
+    for segment in segments:
+        if segment.reserved:
+            accountant.new_segment()
+            accountant.compose(segment.event, segment.reserved)
+    return accountant
+
+
+def price(segments: Iterable[Segment], budget: Budget) -> Spent:
+    """What these segments cost at the budget's δ and adjacency, by RDP and by PRV."""
+    segments = tuple(segments)
+    if not any(segment.reserved for segment in segments):
+        return Spent(rdp=0.0, prv=EpsilonBounds(0.0, 0.0, 0.0))
+    try:
+        rdp = float(compose(RdpAccountant(neighbouring=budget.neighbouring), segments).get_epsilon(budget.delta))
+        accountant = compose(PrvAccountant(neighbouring=budget.neighbouring), segments)
+        bounds = accountant.get_epsilon_bounds(budget.delta)
+    except ArithmeticError as error:
+        # Numbers that nobody trains with: no bound was found, so none is said.
+        return Spent(rdp=math.inf, prv=None, fallback=f"the numbers are out of range ({error})")
+    if bounds.fallback is not None:
+        return Spent(rdp=rdp, prv=None, fallback=bounds.fallback)
+    return Spent(rdp=rdp, prv=bounds)
+
+
+def claimed_by_the_paper(state: LedgerState) -> float | None:
+    """The ε that the published analysis of `paper` feedback says of these steps, or None for other feedback.
+
+    It divides the noise by √(1 + ρ) and then charges plain subsampled steps, by RDP: as if what is fed back were
+    amplified by the step's own sampling. It is not (DESIGN 3.2), so this is not a bound.
+    `accountant.claims.claims` says the
+    same of a published setting.
+    """
+    claimed = claimed_segments(state)
+    if not claimed:
+        return None
+    try:
+        composed = compose(RdpAccountant(neighbouring=state.budget.neighbouring), claimed)
+        return float(composed.get_epsilon(state.budget.delta))
+    except ArithmeticError:
+        return math.inf
+
+
+def claimed_segments(state: LedgerState) -> tuple[Segment, ...]:
+    """The charged segments of `paper` feedback as that analysis sees them; empty for other feedback."""
+    return tuple(
+        Segment(event=_as_claimed(segment.event), committed=segment.committed, reserved=segment.reserved)
+        for segment in state.segments
+        if isinstance(segment.event, HiddenFeedbackGaussian) and segment.reserved
+    )
+
+
+def _as_claimed(event: HiddenFeedbackGaussian) -> SubsampledGaussian:
+    return SubsampledGaussian(
+        sampling_rate=event.sampling_rate, noise_multiplier=event.noise_multiplier / math.sqrt(1 + event.feedback_ratio)
+    )
+
+
+def finite(value: float) -> float | None:
+    """A number as JSON can hold it: an infinite bound is null, for there is none."""
+    return value if math.isfinite(value) else None
+
+
+def _target(budget: Budget) -> dict[str, Any]:
+    return {"epsilon": budget.epsilon, "delta": budget.delta, "neighbouring": budget.neighbouring.value}
+
+
+def _steps(state: LedgerState) -> dict[str, int | None]:
+    planned = None if state.plan is None else state.plan.steps
+    return {"done": state.steps_done, "reserved": state.steps_charged, "planned": planned}
+
+
+def _mechanism(state: LedgerState) -> dict[str, Any]:
+    plan = state.plan
+    phases = () if plan is None else plan.releases()
+    return {
+        "feedback": None if plan is None else plan.feedback.value,
+        "bands": None if plan is None else plan.bands,
+        "dataset": None if plan is None else plan.dataset,
+        "dataset_size": None if plan is None else plan.dataset_size,
+        "phases": [
+            {
+                "releases": p.releases,
+                "iterations": p.iterations,
+                "sampling_rate": p.sampling_rate,
+                "noise_multiplier": p.noise_multiplier,
+            }
+            for p in phases
+        ],
+        "sampling": state.genesis.get("sampling"),
+        "noise": state.genesis.get("noise"),
+        "canaries": 0 if state.canaries is None else state.canaries.count,
+    }
+
+
+def _share_to_json(share: Share) -> dict[str, Any]:
+    return {
+        "name": share.name,
+        "clip_norm": share.clip_norm,
+        "residual_clip_norm": share.residual_clip_norm,
+        "feedback_clip_norm": share.feedback_clip_norm,
+        "noise_multiplier": share.noise_multiplier,
+        "share": share.share,
+        "feedback": share.feedback,
+    }
+
+
+def versions_of(state: LedgerState) -> dict[str, str]:
+    """The software that the ledger says it was written by."""
+    versions = state.genesis.get("versions")
+    return {str(k): str(v) for k, v in versions.items()} if isinstance(versions, Mapping) else {}
+
+
+def _provenance(state: LedgerState) -> dict[str, Any]:
+    return {
+        "run": state.genesis.get("run"),
+        "account": state.genesis.get("account"),
+        "date": state.genesis.get("date"),
+        "versions": versions_of(state),
+        "plan_digest": None if state.plan is None else state.plan.digest,
+        "ledger": {"entries": state.entries, "head": state.head},
+        "public_key": state.genesis.get("public_key"),
+        "checkpoints": [
+            {"name": c.name, "step": c.step, "weights_digest": c.weights_digest} for c in state.checkpoints
+        ],
+        "released": dict(sorted(state.releases.items())),
+        "resumes": state.resumes,
+        "crashes": state.crashes,
+    }
+
+
+__all__ = [
+    "CLAIMED_LABEL",
+    "Assumption",
+    "Audit",
+    "Check",
+    "Spent",
+    "assumptions_of",
+    "audit_run",
+    "claimed_by_the_paper",
+    "claimed_segments",
+    "compose",
+    "finite",
+    "price",
+    "release_of",
+    "versions_of",
+]

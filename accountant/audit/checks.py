@@ -1,0 +1,224 @@
+"""What an audit looks at, one function a check: each says "passed", "failed" or "not-checked", and what it saw.
+
+    >>> Check(name="signature", status=NOT_CHECKED, detail="the ledger is not signed").status
+    'not-checked'
+
+Names of files come from the ledger: only a plain file of the release folder, or of a checkpoint's folder, is
+ever opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from accountant.bound_text import exact_text, upper_text
+from accountant.errors import AccountantError, LedgerError
+from accountant.ledger.chain import Head
+from accountant.ledger.replay import CheckpointRecord, LedgerState, verify_ledger
+from accountant.plans.plan import Plan
+
+PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not-checked"
+# The weights that a run releases, under the name that they also have in a checkpoint.
+WEIGHTS = "generator.safetensors"
+CANARIES = "canaries.safetensors"
+_NOISE_KINDS = ("fast", "secure")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One thing that was looked at: its name, "passed", "failed" or "not-checked", and what was seen."""
+
+    name: str
+    status: str
+    detail: str
+
+
+def chain_check(state: LedgerState) -> Check:
+    """The ledger was read, so its chain holds; says how long it is."""
+    detail = f"{state.entries} entries, each chained to the one before; head {state.head[:16]}"
+    return Check(name="ledger chain", status=PASSED, detail=detail)
+
+
+def head_check(path: Path, private: Path, entries: int) -> Check:
+    """The end of the ledger at `path`, of so many entries, against the digest that the private folder remembers."""
+    name, head_path = "nothing dropped from the end", private / "head.json"
+    if not head_path.exists():
+        # A crash right after the first entry leaves it unwritten; nothing else does.
+        if private.is_dir() and entries > 1:
+            return Check(name=name, status=FAILED, detail="head.json is missing from the run's private folder")
+        return Check(name=name, status=NOT_CHECKED, detail="needs the run's private folder, which is not at hand here")
+    try:
+        verify_ledger(path, head_path=head_path)
+        behind = entries - 1 - Head.load(head_path).seq
+    except LedgerError as error:
+        return Check(name=name, status=FAILED, detail=str(error))
+    if behind > 0:
+        detail = "the last entry is not the one that the private folder remembers: a crash leaves it so, or a forger"
+        return Check(name=name, status=NOT_CHECKED, detail=detail)
+    return Check(name=name, status=PASSED, detail="the last entry is the one that the private folder remembers")
+
+
+def signature_check(state: LedgerState, public_key: str | None) -> Check:
+    """Who signed; the signatures themselves were verified when the ledger was read."""
+    own = state.genesis.get("public_key")
+    if own is None:
+        return Check(name="signature", status=NOT_CHECKED, detail="the ledger is not signed (train with --signing-key)")
+    if public_key is None:
+        detail = f"every entry is signed by {own[:16]}…; compare that key with the signer's (--public-key)"
+        return Check(name="signature", status=NOT_CHECKED, detail=detail)
+    return Check(name="signature", status=PASSED, detail=f"every entry is signed by {own[:16]}…")
+
+
+def plan_check(state: LedgerState, path: Path) -> Check:
+    """The plan file at `path` against the plan that the ledger was begun with."""
+    name = "plan against what ran"
+    if state.plan is None:
+        return Check(name=name, status=NOT_CHECKED, detail="the run had no plan, only a budget")
+    try:
+        plan = Plan.load(path)
+    except AccountantError as error:
+        return Check(name=name, status=FAILED, detail=str(error))
+    if plan.digest != state.plan.digest:
+        return Check(name=name, status=FAILED, detail="plan.json is not the plan that the ledger was begun with")
+    detail = f"every reserved step is the plan's event at its place; plan {plan.digest[:16]}"
+    return Check(name=name, status=PASSED, detail=detail)
+
+
+def sampling_check(state: LedgerState) -> Check:
+    """What the run says of its coins and its noise: a seed that somebody knows protects nobody."""
+    name = "sampling and noise"
+    sampling, noise = state.genesis.get("sampling"), state.genesis.get("noise")
+    resumed = [kind for kind in dict.fromkeys(state.resumed_with) if kind != noise]
+    also = f", after a resume {', '.join(resumed)}" if resumed else ""
+    detail = f"sampling {sampling or 'not stated'}, noise {noise or 'not stated'}{also}"
+    if "insecure" in detail:
+        detail = f"{detail}: who knows the seed can subtract the noise; this run protects nobody"
+        return Check(name=name, status=FAILED, detail=detail)
+    if sampling is not None and not str(sampling).startswith("Poisson"):
+        return Check(name=name, status=FAILED, detail=f"{detail}: the charge is for Poisson sampling and for no other")
+    known = sampling is not None and all(kind in _NOISE_KINDS for kind in (noise, *resumed))
+    return Check(name=name, status=PASSED if known else NOT_CHECKED, detail=detail)
+
+
+def canary_checks(state: LedgerState, private: Path) -> list[Check]:
+    """The planted canaries and their coins, against the digest that was in the ledger before the first step."""
+    named = state.canaries
+    if named is None:
+        return []
+    name, path = "canaries", private / CANARIES
+    if not _is_file(path):
+        detail = f"{named.count} were planted; needs the run's private folder, which is not at hand here"
+        return [Check(name=name, status=NOT_CHECKED, detail=detail)]
+    if _digest(path) != named.digest:
+        return [Check(name=name, status=FAILED, detail=f"{CANARIES} is not the file that the run was begun with")]
+    return [Check(name=name, status=PASSED, detail=f"{named.count} were planted, as the ledger has named them")]
+
+
+def budget_check(state: LedgerState, epsilon: float) -> Check:
+    """The recomputed spend against the promise."""
+    budget = state.budget
+    ok = epsilon <= budget.epsilon
+    relation = "at most" if ok else "MORE THAN"
+    detail = (
+        f"ε = {upper_text(epsilon)} spent, {relation} the promised {exact_text(budget.epsilon)} "
+        f"at δ = {exact_text(budget.delta)}"
+    )
+    return Check(name="spend within the budget", status=PASSED if ok else FAILED, detail=detail)
+
+
+def checkpoint_checks(state: LedgerState, private: Path) -> list[Check]:
+    """Checkpoints: the released weights are the last one's, and what the private folder still holds is unchanged."""
+    name, last = "checkpoint digests", state.last_checkpoint
+    if last is None:
+        return [Check(name=name, status=NOT_CHECKED, detail="the ledger names no checkpoint yet")]
+    # A run that was extended past its halt and goes on has released an earlier checkpoint's.
+    released_then = {record.weights_digest for record in state.checkpoints} if state.halted is None else set()
+    if state.releases.get(WEIGHTS) not in {None, last.weights_digest} | released_then:
+        detail = f"the released {WEIGHTS} is not that of the last checkpoint, {last.name}"
+        return [Check(name=name, status=FAILED, detail=detail)]
+    # A step may be checkpointed again after a resume: the newest record of a name is the one that counts.
+    records = {record.name: record for record in state.checkpoints}.values()
+    kept = [record for record in records if _is_file(_plain(private, record.name) / WEIGHTS)]
+    changed = [record.name for record in kept if _digest(private / record.name / WEIGHTS) != record.weights_digest]
+    if changed:
+        detail = f"{', '.join(changed)}: the weights are not those that the ledger names"
+        return [Check(name=name, status=FAILED, detail=detail)]
+    return [_checkpoints_found(name, state, last, kept)]
+
+
+def _checkpoints_found(name: str, state: LedgerState, last: CheckpointRecord, kept: list[CheckpointRecord]) -> Check:
+    seen = []
+    if WEIGHTS in state.releases:
+        source = last if state.releases[WEIGHTS] == last.weights_digest else _released_from(state)
+        seen.append(f"the released weights are those of {source.name}")
+    if kept:
+        seen.append(f"{len(kept)} of {len(state.checkpoints)} are in the private folder, unchanged")
+    detail = "; ".join(seen) or "needs the run's private folder, which is not at hand here"
+    return Check(name=name, status=PASSED if seen else NOT_CHECKED, detail=detail)
+
+
+def _released_from(state: LedgerState) -> CheckpointRecord:
+    return next(one for one in reversed(state.checkpoints) if one.weights_digest == state.releases[WEIGHTS])
+
+
+def release_checks(state: LedgerState, release: Path) -> list[Check]:
+    """Each released file against its digest in the ledger, and what lies beside them."""
+    found = [_release_check(name, digest, release) for name, digest in sorted(state.releases.items())]
+    if not found:
+        found = [Check(name="released files", status=NOT_CHECKED, detail="the ledger names no released file yet")]
+    return [*found, *_beside(state, release)]
+
+
+def _beside(state: LedgerState, release: Path) -> list[Check]:
+    """Files of the release folder that the ledger does not name; weights among them are nobody's we know of."""
+    known = {"ledger.jsonl", "plan.json", "report.md", "report.html", *state.releases}
+    others = sorted(path.name for path in release.iterdir() if path.name not in known and path.name[0] != ".")
+    if not others:
+        return []
+    weights = [name for name in others if Path(name).suffix == Path(WEIGHTS).suffix]
+    # A crash before the ledger's entry leaves a checkpoint's weights there: these are known.
+    checkpoints = {record.weights_digest for record in state.checkpoints}
+    weights = [name for name in weights if _digest(release / name) not in checkpoints]
+    shown = ", ".join((weights or others)[:5]) + (", …" if len(weights or others) > 5 else "")
+    if weights:
+        detail = f"{shown}: weights that the ledger does not name; nothing is known of what they cost"
+        return [Check(name="other files", status=FAILED, detail=detail)]
+    detail = f"{shown}: not in the ledger, which says nothing of them"
+    return [Check(name="other files", status=NOT_CHECKED, detail=detail)]
+
+
+def _release_check(name: str, digest: str, release: Path) -> Check:
+    path = _plain(release, name)
+    if path.name != name or not _is_file(path):
+        status, detail = FAILED, f"{name} is named in the ledger and is not there"
+    elif _digest(path) != digest:
+        status, detail = FAILED, f"{name} is not the file that was released: its digest differs"
+    else:
+        status, detail = PASSED, f"SHA-256 {digest[:16]}… as in the ledger"
+    return Check(name=f"released {Path(name).name}", status=status, detail=detail)
+
+
+def released_file(state: LedgerState, release: Path, name: str) -> bytes | None:
+    """The bytes of a released file, or None unless they are there and match their digest in the ledger."""
+    path = release / name
+    if name not in state.releases or not _is_file(path):
+        return None
+    data = path.read_bytes()
+    return data if hashlib.sha256(data).hexdigest() == state.releases[name] else None
+
+
+def _plain(folder: Path, name: str) -> Path:
+    return folder / Path(name.replace("\0", "�")).name
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,298 @@
+"""What others claimed, recomputed: `claim("gs-wgan")`, and the same for settings of your own.
+
+A `Claim` puts two figures side by side: what was claimed, and what is proved. The second is certified, the first
+is not a bound; where a constructed data set shows that nothing smaller can be true, `lower` says so.
+
+    >>> CLAIMS
+    ('gs-wgan', 'dp-gan-dpac', 'dicesgd', 'efsgd-paper')
+    >>> found = claim("dicesgd")
+    >>> found.claimed, found.certified.epsilon > found.lower > 50
+    (2.0, True)
+    >>> sorted(found.to_json())
+    ['certified', 'claim', 'claimed', 'reason', 'source']
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from accountant.budget import EpsilonBounds, Neighbouring, require_delta
+from accountant.claims.feedback_lower_bound import steering_epsilon
+from accountant.claims.published import PUBLISHED, ClippedErrorFeedback, SanitisedGenerator
+from accountant.claims.worker_selection import Stretch, selected_divergences, selected_epsilon
+from accountant.composition.conversion import Conversion, epsilon_of
+from accountant.composition.prv import PrvAccountant
+from accountant.composition.rdp import RdpAccountant
+from accountant.composition.renyi import default_orders
+from accountant.errors import InvalidValue
+from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian, SubsampledGaussian, require_count
+
+CLAIMS: tuple[str, ...] = tuple(PUBLISHED)
+
+# Of an ε in the hundreds, half a unit is close enough, and takes half a second instead of five.
+_COARSE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Certified:
+    """What is proved of a setting.
+
+    Args:
+        rdp: upper bound on ε by Rényi composition; may be infinite.
+        prv: bounds on ε by numerical composition, or None where it has no sound answer; `fallback` says why. Its
+            `lower` is true of the mechanism where the published feedback is at work, and else of the pairs, which
+            are attained.
+    """
+
+    rdp: float
+    prv: EpsilonBounds | None = None
+    fallback: str | None = None
+
+    @property
+    def epsilon(self) -> float:
+        """The smaller of the two valid upper bounds."""
+        return self.rdp if self.prv is None else min(self.rdp, self.prv.upper)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A setting with what was claimed of it and what is certified.
+
+    Args:
+        name: one of CLAIMS, or "settings". delta: δ of every figure.
+        claimed: published ε; not a bound. None where nobody claimed one.
+        certified: upper bounds that are proved.
+        lower: no ε below this is true of the setting, where that is known.
+        reason: one sentence on why the two differ. source: where the numbers come from.
+        assumptions: what the figures rest on, and which numbers are ours.
+    """
+
+    name: str
+    delta: float
+    claimed: float | None
+    certified: Certified
+    lower: float | None
+    reason: str
+    source: str
+    assumptions: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """{claim, claimed, certified {rdp, prv}, reason, source}; an infinite bound is null."""
+        prv = self.certified.prv
+        bounds = None if prv is None else {"lower": prv.lower, "estimate": prv.estimate, "upper": prv.upper}
+        rdp = self.certified.rdp if math.isfinite(self.certified.rdp) else None
+        return {
+            "claim": self.name,
+            "claimed": self.claimed,
+            "certified": {"rdp": rdp, "prv": bounds},
+            "reason": self.reason,
+            "source": self.source,
+        }
+
+
+def claim(name: str) -> Claim:
+    """Recompute a published setting. Takes a second or two.
+
+    Args:
+        name: one of CLAIMS.
+
+    Raises:
+        InvalidValue: another name.
+    """
+    published = PUBLISHED.get(name)
+    if published is None:
+        raise InvalidValue(f"Expected claim={name!r} to be one of: {', '.join(CLAIMS)}.")
+    if isinstance(published, SanitisedGenerator):
+        return _sanitised_generator(published)
+    return _clipped_error_feedback(published)
+
+
+def claim_of_settings(
+    *,
+    noise_multiplier: float,
+    sampling_rate: float,
+    iterations: int,
+    delta: float = 1e-5,
+    bands: int = 1,
+    feedback_ratio: float = 0.0,
+    neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
+) -> Claim:
+    """Certify settings of your own, as a claim that nobody made.
+
+    Args:
+        noise_multiplier: z, > 0. sampling_rate: q, in (0, 1/bands]. iterations: T, integer >= 1.
+        delta: in (0, 1). bands: b of banded error feedback, 1 for none.
+        feedback_ratio: ρ = 2·C2·qN/C1 of the published error feedback, 0 for none; then `claimed` is what its
+            analysis would say.
+        neighbouring: adjacency.
+
+    Raises:
+        InvalidValue: a value is out of range, or both kinds of feedback are asked for.
+    """
+    require_count(iterations, "iterations", least=1)
+    require_delta(delta)
+    event = _event_of(sampling_rate, noise_multiplier, bands, feedback_ratio)
+    certified = certify(((event, iterations),), delta=delta, neighbouring=neighbouring)
+    claimed = lower = None
+    if isinstance(event, HiddenFeedbackGaussian):
+        claimed = claimed_epsilon(event, iterations, delta=delta)
+        lower = _steered(event, iterations, delta)
+        certified = _with_lower(certified, lower)
+    return Claim(
+        name="settings",
+        delta=delta,
+        claimed=claimed,
+        certified=certified,
+        lower=lower,
+        reason=_reason_of(event, iterations),
+        source="computed from the settings that were given",
+        assumptions=(f"adjacency {neighbouring.value}, δ = {delta:g}", "Poisson sampling, N public"),
+    )
+
+
+def _event_of(sampling_rate: float, noise_multiplier: float, bands: int, feedback_ratio: float) -> Event:
+    if bands != 1 and feedback_ratio:
+        raise InvalidValue(f"Expected bands={bands!r} or feedback_ratio={feedback_ratio!r}, not both: one feedback.")
+    if feedback_ratio:
+        return HiddenFeedbackGaussian(
+            sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, feedback_ratio=feedback_ratio
+        )
+    if bands != 1:
+        return BandedGaussian(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, bands=bands)
+    return SubsampledGaussian(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier)
+
+
+def _reason_of(event: Event, iterations: int) -> str:
+    if isinstance(event, HiddenFeedbackGaussian):
+        return PUBLISHED["dicesgd"].reason
+    if isinstance(event, BandedGaussian):
+        return f"Banded error feedback: {iterations} steps are charged as {event.blocks(iterations)} blocks."
+    return "Poisson batches, one joint Gaussian release a step and nothing else."
+
+
+def certify(
+    composition: tuple[tuple[Event, int], ...],
+    *,
+    delta: float,
+    neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
+    eps_error: float = 0.01,
+) -> Certified:
+    """Both upper bounds on the ε of a composition.
+
+    Args:
+        composition: (event, steps) pairs, each a segment. delta: in (0, 1). neighbouring: adjacency.
+        eps_error: error in ε that the numerical composition may allow itself, and adds.
+    """
+    rdp, prv = RdpAccountant(neighbouring), PrvAccountant(neighbouring, eps_error=eps_error)
+    for event, steps in composition:
+        rdp.new_segment().compose(event, steps)
+        prv.new_segment().compose(event, steps)
+    bounds = prv.get_epsilon_bounds(delta)
+    return Certified(
+        rdp=rdp.get_epsilon(delta), prv=bounds if bounds.fallback is None else None, fallback=bounds.fallback
+    )
+
+
+def claimed_epsilon(event: HiddenFeedbackGaussian, iterations: int, *, delta: float) -> float:
+    """Not a bound: what the published analysis of clipped error feedback would print for these steps.
+
+    It divides the noise by √(1 + 2·C2/C1), C2 on the scale of sums, so by √(1 + ρ), and then charges plain
+    subsampled steps, as if the sampling amplified the feedback too. It does not; spend what `RdpAccountant` says.
+
+    Args:
+        event: one step. iterations: T, integer >= 1. delta: in (0, 1).
+
+    Source: DiceSGD/optimizers_utils.py of repository 564612540/DiceSGD; DESIGN 3.2.
+    """
+    require_count(iterations, "iterations", least=1)
+    return claimed_epsilon_of(((event, iterations),), delta=delta)
+
+
+def claimed_epsilon_of(composition: Iterable[tuple[Event, int]], *, delta: float) -> float:
+    """The same, not a bound either, for steps in phases.
+
+    Args:
+        composition: (event, steps) pairs; only the published feedback's are taken at their claimed noise.
+        delta: in (0, 1).
+    """
+    accountant = RdpAccountant()
+    for event, steps in composition:
+        if isinstance(event, HiddenFeedbackGaussian):
+            amplified = event.noise_multiplier / math.sqrt(1 + event.feedback_ratio)
+            event = SubsampledGaussian(sampling_rate=event.sampling_rate, noise_multiplier=amplified)
+        accountant.new_segment().compose(event, steps)
+    return accountant.get_epsilon(delta)
+
+
+def _sanitised_generator(published: SanitisedGenerator) -> Claim:
+    z, p = published.noise_multiplier, 1 / published.workers
+    stretches = tuple(Stretch(steps=steps, mu=math.sqrt(n) / z) for steps, n in published.stretches)
+    once_a_step = PrvAccountant(eps_error=_COARSE)
+    for steps, n in published.read_kindly:
+        once_a_step.compose(SubsampledGaussian(sampling_rate=p, noise_multiplier=z / math.sqrt(n)), steps)
+    lower = once_a_step.get_epsilon_bounds(published.delta).lower
+    orders = default_orders()
+    divergences = selected_divergences(orders, stretches, probability=p)
+    upper = selected_epsilon(stretches, probability=p, delta=published.delta)
+    certified = Certified(
+        rdp=epsilon_of(divergences, Conversion.at(orders, delta=published.delta)),
+        prv=EpsilonBounds(lower, upper, upper),
+    )
+    return _as_claim(published, certified, lower)
+
+
+def _clipped_error_feedback(published: ClippedErrorFeedback) -> Claim:
+    q, rho = published.sampling_rate, published.feedback_ratio
+    noise_multiplier = _calibrated_noise(published) * math.sqrt(1 + rho)
+    event = HiddenFeedbackGaussian(sampling_rate=q, noise_multiplier=noise_multiplier, feedback_ratio=rho)
+    lower = _steered(event, published.iterations, published.delta)
+    certified = certify(((event, published.iterations),), delta=published.delta, eps_error=_COARSE)
+    return _as_claim(published, _with_lower(certified, lower), lower)
+
+
+def _steered(event: HiddenFeedbackGaussian, iterations: int, delta: float) -> float:
+    return steering_epsilon(
+        sampling_rate=event.sampling_rate,
+        noise_multiplier=event.noise_multiplier,
+        feedback_ratio=event.feedback_ratio,
+        iterations=iterations,
+        delta=delta,
+    )
+
+
+def _with_lower(certified: Certified, lower: float) -> Certified:
+    """The same upper bounds, with what is true of the mechanism instead of what is true of its dominating pairs."""
+    prv = certified.prv
+    if prv is None or prv.lower <= lower:
+        return certified
+    return replace(certified, prv=EpsilonBounds(lower, prv.estimate, prv.upper))
+
+
+def _calibrated_noise(published: ClippedErrorFeedback) -> float:
+    """The noise multiplier at which subsampled RDP says the claimed ε, to 1e-4."""
+
+    def says(z: float) -> float:
+        event = SubsampledGaussian(sampling_rate=published.sampling_rate, noise_multiplier=z)
+        return RdpAccountant().compose(event, published.calibrated_iterations).get_epsilon(published.delta)
+
+    low, high = 0.1, 10.0
+    while high / low > 1 + 1e-4:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if says(middle) > published.claimed else (low, middle)
+    return high
+
+
+def _as_claim(published: SanitisedGenerator | ClippedErrorFeedback, certified: Certified, lower: float) -> Claim:
+    return Claim(
+        name=published.name,
+        delta=published.delta,
+        claimed=published.claimed,
+        certified=certified,
+        lower=lower,
+        reason=published.reason,
+        source=published.source,
+        assumptions=published.assumptions,
+    )

@@ -1,0 +1,1 @@
+"""From events to (ε, δ): Rényi curves, their conversion, and numerical composition of privacy losses."""

@@ -1,0 +1,317 @@
+"""`BudgetGuard`: no step without room in the budget, and no noise without the guard's receipt.
+
+    receipt = guard.admit(event)      # raises BudgetExhausted before the step; nothing is drawn yet
+    batch → clipped sums              # sampler, clipping and noise all read the same event
+    receipt.redeem(event)             # done by the one function that adds noise; works once
+
+`admit` takes from a reservation: a block of steps whose spend was verified and which stands in the ledger,
+fsynced, before the first of them runs. A crash therefore over-counts by at most one block and never
+under-counts; `commit` gives back what was reserved and not used.
+
+    >>> from accountant.budget import Budget
+    >>> from accountant.events import SubsampledGaussian
+    >>> guard = BudgetGuard(Budget(epsilon=1.0, delta=1e-5))
+    >>> event = SubsampledGaussian(sampling_rate=0.01, noise_multiplier=1.0)
+    >>> receipt = guard.admit(event)
+    >>> receipt.redeem(event)
+    >>> receipt.redeem(event)
+    Traceback (most recent call last):
+    ...
+    accountant.errors.ReceiptError: This receipt (step 0) was redeemed already; admit each step anew.
+
+Guarantees: after any sequence of calls and crashes, the (ε, δ) of what is charged is at most the budget, by
+the RDP bound, or by the PRV upper bound where `accountant="prv"` lets RDP's halt be re-examined. Both are for events
+that were not chosen by looking at outputs; who does choose them so needs an `accountant.ledger.account.Account`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from accountant.budget import Budget
+from accountant.composition.prv import PrvAccountant
+from accountant.composition.rdp import RdpAccountant
+from accountant.errors import BudgetExhausted, InvalidValue, ReceiptError
+from accountant.events import Event, event_to_json, require_count
+from accountant.ledger.account import Account
+from accountant.ledger.chain import Ledger
+from accountant.ledger.replay import LedgerState, Segment, replay
+
+DEFAULT_BLOCK = 64
+_ISSUED_BY_A_GUARD = object()
+
+
+class Receipt:
+    """The right to add noise once, for the event that was admitted. Only a guard makes one.
+
+    Args:
+        event: what was admitted. step: its number among the charged steps, from 0.
+        cycle: its number within its segment, which says whose turn it is under cyclic sampling.
+    """
+
+    __slots__ = ("_redeemed", "cycle", "event", "step")
+
+    def __init__(self, *, event: Event, step: int, cycle: int, key: object) -> None:
+        if key is not _ISSUED_BY_A_GUARD:
+            raise ReceiptError("A receipt comes from BudgetGuard.admit(event) and from nowhere else.")
+        self.event = event
+        self.step = step
+        self.cycle = cycle
+        self._redeemed = False
+
+    def redeem(self, event: Event) -> None:
+        """Use it up.
+
+        Raises:
+            ReceiptError: it was used before, or another event was admitted than is about to be released.
+        """
+        if self._redeemed:
+            raise ReceiptError(f"This receipt (step {self.step}) was redeemed already; admit each step anew.")
+        if event != self.event:
+            raise ReceiptError(f"This receipt is for {self.event}, not for {event}; admit what you release.")
+        self._redeemed = True
+
+
+class BudgetGuard:
+    """Admits steps while the budget lasts, and has the ledger know before they run.
+
+    Args:
+        budget: the promise.
+        ledger: an open `Ledger` to reserve in (it must hold a genesis entry), a path for a new one, or None
+            for a guard in memory only, which a crash forgets: use that in experiments, never for a release.
+        accountant: "rdp", or "prv" to ask PRV where RDP alone would stop.
+        block: steps in one reservation, >= 1.
+        account: of a budget over many runs, in which steps are reserved first; or None.
+        run: what this run is called in the account.
+
+    Raises:
+        InvalidValue: a value is out of range. LedgerError: the ledger cannot be made or was made for another
+            budget.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        *,
+        ledger: Ledger | Path | str | None = None,
+        accountant: str = "rdp",
+        block: int = DEFAULT_BLOCK,
+        account: Account | None = None,
+        run: str = "unnamed",
+    ) -> None:
+        if accountant not in ("rdp", "prv"):
+            raise InvalidValue(f"Expected accountant={accountant!r} to be rdp or prv.")
+        require_count(block, "block", least=1)
+        self.budget = budget
+        self.accountant = accountant
+        self.block = block
+        self.account, self.run = account, run
+        # Steps of the current segment that the account has charged and the run has not.
+        self._credit = 0
+        self._dataset: str | None = None
+        self.ledger = ledger if isinstance(ledger, Ledger) or ledger is None else _new_ledger(ledger, budget)
+        self._segments: list[Segment] = []
+        self._closed_steps = 0
+        if self.ledger is not None:
+            self._adopt(replay(self.ledger.entries))
+        self._outstanding = 0
+        self._used = self._segments[-1].reserved if self._segments else 0
+        self._rdp = self._composed(RdpAccountant(neighbouring=budget.neighbouring))
+        self._prv_affordable: dict[tuple[object, ...], int] = {}
+
+    def _adopt(self, state: LedgerState) -> None:
+        if state.budget != self.budget:
+            raise InvalidValue(f"The ledger was begun for {state.budget}, not for {self.budget}.")
+        if state.halted is not None:
+            raise BudgetExhausted(f"The ledger has halted ({state.halted}); nothing more is admitted.")
+        self._dataset = None if state.plan is None else state.plan.dataset
+        self._segments = list(state.segments)
+        self._closed_steps = sum(segment.reserved for segment in self._segments[:-1])
+
+    def _composed(self, accountant: Any) -> Any:
+        for segment in self._segments:
+            if segment.reserved:
+                accountant.new_segment()
+                accountant.compose(segment.event, segment.reserved)
+        if self._segments and not self._segments[-1].reserved:
+            accountant.new_segment()
+        return accountant
+
+    @property
+    def steps(self) -> int:
+        """Steps admitted or charged so far."""
+        return self._closed_steps + self._used
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """What is charged, as the ledger says it."""
+        return tuple(self._segments)
+
+    def epsilon_spent(self) -> float:
+        """ε of all that is charged, reservations included, by RDP."""
+        return self._rdp.get_epsilon(self.budget.delta) if self.steps or self._outstanding else 0.0
+
+    def admit(self, event: Event, *, at_most: int | None = None) -> Receipt:
+        """Room for one more step of this event, durable before it is returned.
+
+        Args:
+            event: what the step will release.
+            at_most: steps of this event that are still to come, this one included; no more are reserved.
+
+        Raises:
+            BudgetExhausted: this step would overspend. Nothing is reserved or drawn.
+            LedgerError: the reservation could not be written. The step must not run.
+        """
+        if self._segments and self._segments[-1].event != event:
+            # Also where nothing is outstanding: a segment that ended is committed before the next one begins.
+            self.commit()
+        if not self._outstanding:
+            self._reserve(event, self.block if at_most is None else max(1, min(self.block, at_most)))
+        self._outstanding -= 1
+        receipt = Receipt(event=event, step=self.steps, cycle=self._used, key=_ISSUED_BY_A_GUARD)
+        self._used += 1
+        return receipt
+
+    def would_exceed(self, event: Event, count: int = 1) -> bool:
+        """Whether `count` more steps of this event would overspend. Changes nothing.
+
+        Raises:
+            InvalidValue: count is not an integer >= 1.
+        """
+        require_count(count, "count", least=1)
+        return self._affordable(event, count) < count
+
+    def _reserve(self, event: Event, wanted: int) -> None:
+        steps = self._affordable(event, wanted)
+        if steps == 0:
+            raise BudgetExhausted(
+                f"One more step would exceed ε = {self.budget.epsilon:g} at δ = {self.budget.delta:g}: "
+                f"{self.steps} steps are charged (ε = {self.epsilon_spent():.4f} by RDP)."
+            )
+        goes_on = bool(self._segments) and self._segments[-1].event == event
+        if self.account is not None:
+            steps = self._charge_account(self.account, event, steps, goes_on=goes_on)
+        number = len(self._segments) - 1 if goes_on or self._at_cut() else len(self._segments)
+        if self.ledger is not None:
+            body = {"segment": number, "steps": steps, "event": event_to_json(event)}
+            self.ledger.append("reserve", body)
+        if goes_on or self._at_cut():
+            last = self._segments[-1]
+            self._segments[-1] = Segment(event, last.committed, last.reserved + steps)
+        else:
+            self._closed_steps += self._used
+            self._segments.append(Segment(event, 0, steps))
+            self._used = 0
+        self._rdp.compose(event, steps)
+        self._outstanding = steps
+
+    def _charge_account(self, account: Account, event: Event, steps: int, *, goes_on: bool) -> int:
+        """How many of `steps` the account lets through; what it charged and the run gave back is used first.
+
+        Only within a segment: there Σ ⌈n_i/b⌉ over the account's reservations is at least ⌈Σ n_i/b⌉.
+        """
+        held = self._credit if goes_on else 0
+        missing = max(0, steps - held)
+        granted = 0
+        if missing:
+            try:
+                granted = account.reserve(event, missing, run=self.run, dataset=self._dataset)
+            except BudgetExhausted:
+                if not held:
+                    raise
+        self._credit = held + granted - min(steps, held + granted)
+        return min(steps, held + granted)
+
+    def _at_cut(self) -> bool:
+        return bool(self._segments) and not self._segments[-1].reserved
+
+    def _affordable(self, event: Event, wanted: int) -> int:
+        """The most steps, up to `wanted`, that keep the spend within the budget."""
+        by_rdp = _largest(wanted, lambda steps: self._rdp_after(event, steps) <= self.budget.epsilon)
+        if by_rdp == wanted or self.accountant == "rdp":
+            return by_rdp
+        return max(by_rdp, min(wanted, self._affordable_by_prv(event)))
+
+    def _rdp_after(self, event: Event, steps: int) -> float:
+        return float(self._rdp.epsilon_after(event, steps, self.budget.delta))
+
+    def _affordable_by_prv(self, event: Event) -> int:
+        """Steps of this event that PRV certifies from here; found once for a segment and remembered."""
+        before = tuple(s for s in self._segments[:-1] if s.reserved)
+        last = self._segments[-1] if self._segments else None
+        inside = last.reserved if last is not None and last.event == event else 0
+        closed = before if inside or last is None or not last.reserved else (*before, last)
+        key = (closed, event)
+        if key not in self._prv_affordable:
+            self._prv_affordable[key] = self._search_prv(closed, event, at_least=inside)
+        return max(0, self._prv_affordable[key] - inside)
+
+    def _search_prv(self, closed: tuple[Segment, ...], event: Event, *, at_least: int) -> int:
+        def fits(steps: int) -> bool:
+            accountant = PrvAccountant(neighbouring=self.budget.neighbouring)
+            for segment in closed:
+                accountant.new_segment()
+                accountant.compose(segment.event, segment.reserved)
+            accountant.new_segment()
+            accountant.compose(event, steps)
+            return accountant.get_epsilon(self.budget.delta) <= self.budget.epsilon
+
+        if not fits(max(1, at_least)):
+            return at_least
+        high = max(1, at_least)
+        while fits(2 * high):
+            high *= 2
+        return high + _largest(high - 1, lambda more: fits(high + more))
+
+    def commit(self) -> None:
+        """Give back what was reserved and not admitted; the ledger counts what was.
+
+        Raises:
+            LedgerError: it could not be written; the reservation stays charged.
+        """
+        if not self._segments:
+            return
+        last = self._segments[-1]
+        if not self._outstanding and last.committed == last.reserved:
+            return
+        if self.ledger is not None:
+            self.ledger.append("commit", {"segment": len(self._segments) - 1, "steps": self._used})
+        self._segments[-1] = Segment(last.event, self._used, self._used)
+        if self._outstanding:
+            self._credit += self._outstanding
+            self._rdp = self._composed(RdpAccountant(neighbouring=self.budget.neighbouring))
+        self._outstanding = 0
+
+    def halt(self, reason: str) -> None:
+        """Commit and end the ledger. Nothing is admitted afterwards by any guard on it.
+
+        Raises:
+            LedgerError: it could not be written.
+        """
+        self.commit()
+        if self.ledger is not None:
+            self.ledger.append("halt", {"reason": reason, "steps": self.steps})
+
+
+def _largest(wanted: int, fits: Any) -> int:
+    """The largest number from 0 to `wanted` that fits, where fitting is monotone and 0 always does."""
+    if wanted <= 0 or fits(wanted):
+        return max(0, wanted)
+    low, high = 0, wanted
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def genesis_budget(budget: Budget) -> Mapping[str, Any]:
+    """The budget as the genesis entry holds it."""
+    return {"epsilon": budget.epsilon, "delta": budget.delta, "neighbouring": budget.neighbouring.value}
+
+
+def _new_ledger(path: Path | str, budget: Budget) -> Ledger:
+    ledger = Ledger.create(path)
+    ledger.append("genesis", {"budget": genesis_budget(budget)})
+    return ledger

@@ -1,0 +1,320 @@
+"""Read a ledger as what it says: which plan, which segments of which events, what is done, what was halted.
+
+`verify_ledger` checks the chain and every entry's meaning and returns a `LedgerState`. The guard goes on from
+that state when a run resumes, and the audit prices it; there is no second reading of a ledger.
+
+What counts as spent (DESIGN section 5): within a segment the steps that a commit counted, and every step
+that was reserved after it, whether it ran or not. A resume after a crash starts a new segment.
+
+    >>> import tempfile
+    >>> from accountant.ledger.chain import Ledger
+    >>> path = Path(tempfile.mkdtemp()) / "ledger.jsonl"
+    >>> ledger = Ledger.create(path)
+    >>> _ = ledger.append("genesis", {"budget": {"epsilon": 1.0, "delta": 1e-5,
+    ...                                          "neighbouring": "add-or-remove-one"}})
+    >>> _ = ledger.append("reserve", {"segment": 0, "steps": 8, "event": {"kind": "subsampled-gaussian",
+    ...                               "sampling_rate": 0.1, "noise_multiplier": 2.0}})
+    >>> _ = ledger.append("commit", {"segment": 0, "steps": 5})
+    >>> verify_ledger(path).segments
+    (Segment(event=SubsampledGaussian(sampling_rate=0.1, noise_multiplier=2.0), committed=5, reserved=5),)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from accountant.budget import Budget, Neighbouring
+from accountant.errors import AccountantError, LedgerBroken
+from accountant.events import Event, event_from_json
+from accountant.ledger.chain import Entry, Head, read_entries
+from accountant.ledger.signing import verify_signature
+from accountant.plans.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive steps of one event, starting with nothing owed.
+
+    Args:
+        event: what each step releases.
+        committed: steps that a commit counted.
+        reserved: steps charged: `committed` and whatever was reserved after it.
+    """
+
+    event: Event
+    committed: int
+    reserved: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointRecord:
+    """A checkpoint as the ledger knows it.
+
+    Args:
+        name: its folder's name. seq: its entry. step: steps charged by then.
+        weights_digest: SHA-256 of the weights that may leave the house, and of nothing else.
+    """
+
+    name: str
+    seq: int
+    step: int
+    weights_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryRecord:
+    """Canaries that a run was begun with.
+
+    Args:
+        count: how many, >= 1. digest: SHA-256 of the private file that holds them and their coins.
+    """
+
+    count: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerState:
+    """What a ledger says.
+
+    Args:
+        budget: the promise.
+        plan: the plan, where the run had one.
+        genesis: all that the first entry says (noise, sampling, software versions, ...).
+        segments: in order; each rounds its blocks up by itself.
+        checkpoints: in order. releases: digests of released files, by name.
+        resumes: number of resumes. crashes: how many of them were not clean.
+        halted: the halt's reason, or None: the ledger is incomplete.
+        extended: whether steps past the plan's last were asked for.
+        entries: how many there are. head: digest of the last.
+        clean_head: the last entry is a checkpoint: a resume from it may be clean.
+        resumed_with: kinds of noise that resumes name, in order.
+    """
+
+    budget: Budget
+    plan: Plan | None
+    genesis: Mapping[str, Any]
+    segments: tuple[Segment, ...] = ()
+    checkpoints: tuple[CheckpointRecord, ...] = ()
+    releases: Mapping[str, str]
+    resumes: int = 0
+    crashes: int = 0
+    halted: str | None = None
+    extended: bool = False
+    entries: int = 0
+    head: str = ""
+    clean_head: bool = False
+    resumed_with: tuple[str, ...] = ()
+
+    @property
+    def canaries(self) -> CanaryRecord | None:
+        """What was planted into the data for a one-run audit, or None."""
+        named = self.genesis.get("canaries")
+        return None if named is None else CanaryRecord(named["count"], named["digest"])
+
+    @property
+    def steps_charged(self) -> int:
+        """Steps that count as spent."""
+        return sum(segment.reserved for segment in self.segments)
+
+    @property
+    def steps_done(self) -> int:
+        """Steps that a commit counted."""
+        return sum(segment.committed for segment in self.segments)
+
+    @property
+    def last_checkpoint(self) -> CheckpointRecord | None:
+        """The newest checkpoint."""
+        return self.checkpoints[-1] if self.checkpoints else None
+
+
+def verify_ledger(path: Path | str, *, head_path: Path | None = None, public_key: str | None = None) -> LedgerState:
+    """Check a ledger file from first to last entry and say what it says.
+
+    Args:
+        path: ledger.jsonl, or a run's folder.
+        head_path: private/head.json, where one has it: a dropped tail is seen by it.
+        public_key: the signer's key as known from elsewhere, hexadecimal; every entry must be signed by it.
+
+    Raises:
+        LedgerError: the file cannot be read. LedgerIncomplete: its last line is cut short.
+        LedgerBroken: an entry was changed, dropped, added, reordered, is not signed, or makes no sense where
+            it stands; the message names it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = next((p for p in (path / "release" / "ledger.jsonl", path / "ledger.jsonl") if p.exists()), path)
+    # The head first: a run that goes on meanwhile may write an entry between the two.
+    head = None if head_path is None else Head.load(head_path)
+    entries = read_entries(path)
+    if head is not None:
+        head.require_in(entries)
+    return replay(entries, public_key=public_key)
+
+
+def replay(entries: list[Entry], *, public_key: str | None = None) -> LedgerState:
+    """What a list of chained entries says; see `verify_ledger`."""
+    state = _genesis(entries[0])
+    own_key = state.genesis.get("public_key")
+    if public_key is not None and own_key != public_key:
+        raise LedgerBroken("Entry 0 was not signed with the key that you gave: this is another signer's ledger.")
+    for entry in entries:
+        if own_key is not None:
+            _require_signature(entry, own_key)
+        if entry.seq:
+            state = _apply(state, entry)
+        state = replace(state, entries=entry.seq + 1, head=entry.digest, clean_head=entry.kind == "checkpoint")
+    return state
+
+
+def _require_signature(entry: Entry, key: str) -> None:
+    try:
+        signature = bytes.fromhex(entry.signature or "")
+    except ValueError:
+        signature = b""
+    if not verify_signature(key, bytes.fromhex(entry.digest), signature):
+        raise LedgerBroken(f"Entry {entry.seq} is not signed by the ledger's key: the chain was rewritten.")
+
+
+def _genesis(entry: Entry) -> LedgerState:
+    if entry.kind != "genesis":
+        raise LedgerBroken(f"Entry 0 is a {entry.kind}, not the genesis: the ledger's beginning is missing.")
+    try:
+        data = entry.body["budget"]
+        budget = Budget(epsilon=data["epsilon"], delta=data["delta"], neighbouring=Neighbouring(data["neighbouring"]))
+        plan = None if entry.body.get("plan") is None else Plan.from_json(entry.body["plan"])
+    except (AccountantError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise LedgerBroken(f"Entry 0 (genesis) does not hold together: {error}") from error
+    if plan is not None and (plan.digest != entry.body.get("plan_digest") or plan.budget != budget):
+        raise LedgerBroken("Entry 0 (genesis) holds a plan that is not the one whose digest or budget it names.")
+    _require_canaries(entry.body.get("canaries"))
+    return LedgerState(
+        budget=budget, plan=plan, genesis=entry.body, releases={}, extended=bool(entry.body.get("extend"))
+    )
+
+
+def _require_canaries(named: object) -> None:
+    if named is None:
+        return
+    count = named.get("count") if isinstance(named, Mapping) else None
+    if type(count) is not int or count < 1 or not isinstance(named["digest"], str):  # type: ignore[index]
+        raise LedgerBroken(f"Entry 0 (genesis) names canaries={named!r}, expected a count and a digest.")
+
+
+def _apply(state: LedgerState, entry: Entry) -> LedgerState:
+    if state.halted is not None and not (entry.kind == "resume" and entry.body.get("extend") is True):
+        raise LedgerBroken(f"Entry {entry.seq} ({entry.kind}) stands after the halt.")
+    try:
+        return _HANDLERS[entry.kind](state, entry)
+    except KeyError as error:
+        raise LedgerBroken(f"Entry {entry.seq} ({entry.kind}) lacks the field {error}.") from error
+    except (AccountantError, AttributeError, OverflowError, TypeError, ValueError) as error:
+        if isinstance(error, LedgerBroken):
+            raise
+        raise LedgerBroken(f"Entry {entry.seq} ({entry.kind}) makes no sense: {error}") from error
+
+
+def _count(entry: Entry, name: str, *, least: int) -> int:
+    value = entry.body[name]
+    if type(value) is not int or value < least:
+        raise LedgerBroken(f"Entry {entry.seq} ({entry.kind}) has {name}={value!r}, expected an integer >= {least}.")
+    return value
+
+
+def _reserve(state: LedgerState, entry: Entry) -> LedgerState:
+    event = event_from_json(entry.body["event"])
+    steps, number = _count(entry, "steps", least=1), _count(entry, "segment", least=0)
+    if state.plan is not None:
+        planned = state.plan.event_of(state.plan.phase_at(state.steps_charged))
+        if event != planned:
+            raise LedgerBroken(f"Entry {entry.seq} reserves {event}, but the plan says {planned} there.")
+        if state.steps_charged + steps > state.plan.steps and not state.extended:
+            raise LedgerBroken(f"Entry {entry.seq} reserves steps past the plan's {state.plan.steps}.")
+    segments = list(state.segments)
+    if number == len(segments) - 1 and (segments[-1].event == event or not segments[-1].reserved):
+        segments[-1] = replace(segments[-1], event=event, reserved=segments[-1].reserved + steps)
+    elif number == len(segments):
+        segments.append(Segment(event=event, committed=0, reserved=steps))
+    else:
+        raise LedgerBroken(f"Entry {entry.seq} reserves for segment {number} of {len(segments)}.")
+    return replace(state, segments=tuple(segments))
+
+
+def _commit(state: LedgerState, entry: Entry) -> LedgerState:
+    steps, number = _count(entry, "steps", least=0), _count(entry, "segment", least=0)
+    if number != len(state.segments) - 1:
+        raise LedgerBroken(f"Entry {entry.seq} commits segment {number}, which is not the last one.")
+    last = state.segments[-1]
+    if not last.committed <= steps <= last.reserved:
+        raise LedgerBroken(
+            f"Entry {entry.seq} commits {steps} steps, possible were {last.committed} to {last.reserved}."
+        )
+    return replace(state, segments=(*state.segments[:-1], replace(last, committed=steps, reserved=steps)))
+
+
+def _checkpoint(state: LedgerState, entry: Entry) -> LedgerState:
+    step = _count(entry, "step", least=0)
+    if step != state.steps_charged:
+        raise LedgerBroken(f"Entry {entry.seq} is a checkpoint of step {step}, not of {state.steps_charged}.")
+    if state.segments and state.segments[-1].committed != state.segments[-1].reserved:
+        raise LedgerBroken(f"Entry {entry.seq} is a checkpoint with steps reserved and not committed.")
+    record = CheckpointRecord(
+        name=str(entry.body["name"]),
+        seq=entry.seq,
+        step=step,
+        weights_digest=str(entry.body["weights_digest"]),
+    )
+    return replace(state, checkpoints=(*state.checkpoints, record))
+
+
+def _resume(state: LedgerState, entry: Entry) -> LedgerState:
+    """A clean resume goes on with the last segment; after a crash the next reservation opens a new one."""
+    seq = _count(entry, "checkpoint_seq", least=0)
+    if seq not in {record.seq for record in state.checkpoints} and seq != 0:
+        raise LedgerBroken(f"Entry {entry.seq} resumes from entry {seq}, which is no checkpoint.")
+    clean = entry.body["clean"]
+    if clean is True and not (state.clean_head and seq == entry.seq - 1):
+        raise LedgerBroken(f"Entry {entry.seq} calls itself a clean resume, but the checkpoint was not the head.")
+    segments = state.segments
+    if clean is not True and segments and segments[-1].reserved:
+        # An empty segment marks the cut: nothing that is owed crosses it, and blocks round up on both sides.
+        segments = (*segments, Segment(event=segments[-1].event, committed=0, reserved=0))
+    return replace(
+        state,
+        segments=segments,
+        resumes=state.resumes + 1,
+        crashes=state.crashes + (clean is not True),
+        extended=state.extended or entry.body.get("extend") is True,
+        halted=None,
+        resumed_with=(*state.resumed_with, *([str(entry.body["noise"])] if "noise" in entry.body else [])),
+    )
+
+
+def _halt(state: LedgerState, entry: Entry) -> LedgerState:
+    steps = _count(entry, "steps", least=0)
+    if steps != state.steps_charged or (state.steps_done != state.steps_charged and not state.crashes):
+        raise LedgerBroken(f"Entry {entry.seq} halts at {steps} steps, but {state.steps_charged} are charged.")
+    return replace(state, halted=str(entry.body["reason"]))
+
+
+def _release(state: LedgerState, entry: Entry) -> LedgerState:
+    files = {str(name): str(value) for name, value in entry.body["files"].items()}
+    return replace(state, releases={**state.releases, **files})
+
+
+def _second_genesis(state: LedgerState, entry: Entry) -> LedgerState:
+    raise LedgerBroken(f"Entry {entry.seq} is a second genesis: two ledgers were joined.")
+
+
+_HANDLERS = {
+    "genesis": _second_genesis,
+    "reserve": _reserve,
+    "commit": _commit,
+    "checkpoint": _checkpoint,
+    "resume": _resume,
+    "halt": _halt,
+    "release": _release,
+}

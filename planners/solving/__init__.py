@@ -1,0 +1,1 @@
+"""The price of a plan, and the searches for what a budget affords."""

@@ -1,0 +1,62 @@
+"""A warm start within a part of the budget: how much noise its releases get, and how it is divided among them.
+
+the least joint z for which the statistics alone cost fraction · ε      1/z_i² = share_i / z²
+
+>>> start = warm_start_within(epsilon=10.0, delta=1e-5, fraction=0.4, neighbouring=Neighbouring.ADD_OR_REMOVE_ONE)
+>>> start.steps, round(start.noise_multiplier, 2)
+(6, 1.16)
+"""
+
+from __future__ import annotations
+
+import math
+
+from accountant.budget import Neighbouring
+from accountant.errors import InvalidValue
+from accountant.plans.warm_start import WarmStart
+from planners.solvers import solve_noise_multiplier
+
+# In root mean squares of pixels in [0, 1]: about an image's, and about an image's less its class's mean.
+CLIP_NORM, CENTRED_CLIP_NORM = 0.5, 0.25
+ROUNDS = 4
+# Of the warm start's cost. Covariances have the most numbers to tell from noise (docs/results/recipe.md).
+_MEANS, _CLUSTERS, _COVARIANCES = 0.04, 0.16, 0.8
+
+
+def warm_start_within(
+    *,
+    epsilon: float,
+    delta: float,
+    fraction: float,
+    neighbouring: Neighbouring,
+    chosen: dict[str, str] | None = None,
+) -> WarmStart | None:
+    """The warm start that costs `fraction` of ε by itself, or None for a fraction of 0.
+
+    Args:
+        epsilon: > 0. delta: in (0, 1). fraction: in [0, 1); what the steps are left with is solved for afterwards.
+        chosen: takes the sentence that says how it was chosen.
+
+    Raises:
+        InvalidValue: a value is out of range. ImpossiblePlan: no noise up to 1e6 is enough.
+    """
+    if not (isinstance(fraction, int | float) and math.isfinite(fraction) and 0 <= fraction < 1):
+        raise InvalidValue(f"Expected warm_start={fraction!r} in [0, 1): the part of ε that statistics may cost alone.")
+    if fraction == 0:
+        return None
+    z = solve_noise_multiplier(
+        epsilon=fraction * epsilon, delta=delta, sampling_rate=1.0, iterations=1, neighbouring=neighbouring
+    )
+    if chosen is not None:
+        chosen["warm_start"] = (
+            f"{ROUNDS + 2} releases of class statistics that cost {fraction:g} of ε by themselves: means, "
+            f"{ROUNDS} rounds of clusters, covariances; clip norms {CLIP_NORM:g} and {CENTRED_CLIP_NORM:g} of RMS"
+        )
+    return WarmStart(
+        rounds=ROUNDS,
+        clip_norm=CLIP_NORM,
+        centred_clip_norm=CENTRED_CLIP_NORM,
+        mean_noise_multiplier=z / math.sqrt(_MEANS),
+        cluster_noise_multiplier=z / math.sqrt(_CLUSTERS / ROUNDS),
+        covariance_noise_multiplier=z / math.sqrt(_COVARIANCES),
+    )

@@ -1,0 +1,1 @@
+"""What makes a sum private: Poisson sampling, error feedback, noise, and the one release function. Knows no model."""

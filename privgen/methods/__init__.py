@@ -1,0 +1,1 @@
+"""How a generator is trained: one folder a method."""

@@ -1,0 +1,1 @@
+"""The warm start: class statistics, released, and the mixture of Gaussians that they make."""

@@ -1,0 +1,1 @@
+"""The paper's GAN: networks, losses and the generator's free steps."""

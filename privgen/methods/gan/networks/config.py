@@ -1,0 +1,156 @@
+"""`NetworkConfig`: what the four networks are built from; goes into generator.json.
+
+>>> NetworkConfig.from_json(NetworkConfig(image_shape=(1, 28, 28), classes=10).to_json()).start
+7
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from privgen.catalogue import EXPECTED, upsamplings
+from privgen.config import UPSAMPLING_NOISE_KINDS, TrainConfig
+from privgen.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizes:
+    """Channels of the networks.
+
+    Args:
+        generator: at the start, and after each upsampling. critic, classifier, encoder: of each convolution.
+    """
+
+    generator: tuple[int, ...]
+    critic: tuple[int, ...]
+    classifier: tuple[int, ...]
+    encoder: tuple[int, ...]
+
+
+# The fourth generator width serves 64×64 images, which are upsampled three times.
+PRESETS: dict[str, Sizes] = {
+    "tiny": Sizes(generator=(64, 32, 16, 16), critic=(16, 32, 64), classifier=(16, 32), encoder=(8, 16, 32)),
+    "small": Sizes(generator=(96, 48, 24, 24), critic=(32, 64, 128), classifier=(16, 32), encoder=(16, 32, 32)),
+    "paper": Sizes(generator=(256, 256, 128, 64), critic=(64, 128, 256), classifier=(32, 64), encoder=(32, 64, 128)),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkConfig:
+    """What the networks are built from.
+
+    Args:
+        preset: tiny, small or paper.
+        image_shape: (C, H, W) with C 1 or 3 and H = W, 28, 32 or 64 (see `privgen.catalogue`).
+        classes: number of classes, >= 1.
+        latent_dim: length of a latent vector, >= 1.
+        upsampling_noise: σ_noise, std of the Gaussian noise after each upsampling, >= 0; where it is scheduled or
+            learned, what it begins with (learned: > 0).
+        upsampling_noise_kind: fixed, scheduled (linear in the steps) or learned (one σ for each upsampling).
+        upsampling_noise_end: what a scheduled σ_noise ends with, >= 0.
+        critic_spectral_norm: whether the critic's layers are spectrally normalised, instead of GroupNorm.
+        mixture_clusters: Gaussians in a class of the mixture that a warm start puts under the generator; 0 is none.
+        mixture_frequencies: of the mixture in each direction, >= 1; no more than the height are kept.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    preset: str = "small"
+    image_shape: tuple[int, int, int]
+    classes: int
+    latent_dim: int = 64
+    upsampling_noise: float = 0.1
+    upsampling_noise_kind: str = "fixed"
+    upsampling_noise_end: float = 0.0
+    critic_spectral_norm: bool = False
+    mixture_clusters: int = 0
+    mixture_frequencies: int = 16
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ConfigError(f"Expected preset={self.preset!r} to be one of: {', '.join(PRESETS)}.")
+        if upsamplings(*self.image_shape) is None:
+            raise ConfigError(
+                f"Expected image_shape={self.image_shape!r}, (C, H, W), to have {EXPECTED}; resize the images."
+            )
+        if self.classes < 1 or self.latent_dim < 1 or not self.upsampling_noise >= 0:
+            raise ConfigError(
+                f"Expected classes={self.classes!r} >= 1, latent_dim={self.latent_dim!r} >= 1 and "
+                f"upsampling_noise={self.upsampling_noise!r} >= 0."
+            )
+        if self.upsampling_noise_kind not in UPSAMPLING_NOISE_KINDS:
+            raise ConfigError(
+                f"Expected upsampling_noise_kind={self.upsampling_noise_kind!r} to be one of: "
+                f"{', '.join(UPSAMPLING_NOISE_KINDS)}."
+            )
+        if not self.upsampling_noise_end >= 0:
+            raise ConfigError(f"Expected upsampling_noise_end={self.upsampling_noise_end!r} to be >= 0.")
+        if self.upsampling_noise_kind == "learned" and self.upsampling_noise == 0:
+            raise ConfigError("Expected upsampling_noise=0 to be > 0 where it is learned: softplus never reaches 0.")
+        if self.mixture_clusters < 0 or self.mixture_frequencies < 1 or (self.mixture_clusters and self.latent_dim < 2):
+            raise ConfigError(
+                f"Expected mixture_clusters={self.mixture_clusters!r} >= 0, mixture_frequencies="
+                f"{self.mixture_frequencies!r} >= 1 and, with a mixture, latent_dim={self.latent_dim!r} >= 2."
+            )
+
+    @classmethod
+    def of(
+        cls, config: TrainConfig, *, image_shape: tuple[int, int, int], classes: int, warm_start: bool = False
+    ) -> NetworkConfig:
+        """The networks that a run's settings ask for.
+
+        Args:
+            image_shape: (C, H, W) of the data set. classes: number of its classes.
+            warm_start: whether the plan releases statistics, which a mixture under the generator takes up.
+        """
+        return cls(
+            preset=config.preset,
+            image_shape=image_shape,
+            classes=classes,
+            latent_dim=config.latent_dim,
+            upsampling_noise=config.upsampling_noise,
+            upsampling_noise_kind=config.upsampling_noise_kind,
+            upsampling_noise_end=config.upsampling_noise_end,
+            critic_spectral_norm=config.critic_constraint == "spectral-norm",
+            mixture_clusters=config.mixture_clusters if warm_start else 0,
+            mixture_frequencies=min(config.mixture_frequencies, image_shape[1]),
+        )
+
+    @property
+    def upsamplings(self) -> int:
+        """How often the generator doubles the height."""
+        doublings = upsamplings(*self.image_shape)
+        assert doublings is not None  # __post_init__ has seen to it
+        return doublings
+
+    @property
+    def start(self) -> int:
+        """Height at which the generator starts."""
+        return self.image_shape[1] // 2**self.upsamplings
+
+    @property
+    def sizes(self) -> Sizes:
+        """Channels of the preset."""
+        return PRESETS[self.preset]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; `from_json` is its inverse."""
+        return asdict(self) | {"image_shape": list(self.image_shape)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> NetworkConfig:
+        """The configuration that `to_json` wrote.
+
+        Raises:
+            ConfigError: unknown or missing fields, or a value out of range.
+        """
+        unknown = set(data) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ConfigError(f"Unknown network settings: {', '.join(sorted(unknown))}.")
+        try:
+            return cls(**{**data, "image_shape": tuple(data["image_shape"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"The network settings do not hold together: {error}") from error

@@ -1,0 +1,1 @@
+"""The guarded loop: begin, resume, step, checkpoint, halt."""

@@ -1,0 +1,233 @@
+"""The training loop: admit, draw, sum, release, update; a checkpoint now and then; a halt at the end.
+
+    with session.begin(out, plan=plan, data=data, ...) as run_session:
+        for report in run(run_session):
+            ...                                  # progress; a test takes three steps
+
+Halting is normal completion (DESIGN section 5): final checkpoint, released files, `release` and `halt` entries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from accountant.errors import BudgetExhausted
+from accountant.ledger.guard import Receipt
+from accountant.plans.plan import STATISTICS, Part, Phase
+from privgen.data.batches import drawn_images, to_tensor
+from privgen.data.export import write_grid
+from privgen.errors import RunError
+from privgen.generate import load_generator, save_generator
+from privgen.methods.class_mixture.warm_start import statistics_step
+from privgen.training.canary_scores import WatchedStep
+from privgen.training.private_step import average_generator, generator_step, private_step, refresh_fakes
+from privgen.training.run_folder import RELEASED
+from privgen.training.session import Session
+from privgen.training.state import begin_segment
+
+_GRID_ROWS = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepReport:
+    """What one step says of itself.
+
+    Args:
+        step: steps charged so far, this one included. planned: the plan's iterations.
+        epsilon_spent: by RDP, reservations included. epsilon: the budget's.
+        losses: of the generator on what it generated: post-processing, may be shown to anyone.
+        nonfinite: records of this draw that counted as zero because a gradient was not finite; private.
+        checkpoint: name of the checkpoint written after this step, or None.
+    """
+
+    step: int
+    planned: int
+    epsilon_spent: float
+    epsilon: float
+    losses: Mapping[str, float] = field(default_factory=dict)
+    nonfinite: int = 0
+    checkpoint: str | None = None
+
+
+def run(session: Session, *, stop: Callable[[], bool] = lambda: False) -> Iterator[StepReport]:
+    """Take steps until the plan's end, the budget's end, or `stop()`.
+
+    Args:
+        stop: asked before each step; True checkpoints and ends with outcome "interrupted".
+
+    Yields:
+        One report a step. `session.outcome` says afterwards why it ended.
+
+    Raises:
+        RunError: a parameter is no longer finite; the last checkpoint is a good one.
+        LedgerError, OSError: no room; what is in the ledger covers every step that ran.
+    """
+    while True:
+        if stop():
+            _save(session)
+            session.outcome = "interrupted"
+            return
+        step = session.guard.steps
+        if step >= session.plan.steps and not session.extended:
+            reason = f"the plan's {session.plan.iterations} iterations are done"
+            break
+        phase = session.plan.phase_at(step)
+        event = session.plan.event_of(phase)
+        try:
+            receipt = session.guard.admit(event, at_most=_left_in_phase(session, step))
+        except BudgetExhausted as exhausted:
+            reason = f"the budget is reached: {exhausted}"
+            break
+        yield _step(session, phase, receipt)
+    _finish(session, reason)
+    session.outcome = reason
+
+
+def _left_in_phase(session: Session, step: int) -> int | None:
+    """Steps that the current phase still has; None past the plan's end, where nothing is planned."""
+    for phase in session.plan.releases():
+        if step < phase.iterations:
+            return phase.iterations - step
+        step -= phase.iterations
+    return None
+
+
+def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
+    state, config = session.state, session.config
+    if receipt.cycle == 0 or state.event != receipt.event:
+        begin_segment(state, session.plan, receipt.event)
+    if phase.releases == STATISTICS:
+        return _warm_step(session, receipt)
+    progress = (session.guard.steps - session.plan.warm_steps) / session.plan.iterations
+    state.networks.generator.schedule_noise(progress)
+    chosen, canaries = _chosen(session, receipt)
+    parts = session.plan.parts_in(phase)
+    drawn = private_step(
+        state,
+        session.plan,
+        config,
+        parts=parts,
+        receipt=receipt,
+        images=drawn_images(session.data.train.images, chosen, state.latents.device),
+        labels=torch.from_numpy(session.data.train.labels[chosen]).to(state.latents.device),
+        noise=session.noise,
+        planted=_watched(session, parts, receipt, canaries),
+    )
+    losses = _free_steps(session, progress)
+    session.folder.append_metrics(
+        {
+            "step": session.guard.steps,
+            "batch_size": drawn.batch_size,
+            "nonfinite": drawn.nonfinite,
+            "median_norm": dict(drawn.median_norm),
+            **losses,
+        }
+    )
+    if not all(math.isfinite(value) for value in losses.values()):
+        raise _diverged(session)
+    due = session.guard.steps % config.checkpoint_every == 0
+    return StepReport(
+        step=session.guard.steps,
+        planned=session.plan.steps,
+        epsilon_spent=session.guard.epsilon_spent(),
+        epsilon=session.plan.epsilon,
+        losses=losses,
+        nonfinite=drawn.nonfinite,
+        checkpoint=_save(session) if due else None,
+    )
+
+
+def _warm_step(session: Session, receipt: Receipt) -> StepReport:
+    """One release of the warm start; the last of them is kept in a checkpoint, for it is charged once."""
+    statistics_step(session.state, session.plan, receipt=receipt, records=session.data.train, noise=session.noise)
+    done = session.guard.steps == session.plan.warm_steps
+    return StepReport(
+        step=session.guard.steps,
+        planned=session.plan.steps,
+        epsilon_spent=session.guard.epsilon_spent(),
+        epsilon=session.plan.epsilon,
+        checkpoint=_save(session) if done else None,
+    )
+
+
+def _chosen(session: Session, receipt: Receipt) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """One draw: rows of the data, and of the canaries that are in."""
+    chosen = session.sampler.draw(receipt.event, receipt.cycle)
+    records = len(session.data.train.labels)
+    return chosen[chosen < records], chosen[chosen >= records] - records
+
+
+def _watched(
+    session: Session, parts: tuple[Part, ...], receipt: Receipt, rows: NDArray[np.int64]
+) -> WatchedStep | None:
+    planted, watch, device = session.planted, session.watch, session.state.latents.device
+    if planted is None or watch is None:
+        return None
+    return watch.step(
+        session.state,
+        session.plan,
+        session.config,
+        parts=parts,
+        receipt=receipt,
+        images=to_tensor(planted.images[planted.included][rows], device),
+        labels=torch.from_numpy(planted.labels[planted.included][rows]).to(device),
+    )
+
+
+def _free_steps(session: Session, progress: float) -> dict[str, float]:
+    """The generator's own updates: they touch released networks only."""
+    config = session.config
+    weight = config.class_weight if progress >= config.class_start else 0.0
+    losses: dict[str, float] = {}
+    for _ in range(config.generator_steps if progress >= config.generator_start else 0):
+        losses = generator_step(session.state, config, class_weight=weight)
+    if not losses:
+        refresh_fakes(session.state, config)
+    # A young average would remember the initial weights for 1 / (1 − decay) steps.
+    steps = session.guard.steps
+    average_generator(session.state, min(config.ema_decay, (1 + steps) / (10 + steps)))
+    return losses
+
+
+def _save(session: Session) -> str:
+    """A checkpoint, unless a weight is no longer finite: the last one must stay a good one."""
+    networks = session.state.networks
+    modules = (networks.generator, networks.critic, networks.classifier, networks.encoder, session.state.averaged)
+    if not all(bool(torch.isfinite(p).all()) for module in modules for p in module.parameters()):
+        raise _diverged(session)
+    return session.save()
+
+
+def _diverged(session: Session) -> RunError:
+    return RunError(
+        f"Training diverged at step {session.guard.steps}: a loss or a weight is no longer finite. The last "
+        f"checkpoint is good: resume with privgen train --resume --out {session.folder.path} (the steps since "
+        "then stay charged), or begin anew with lower learning rates."
+    )
+
+
+def _finish(session: Session, reason: str) -> None:
+    """Checkpoint, release, halt: in this order, so that a crash between them is a resume away."""
+    _save(session)
+    release = session.folder.release
+    save_generator(session.state.averaged, session.network, session.data.train.class_names, release)
+    _write_samples(session)
+    digests = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in RELEASED}
+    session.ledger.append("release", {"files": digests})
+    session.guard.halt(reason)
+
+
+def _write_samples(session: Session) -> None:
+    """A grid of samples, one column a class: made from the released generator alone."""
+    generator = load_generator(session.folder.release)
+    classes = len(session.data.train.class_names)
+    labels = [k for _ in range(_GRID_ROWS) for k in range(classes)]
+    images = generator(len(labels), labels=labels, seed=0)
+    write_grid(images, session.folder.release / "samples.png", columns=classes)

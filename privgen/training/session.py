@@ -1,0 +1,463 @@
+"""Begin a run or go on with one: everything that is checked before a step may happen.
+
+A run begins in this order: folder, plan and step-0 checkpoint, then the genesis entry. Until that entry is
+on disk nothing was spent and a failure leaves nothing behind. A resume reads and checks everything first,
+appends its own entry, and only then hands out a `Session`.
+
+Clean or crash (DESIGN 3.1, Resuming): a resume is clean only if the checkpoint is the ledger's head. Then
+the owed error and the place in the cycle come back. Otherwise what was owed is dropped and a new segment
+starts. Noise and Poisson coins are fresh either way: no state of theirs exists in a checkpoint.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from accountant.audit.checks import CANARIES
+from accountant.errors import BudgetExhausted
+from accountant.events import Event, event_from_json, event_to_json
+from accountant.files import write_durably
+from accountant.ledger.account import Account
+from accountant.ledger.chain import Head, Ledger, parse_entries
+from accountant.ledger.guard import BudgetGuard, genesis_budget
+from accountant.ledger.replay import CheckpointRecord, LedgerState, replay
+from accountant.ledger.signing import LedgerSigner, load_signer
+from accountant.plans.plan import Plan
+from privgen.config import TrainConfig
+from privgen.data import DataSet
+from privgen.errors import CheckpointError, DataError, RunError
+from privgen.mechanism.noise import NoiseSource, system_generator
+from privgen.mechanism.sampling import PoissonSampler
+from privgen.methods.gan.networks import NetworkConfig
+from privgen.training.canaries import Canaries, draw_canaries
+from privgen.training.canary_scores import Watch, watch_of
+from privgen.training.checkpoint import (
+    Snapshot,
+    checkpoint_name,
+    drop_old_checkpoints,
+    free_name,
+    kept_checkpoints,
+    read_checkpoint,
+    released_digest,
+    write_checkpoint,
+)
+from privgen.training.run_folder import RunFolder, discard
+from privgen.training.state import TrainState, new_state, restore, snapshot
+
+SAMPLING = "Poisson, 64-bit cryptographic coins"
+_INSECURE = "insecure-fixed-seed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """How to run; none of it is privacy-relevant but `noise`, which the ledger states.
+
+    Args:
+        device: torch device. noise: makes a noise source for the device.
+        coins: source of Poisson coins, or None for the operating system's; others are insecure.
+        latents: makes the source of latent vectors for the device; any but the default is insecure.
+        signing_key: an Ed25519 key file, or None.
+        extend: go on past the plan's last step to the limit that PRV certifies.
+        account: of a budget over many runs, or None.
+        canaries: how many to plant into a new run, for a one-run audit; 0 for none.
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    noise: Callable[[torch.device], NoiseSource] = NoiseSource.fast
+    coins: Callable[[int], Any] | None = None
+    latents: Callable[[torch.device], torch.Generator] = system_generator
+    signing_key: Path | None = None
+    extend: bool = False
+    account: Account | None = None
+    canaries: int = 0
+
+
+@dataclass(kw_only=True)
+class Session:
+    """A run that may take steps: it holds the ledger's lock until `close`.
+
+    Args:
+        folder: the run's. plan, config: what it runs with. data: what it trains on.
+        state: networks, optimisers, owed error. guard: the only way to a receipt.
+        sampler, noise: fresh in every session.
+        salt: of the group assignment; persists over resumes.
+        extended: whether to go on past the plan's end.
+        planted: canaries, or None. watch: how they are felt.
+        outcome: why `train.run` ended: None while it runs.
+    """
+
+    folder: RunFolder
+    plan: Plan
+    config: TrainConfig
+    network: NetworkConfig
+    data: DataSet
+    state: TrainState
+    guard: BudgetGuard
+    ledger: Ledger
+    sampler: PoissonSampler
+    noise: NoiseSource
+    salt: bytes
+    extended: bool
+    planted: Canaries | None = None
+    watch: Watch | None = None
+    outcome: str | None = None
+
+    def save(self) -> str:
+        """Commit the steps, write a checkpoint, and enter it in the ledger. Returns its name.
+
+        Raises:
+            OSError: no room; the checkpoints before are untouched and the spend is in the ledger.
+        """
+        newest = self.ledger.entries[-1]
+        if newest.kind == "checkpoint":
+            # A step would have reserved: nothing has happened since.
+            return str(newest.body["name"])
+        self.guard.commit()
+        name = free_name(self.folder.private, self.guard.steps)
+        digest = write_checkpoint(self.folder.private, name, snapshot(self.state, self._facts()))
+        if self.watch is not None:
+            self.watch.save(self.folder.private)
+        self.ledger.append("checkpoint", {"name": name, "step": self.guard.steps, "weights_digest": digest})
+        recorded = [str(entry.body["name"]) for entry in self.ledger.entries if entry.kind == "checkpoint"]
+        drop_old_checkpoints(self.folder.private, recorded=recorded, keep=self.config.keep_checkpoints)
+        return name
+
+    def _facts(self) -> dict[str, Any]:
+        return facts_of(self.state.event, salt=self.salt, config=self.config, network=self.network)
+
+    def close(self) -> None:
+        """Let go of the ledger."""
+        self.ledger.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def facts_of(event: Event | None, *, salt: bytes, config: TrainConfig, network: NetworkConfig) -> dict[str, Any]:
+    """What a checkpoint's state.json says beside the tensors."""
+    return {
+        "event": None if event is None else event_to_json(event),
+        "salt": salt.hex(),
+        "config": config.to_json(),
+        "network": network.to_json(),
+    }
+
+
+def require_planned_data(plan: Plan, data: DataSet) -> None:
+    """Raise DataError unless the data set is the one, and of the size, that the plan names."""
+    if plan.dataset is not None and plan.dataset != data.name:
+        raise DataError(
+            f"The plan is for data set {plan.dataset}, not for {data.name}; plan again with --dataset {data.name}."
+        )
+    size = len(data.train.labels)
+    if size != plan.dataset_size:
+        raise DataError(
+            f"The plan is for N = {plan.dataset_size} records and {data.name} has {size}; the noise would be "
+            f"wrong: plan again with --dataset-size {size}."
+        )
+
+
+def begin(
+    out: Path | str,
+    *,
+    plan: Plan,
+    data: DataSet,
+    config: TrainConfig,
+    network: NetworkConfig,
+    options: Options,
+) -> Session:
+    """A new run.
+
+    Raises:
+        RunError: the folder exists or cannot be written. DataError: the data are not the planned ones.
+        OSError, LedgerError: no room. In every case nothing was spent and nothing is left behind.
+    """
+    require_planned_data(plan, data)
+    if plan.warm_start is not None and not network.mixture_clusters:
+        raise RunError("The plan has a warm start and the generator no mixture for it; set mixture_clusters >= 1.")
+    _require_room(plan, options.account)
+    signer = load_signer(options.signing_key) if options.signing_key else None
+    folder = RunFolder.create(out)
+    try:
+        plan.save(folder.plan)
+        folder.write_fingerprint(data.fingerprint())
+        planted = _plant(folder, data, options.canaries)
+        state = new_state(plan, network, config, options.latents(options.device))
+        salt = os.urandom(16)
+        facts = facts_of(None, salt=salt, config=config, network=network)
+        first = snapshot(state, facts)
+        digest = write_checkpoint(folder.private, checkpoint_name(0), first)
+        noise = options.noise(options.device)
+        ledger = Ledger.create(folder.ledger, head_path=folder.head, signer=signer.sign if signer else None)
+    except BaseException:
+        discard(folder)
+        raise
+    try:
+        ledger.append("genesis", _genesis(plan, noise, options, signer, planted))
+        ledger.append("checkpoint", {"name": checkpoint_name(0), "step": 0, "weights_digest": digest})
+        return _session(folder, plan, config, network, data, state, ledger, salt, noise, options, planted)
+    except BaseException:
+        ledger.close()
+        discard(folder)
+        raise
+
+
+def _require_room(plan: Plan, account: Account | None) -> None:
+    """Raise BudgetExhausted unless the account has room for a first step."""
+    if account is not None and not account.affordable(plan.event_of(plan.phase_at(0)), 1):
+        raise BudgetExhausted(
+            f"The account {account.path} has no room for one step of this plan; see privgen account show. "
+            "Nothing was begun."
+        )
+
+
+def _plant(folder: RunFolder, data: DataSet, count: int) -> Canaries | None:
+    """Draw canaries and write them to the private folder, before the genesis names their digest."""
+    if not count:
+        return None
+    height, width, channels = data.train.images.shape[1:]
+    planted = draw_canaries(count, image_shape=(height, width, channels), classes=len(data.train.class_names))
+    write_durably(folder.private / CANARIES, planted.to_bytes())
+    return planted
+
+
+def _planted(folder: RunFolder, known: LedgerState) -> Canaries | None:
+    """The canaries that a run was begun with."""
+    named = known.canaries
+    if named is None:
+        return None
+    try:
+        planted = Canaries.read((folder.private / CANARIES).read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"Cannot read {folder.private / CANARIES} ({error}); restore it.") from error
+    if planted.digest != named.digest:
+        raise CheckpointError(f"{folder.private / CANARIES} is not the file that the ledger names; restore it.")
+    return planted
+
+
+def _genesis(
+    plan: Plan, noise: NoiseSource, options: Options, signer: LedgerSigner | None, planted: Canaries | None
+) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        # No two runs begin alike, so that a ledger cannot stand for another and an account tells them apart.
+        "run": os.urandom(8).hex(),
+        "plan": plan.to_json(),
+        "plan_digest": plan.digest,
+        "budget": dict(genesis_budget(plan.budget)),
+        "noise": noise.kind,
+        "sampling": SAMPLING if options.coins is None else "Poisson, insecure seeded coins",
+        "versions": {name: version(name) for name in ("privgen", "torch", "numpy", "scipy")}
+        | {"python": platform.python_version()},
+        # The day and no finer: times between entries would tell how large the batches were.
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "extend": options.extend,
+    }
+    if planted is not None:
+        body["canaries"] = {"count": len(planted), "digest": planted.digest}
+    if signer is not None:
+        body["public_key"] = signer.public_key
+    if options.account is not None:
+        body["account"] = {"name": options.account.path.stem, "identity": options.account.identity}
+    return body
+
+
+def _session(
+    folder: RunFolder,
+    plan: Plan,
+    config: TrainConfig,
+    network: NetworkConfig,
+    data: DataSet,
+    state: TrainState,
+    ledger: Ledger,
+    salt: bytes,
+    noise: NoiseSource,
+    options: Options,
+    planted: Canaries | None,
+) -> Session:
+    extended = replay(ledger.entries).extended
+    guard = BudgetGuard(
+        plan.budget,
+        ledger=ledger,
+        accountant="prv" if extended else plan.accountant,
+        account=options.account,
+        run=f"{folder.path.name} {ledger.entries[0].body.get('run', 'unnamed')}",
+    )
+    drawable = data.train.ids
+    if planted is not None:
+        drawable = np.concatenate([drawable, planted.ids[planted.included]])
+    sampler = PoissonSampler(drawable, bands=plan.bands, salt=salt, coins=options.coins)
+    return Session(
+        folder=folder,
+        plan=plan,
+        config=config,
+        network=network,
+        data=data,
+        state=state,
+        guard=guard,
+        ledger=ledger,
+        sampler=sampler,
+        noise=noise,
+        salt=salt,
+        extended=extended,
+        planted=planted,
+        watch=None if planted is None else watch_of(planted, plan, salt, folder.private, state.latents.device),
+    )
+
+
+def resume(
+    out: Path | str,
+    *,
+    data: DataSet,
+    options: Options,
+    plan: Plan | None = None,
+    checkpoint: str | None = None,
+) -> Session | LedgerState:
+    """Go on with a run.
+
+    Args:
+        plan: if given, must be the run's own. checkpoint: its name, or None for the newest.
+
+    Returns:
+        A session, or the ledger's state where the run has halted: then nothing was changed.
+
+    Raises:
+        RunError, DataError, CheckpointError, LedgerError: each with its own message; nothing was changed
+            but that an unterminated last line was repaired.
+    """
+    folder = RunFolder.existing(out)
+    signer = load_signer(options.signing_key) if options.signing_key else None
+    _require_begun(folder)
+    ledger = Ledger.open(folder.ledger, head_path=folder.head, signer=signer.sign if signer else None)
+    try:
+        known = replay(ledger.entries)
+        if known.halted is not None and not options.extend:
+            ledger.close()
+            return known
+        own = _own_plan(known, plan, folder)
+        _require_signer(known, signer)
+        _require_account(known, options.account)
+        require_planned_data(own, data)
+        folder.require_fingerprint(data.fingerprint())
+        record = _record(known, checkpoint)
+        snap = _read_recorded(folder, record, [one.name for one in known.checkpoints])
+        clean = known.clean_head and record.seq == known.entries - 1
+        session_parts = _restored(own, snap, options, clean=clean)
+        planted = _planted(folder, known)
+        noise = options.noise(options.device)
+        _require_no_less_secrecy(known, noise, options)
+        body: dict[str, Any] = {
+            "checkpoint_seq": record.seq,
+            "clean": clean,
+            "extend": options.extend,
+            "noise": noise.kind,
+        }
+        if ledger.repaired is not None:
+            body["repaired"] = ledger.repaired
+        ledger.append("resume", body)
+        folder.sweep()
+        names = [one.name for one in known.checkpoints] or [record.name]
+        drop_old_checkpoints(folder.private, recorded=names, keep=len(names))
+        config, network, state, salt = session_parts
+        return _session(folder, own, config, network, data, state, ledger, salt, noise, options, planted)
+    except BaseException:
+        ledger.close()
+        raise
+
+
+def _require_begun(folder: RunFolder) -> None:
+    """Raise RunError unless a genesis stands; write the head that a crash right after it left unwritten."""
+    data = folder.ledger.read_bytes() if folder.ledger.exists() else b""
+    if b"\n" not in data:
+        raise RunError(f"{folder.path} was interrupted before it began and spent nothing; remove it and train again.")
+    if data.count(b"\n") == 1 and not folder.head.exists() and kept_checkpoints(folder.private) == [checkpoint_name(0)]:
+        (genesis,), _ = parse_entries(data)
+        Head(seq=0, digest=genesis.digest).save(folder.head)
+
+
+def _require_no_less_secrecy(known: LedgerState, noise: NoiseSource, options: Options) -> None:
+    """Raise RunError if noise or coins would be weaker than what the genesis says of the whole run."""
+    own = known.genesis.get("noise")
+    if noise.kind == _INSECURE != own or (options.coins is not None and known.genesis.get("sampling") == SAMPLING):
+        raise RunError(
+            "The run was begun with noise and batches that nobody can guess; a fixed seed would void what it "
+            "promises: leave --insecure-fixed-seed away."
+        )
+    if own == "secure" != noise.kind:
+        raise RunError(f"The run was begun with secure noise and its ledger says so, not {noise.kind}: --noise secure.")
+
+
+def _own_plan(known: LedgerState, plan: Plan | None, folder: RunFolder) -> Plan:
+    if known.plan is None:
+        raise RunError(f"{folder.path} was not begun by privgen train; it has no plan to go on with.")
+    if plan is not None and plan.digest != known.plan.digest:
+        raise RunError(
+            f"The plan is not the one that {folder.path} was begun with; leave --plan away to use the run's own, "
+            "or begin another run with another --out."
+        )
+    return known.plan
+
+
+def _require_signer(known: LedgerState, signer: LedgerSigner | None) -> None:
+    own = known.genesis.get("public_key")
+    if own != (signer.public_key if signer else None):
+        remedy = "give its --signing-key" if own else "leave --signing-key away"
+        raise RunError(f"The run was begun {'signed' if own else 'unsigned'} by another key; {remedy}.")
+
+
+def _require_account(known: LedgerState, account: Account | None) -> None:
+    own = known.genesis.get("account")
+    if own is None and account is None:
+        return
+    if own is None or account is None or own.get("identity") != account.identity:
+        remedy = f"give its --account {own.get('name')}" if own else "leave --account away"
+        raise RunError(f"The run was begun {'under another' if own else 'without an'} account; {remedy}.")
+
+
+def _record(known: LedgerState, name: str | None) -> CheckpointRecord:
+    """The checkpoint to resume from, which must be in this ledger's past."""
+    if not known.checkpoints:
+        return CheckpointRecord(name=checkpoint_name(0), seq=0, step=0, weights_digest="")
+    if name is None:
+        return known.checkpoints[-1]
+    for record in reversed(known.checkpoints):
+        if record.name == name:
+            return record
+    raise CheckpointError(f"{name} is not in this ledger's past; the newest that is: {known.checkpoints[-1].name}.")
+
+
+def _read_recorded(folder: RunFolder, record: CheckpointRecord, recorded: list[str]) -> Snapshot:
+    snap = read_checkpoint(folder.private, record.name, recorded=recorded)
+    if record.weights_digest and released_digest(folder.private, record.name) != record.weights_digest:
+        raise CheckpointError(
+            f"{folder.private / record.name} is not the checkpoint that the ledger names: its weights differ."
+        )
+    return snap
+
+
+def _restored(
+    plan: Plan, snap: Snapshot, options: Options, *, clean: bool
+) -> tuple[TrainConfig, NetworkConfig, TrainState, bytes]:
+    facts: Mapping[str, Any] = snap.state
+    try:
+        config = TrainConfig.from_json(facts["config"])
+        network = NetworkConfig.from_json(facts["network"])
+        salt = bytes.fromhex(facts["salt"])
+        event = None if facts["event"] is None else event_from_json(facts["event"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"The checkpoint's state.json does not hold together: {error}") from error
+    state = new_state(plan, network, config, options.latents(options.device))
+    restore(state, snap, plan=plan, event=event, clean=clean)
+    return config, network, state, salt

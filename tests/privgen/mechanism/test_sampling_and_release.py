@@ -1,0 +1,181 @@
+"""Sampling is Poisson at the charged rate; noise is added once a receipt, with the charged deviation."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from accountant import BandedGaussian, Budget, BudgetGuard, Part, ReceiptError, SubsampledGaussian
+from accountant.errors import InvalidValue
+from privgen.data.records import identities
+from privgen.errors import ConfigError
+from privgen.mechanism.noise import KeyStream, NoiseSource, system_generator
+from privgen.mechanism.release import gaussian
+from privgen.mechanism.sampling import PoissonSampler, assign_groups
+
+FALSE_ALARM = 1e-7
+IDS = identities(str(i) for i in range(4000))
+CPU = torch.device("cpu")
+
+
+def test_a_records_group_depends_on_no_other_record():
+    groups = assign_groups(IDS, bands=8, salt=b"0123456789abcdef")
+    kept = np.delete(np.arange(len(IDS)), [0, 17, 3999])
+    assert (assign_groups(IDS[kept], bands=8, salt=b"0123456789abcdef") == groups[kept]).all()
+    order = np.random.default_rng(0).permutation(len(IDS))
+    assert (assign_groups(IDS[order], bands=8, salt=b"0123456789abcdef") == groups[order]).all()
+
+
+def test_another_salt_is_another_assignment_and_groups_are_about_equal():
+    first = assign_groups(IDS, bands=4, salt=bytes(16))
+    second = assign_groups(IDS, bands=4, salt=bytes(15) + b"1")
+    assert 0.6 < (first != second).mean() < 0.9
+    assert stats.chisquare(np.bincount(first, minlength=4)).pvalue > FALSE_ALARM
+
+
+def test_one_identity_for_two_records_is_refused():
+    with pytest.raises(ConfigError, match="same identity"):
+        assign_groups(IDS[[0, 1, 0]], bands=2, salt=bytes(16))
+
+
+@pytest.mark.parametrize("bands", [1, 4])
+def test_each_record_is_drawn_with_the_charged_probability_and_in_its_turn_only(bands):
+    q, cycles = 0.05, 400
+    event = (
+        BandedGaussian(sampling_rate=q, noise_multiplier=1.0, bands=bands)
+        if bands > 1
+        else SubsampledGaussian(sampling_rate=q, noise_multiplier=1.0)
+    )
+    sampler = PoissonSampler(IDS, bands=bands, salt=bytes(16))
+    groups = assign_groups(IDS, bands=bands, salt=bytes(16))
+    drawn = np.zeros(len(IDS))
+    sizes = []
+    for cycle in range(cycles):
+        batch = sampler.draw(event, cycle)
+        assert (groups[batch] == cycle % bands).all()
+        assert (np.diff(batch) > 0).all()
+        drawn[batch] += 1
+        sizes.append(len(batch))
+    chances = cycles // bands
+    total = stats.binomtest(int(drawn.sum()), len(IDS) * chances, bands * q)
+    assert total.pvalue > FALSE_ALARM
+    # Independent coins: counts of single records spread as a binomial's do, and sizes of batches vary.
+    spread = ((drawn - chances * bands * q) ** 2).sum() / (chances * bands * q * (1 - bands * q))
+    assert stats.chi2.sf(spread, len(IDS)) > FALSE_ALARM
+    assert stats.chi2.cdf(spread, len(IDS)) > FALSE_ALARM
+    assert np.std(sizes) > 5
+
+
+def test_rate_one_takes_everyone_and_tiny_rates_give_empty_batches():
+    sampler = PoissonSampler(IDS, bands=1, salt=bytes(16))
+    assert len(sampler.draw(SubsampledGaussian(sampling_rate=1.0, noise_multiplier=1.0), 0)) == len(IDS)
+    assert len(sampler.draw(SubsampledGaussian(sampling_rate=1e-12, noise_multiplier=1.0), 0)) == 0
+
+
+def test_an_event_of_other_bands_is_refused():
+    sampler = PoissonSampler(IDS, bands=4, salt=bytes(16))
+    with pytest.raises(ConfigError, match="bands"):
+        sampler.draw(SubsampledGaussian(sampling_rate=0.1, noise_multiplier=1.0), 0)
+
+
+def test_two_samplers_toss_different_coins():
+    event = SubsampledGaussian(sampling_rate=0.5, noise_multiplier=1.0)
+    first = PoissonSampler(IDS, bands=1, salt=bytes(16)).draw(event, 0)
+    assert not np.array_equal(first, PoissonSampler(IDS, bands=1, salt=bytes(16)).draw(event, 0))
+
+
+def test_the_key_stream_is_uniform():
+    bits = np.unpackbits(KeyStream()(20000).view(np.uint8))
+    assert stats.binomtest(int(bits.sum()), len(bits)).pvalue > FALSE_ALARM
+
+
+PARTS = (
+    Part(name="critic", clip_norm=0.25, residual_clip_norm=0.75, noise_multiplier=2.0),
+    Part(name="classifier", clip_norm=1.0, noise_multiplier=4.0),
+)
+JOINT = 1 / math.sqrt(1 / 4 + 1 / 16)
+
+
+def receipt_for(event):
+    return BudgetGuard(Budget(epsilon=100.0, delta=1e-5)).admit(event)
+
+
+def zeros():
+    return {"critic": {"w": torch.zeros(200, 500)}, "classifier": {"v": torch.zeros(100_000)}}
+
+
+@pytest.mark.parametrize("kind", ["fast", "secure", "seeded"])
+def test_the_noise_added_has_the_deviation_that_was_charged(kind):
+    source = {
+        "fast": NoiseSource.fast(CPU),
+        "secure": NoiseSource.secure(CPU),
+        "seeded": NoiseSource.insecure_fixed_seed(3, CPU),
+    }[kind]
+    bands = 4
+    event = BandedGaussian(sampling_rate=0.01, noise_multiplier=JOINT, bands=bands)
+    out = gaussian(zeros(), parts=PARTS, bands=bands, receipt=receipt_for(event), noise=source)
+    for part, name in ((PARTS[0], "w"), (PARTS[1], "v")):
+        values = out[part.name][name].double().numpy().ravel()
+        std = part.noise_multiplier * part.sensitivity(bands)
+        statistic = float((values**2).sum()) / std**2
+        assert min(stats.chi2.cdf(statistic, values.size), stats.chi2.sf(statistic, values.size)) > FALSE_ALARM
+        assert stats.kstest(values / std, "norm").pvalue > FALSE_ALARM
+    correlation = np.corrcoef(out["critic"]["w"].numpy().ravel(), out["classifier"]["v"].numpy())[0, 1]
+    assert abs(correlation) < 0.03
+
+
+def test_noise_without_a_fresh_receipt_is_refused():
+    event = SubsampledGaussian(sampling_rate=0.01, noise_multiplier=4.0)
+    parts, sums = PARTS[1:], {"classifier": {"v": torch.zeros(3)}}
+    receipt = receipt_for(event)
+    gaussian(sums, parts=parts, bands=1, receipt=receipt, noise=NoiseSource.fast(CPU))
+    with pytest.raises(ReceiptError, match="redeemed already"):
+        gaussian(sums, parts=parts, bands=1, receipt=receipt, noise=NoiseSource.fast(CPU))
+
+
+def test_less_noise_than_was_admitted_is_refused_and_uses_nothing_up():
+    receipt = receipt_for(SubsampledGaussian(sampling_rate=0.01, noise_multiplier=4.1))
+    sums = {"classifier": {"v": torch.zeros(3)}}
+    with pytest.raises(ReceiptError, match="joint noise multiplier"):
+        gaussian(sums, parts=PARTS[1:], bands=1, receipt=receipt, noise=NoiseSource.fast(CPU))
+    receipt.redeem(receipt.event)
+
+
+def test_other_bands_than_were_admitted_are_refused():
+    receipt = receipt_for(BandedGaussian(sampling_rate=0.01, noise_multiplier=JOINT, bands=2))
+    with pytest.raises(ReceiptError, match="bands"):
+        gaussian(zeros(), parts=PARTS, bands=4, receipt=receipt, noise=NoiseSource.fast(CPU))
+
+
+def test_sums_that_are_not_finite_are_not_released():
+    receipt = receipt_for(SubsampledGaussian(sampling_rate=0.01, noise_multiplier=4.0))
+    sums = {"classifier": {"v": torch.tensor([math.nan])}}
+    with pytest.raises(ConfigError, match="not finite"):
+        gaussian(sums, parts=PARTS[1:], bands=1, receipt=receipt, noise=NoiseSource.fast(CPU))
+
+
+def test_two_fast_sources_differ_and_a_fixed_seed_repeats():
+    one, two = NoiseSource.fast(CPU), NoiseSource.fast(CPU)
+    assert not torch.equal(one.normal((8,), std=1.0), two.normal((8,), std=1.0))
+    same = [NoiseSource.insecure_fixed_seed(5, CPU).normal((8,), std=1.0) for _ in range(2)]
+    assert torch.equal(*same)
+
+
+def test_an_event_with_more_groups_than_probability_is_refused():
+    with pytest.raises(InvalidValue, match="bands"):
+        BandedGaussian(sampling_rate=0.4, noise_multiplier=1.0, bands=4)
+
+
+def test_the_fast_source_uses_all_bits_of_the_operating_system():
+    """torch's own seeding keeps 32 bits; whoever tries them all would know the noise."""
+    same = [torch.randn(8, generator=torch.Generator().manual_seed(seed)) for seed in (5, 5 + 2**32)]
+    assert torch.equal(*same), "torch seeds with more bits now: system_generator can be simplified"
+    source = system_generator(torch.device("cpu"))
+    words = source.get_state().numpy()[24 : 24 + 8 * 624].view("uint64")
+    assert len(set(words.tolist())) > 600
+    spread = torch.randn(200_000, generator=source)
+    assert abs(float(spread.mean())) < 6 / 200_000**0.5
+    assert abs(float(spread.var()) - 1) < 6 * (2 / 200_000) ** 0.5
+    assert not torch.equal(spread, torch.randn(200_000, generator=system_generator(torch.device("cpu"))))

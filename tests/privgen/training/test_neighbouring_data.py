@@ -1,0 +1,122 @@
+"""Neighbouring data through the whole private step: one record more moves a block's sums by no more than is charged."""
+
+import math
+
+import pytest
+import torch
+
+from accountant import BudgetGuard
+from planners import plan
+from privgen.config import TrainConfig
+from privgen.mechanism.noise import NoiseSource
+from privgen.methods.gan.networks import NetworkConfig
+from privgen.training import private_step as steps
+from privgen.training.private_step import private_step
+from privgen.training.state import begin_segment, new_state
+
+SHAPE, OTHERS = (1, 28, 28), 6
+
+
+def records(kind, count):
+    generator = torch.Generator().manual_seed(count)
+    images = torch.randn(count, *SHAPE, generator=generator)
+    if kind == "huge":
+        images = images * 1e4
+    elif kind == "alike":
+        images = images[:1].expand(count, *SHAPE).clone()
+    elif kind == "zero":
+        images = torch.zeros(count, *SHAPE)
+    elif kind == "not finite":
+        images[-1, 0, 0, 0] = math.inf
+    return images, torch.arange(count) % 3
+
+
+def released_sums(monkeypatch, made, batches, **settings):
+    """The sums of each step before noise, at parameters that stay where they are."""
+    config = TrainConfig(
+        **{
+            "preset": "tiny", "upsampling_noise": 0.0, "optimiser": "sgd", "critic_rate": 1e-30,
+            "classifier_rate": 1e-30, "encoder_rate": 1e-30, "reconstruction_rate": 1e-30, "generator_batch": 4,
+            **settings,
+        }
+    )  # fmt: skip
+    network = NetworkConfig.of(config, image_shape=SHAPE, classes=3)
+    state = new_state(made, network, config, torch.Generator().manual_seed(0))
+    phase = made.schedule()[0]
+    begin_segment(state, made, made.event_of(phase))
+    guard, seen = BudgetGuard(made.budget), []
+    # Each record keeps its latent vector and its number in both worlds, as in the proof.
+    table = torch.randn(64, config.latent_dim, generator=torch.Generator().manual_seed(1))
+    monkeypatch.setattr(steps, "latents", lambda state, count: table[:count])
+    own = torch.rand(64, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    monkeypatch.setattr(steps, "numbers", lambda state, count: own[:count])
+
+    def keep(sums, **options):
+        seen.append({part: torch.cat([t.flatten() for t in tensors.values()]) for part, tensors in sums.items()})
+        return {part: {name: torch.zeros_like(t) for name, t in tensors.items()} for part, tensors in sums.items()}
+
+    monkeypatch.setattr(steps, "gaussian", keep)
+    for images, labels in batches:
+        private_step(
+            state, made, config, parts=made.parts_in(phase), receipt=guard.admit(made.event_of(phase)),
+            images=images, labels=labels, noise=NoiseSource.fast(torch.device("cpu")),
+        )  # fmt: skip
+    return seen
+
+
+def batches_of(kind, bands, *, with_record):
+    """A block: the record may be drawn in the first step only, the others in every step."""
+    batches = []
+    for step in range(2 * bands):
+        images, labels = records(kind, OTHERS + 1)
+        keep = OTHERS + (with_record and step == 0)
+        batches.append((images[:keep], labels[:keep]))
+    return batches
+
+
+@pytest.mark.parametrize("kind", ["random", "huge", "alike", "zero", "not finite"])
+@pytest.mark.parametrize(("feedback", "bands"), [("none", 1), ("banded", 2), ("banded", 4)])
+def test_one_record_moves_a_block_by_no_more_than_the_charged_sensitivity(monkeypatch, kind, feedback, bands):
+    require_sensitivity(monkeypatch, kind, feedback, bands)
+
+
+@pytest.mark.parametrize("kind", ["random", "huge", "not finite"])
+@pytest.mark.parametrize("constraint", ["spectral-norm", "gradient-penalty"])
+@pytest.mark.parametrize("noise", ["fixed", "learned"])
+def test_neither_a_constrained_critic_nor_a_learned_noise_lets_a_record_move_more(monkeypatch, kind, constraint, noise):
+    settings = {"critic_constraint": constraint, "upsampling_noise_kind": noise, "adversarial": "wasserstein"}
+    if noise == "learned":
+        settings["upsampling_noise"] = 1e-6
+    require_sensitivity(monkeypatch, kind, "banded", 2, **settings)
+
+
+def require_sensitivity(monkeypatch, kind, feedback, bands, **settings):
+    made = plan(
+        epsilon=10.0, dataset_size=200, batch_size=20, iterations=8, feedback=feedback,
+        bands=bands if feedback == "banded" else None,
+    )  # fmt: skip
+    one = released_sums(monkeypatch, made, batches_of(kind, bands, with_record=True), **settings)
+    other = released_sums(monkeypatch, made, batches_of(kind, bands, with_record=False), **settings)
+    for part in made.parts:
+        moved = [
+            float((a[part.name].double() - b[part.name].double()).square().sum())
+            for a, b in zip(one, other, strict=True)
+        ]
+        assert math.sqrt(sum(moved)) <= part.sensitivity(bands) * (1 + 1e-3)
+        # Nothing of it is left when it may be drawn again.
+        assert max(moved[bands:], default=0.0) <= (1e-4 * part.sensitivity(bands)) ** 2
+        if kind == "huge":
+            assert math.sqrt(sum(moved)) >= 0.5 * part.sensitivity(bands)
+
+
+@pytest.mark.parametrize("kind", ["random", "huge", "not finite"])
+def test_the_published_feedback_moves_each_step_by_no_more_than_was_charged(monkeypatch, kind):
+    made = plan(epsilon=10.0, dataset_size=200, batch_size=20, iterations=8, feedback="paper", feedback_ratio=0.5)
+    one = released_sums(monkeypatch, made, batches_of(kind, 2, with_record=True))
+    other = released_sums(monkeypatch, made, batches_of(kind, 2, with_record=False))
+    batch = made.sampling_rate * made.dataset_size
+    for part in made.parts:
+        for step, (a, b) in enumerate(zip(one, other, strict=True)):
+            moved = float((a[part.name] - b[part.name]).double().norm())
+            drawn = part.clip_norm if step == 0 else 0.0
+            assert moved <= (2 * part.feedback_clip_norm * batch + drawn) * (1 + 1e-3)
