@@ -48,7 +48,7 @@ def _saved_and_delayed(made: Plan, phases: Sequence[PhaseShape]) -> list[tuple[s
 
 def affordable_rows(made: Plan, phases: Sequence[PhaseShape]) -> tuple[Affordable, ...]:
     """What C2 this certified budget could afford at more noise, for the published feedback; by RDP."""
-    from planners import affordable_feedback as affordable
+    from planners import affordable
 
     base = made.sampling_rate / phases[0].rate
     return affordable(
