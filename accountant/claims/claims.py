@@ -169,7 +169,7 @@ def _reason_of(event: Event, iterations: int) -> str:
     if isinstance(event, HiddenFeedbackGaussian):
         return PUBLISHED["dicesgd"].reason
     if isinstance(event, BandedGaussian):
-        return f"Banded error feedback: {iterations} steps are charged as {event.blocks(iterations)} blocks."
+        return f"Banded error feedback: {iterations} steps are charged as {event.charges(iterations)} blocks."
     return "Poisson batches, one joint Gaussian release a step and nothing else."
 
 

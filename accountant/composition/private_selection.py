@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accountant.composition.conversion import Conversion, delta_of, epsilon_of
-from accountant.composition.dominating_pairs import Floats
+from accountant.mixtures import Floats
 from accountant.composition.rdp import RdpAccountant
 from accountant.errors import InvalidValue
 
