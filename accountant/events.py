@@ -27,7 +27,6 @@ is charged k blocks of one record at noise multiplier z/√k instead (theorem 8)
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -35,7 +34,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from accountant.budget import Neighbouring
 from accountant.errors import InvalidValue
-from accountant.mixtures import Mixture, MixturePair, drawn
+from accountant.mixtures import AT_ZERO, MixturePair, drawn
 
 JsonScalar = str | int | float | bool | None
 
@@ -70,6 +69,8 @@ class Event(Protocol):
     kind: ClassVar[str]
     """Its name in JSON, for good."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
     @property
     def sampling_rate(self) -> float:
         """q, so that the expected batch is qN; in (0, 1]."""
@@ -81,6 +82,10 @@ class Event(Protocol):
     @property
     def bands(self) -> int:
         """Of how many groups a step draws from one, and after how many steps nothing of a record is owed; 1 for all."""
+
+    @property
+    def feedback_ratio(self) -> float | None:
+        """ρ = 2·C2·qN/C1 where the published feedback is at work, None where it is not."""
 
     def charges(self, steps: int, *, group_size: int = 1) -> int:
         """How many times so many steps of one segment are charged the dominating pair.
@@ -127,6 +132,11 @@ class SubsampledGaussian:
     def bands(self) -> int:
         """1: nothing is fed back."""
         return 1
+
+    @property
+    def feedback_ratio(self) -> None:
+        """None: nothing is fed back."""
+        return None
 
     def charges(self, steps: int, *, group_size: int = 1) -> int:
         """Every step once, whatever the group."""
@@ -178,6 +188,11 @@ class BandedGaussian:
     def per_block(self) -> SubsampledGaussian:
         """What one block of `bands` steps costs: the subsampled Gaussian at rate bands * q."""
         return SubsampledGaussian(sampling_rate=self.bands * self.sampling_rate, noise_multiplier=self.noise_multiplier)
+
+    @property
+    def feedback_ratio(self) -> None:
+        """None: what is fed back belongs to the block."""
+        return None
 
     def charges(self, steps: int, *, group_size: int = 1) -> int:
         """ceil(steps / bands) blocks; k times as many for k records, which may sit in k groups (theorem 8)."""
@@ -257,7 +272,7 @@ def _pair(rate: float, noise: float, shift: float, neighbouring: Neighbouring, g
     require_count(group_size, "group_size", least=1)
     replace_one = neighbouring is Neighbouring.REPLACE_ONE
     p = drawn(group_size, rate=rate, shift=shift / 2 if replace_one else shift)
-    q = p.mirrored() if replace_one else Mixture(((1.0, 0.0),))
+    q = p.mirrored() if replace_one else AT_ZERO
     return MixturePair(p=p, q=q, sigma=noise)
 
 
@@ -274,7 +289,8 @@ def register_event(cls: type[_E]) -> type[_E]:
         InvalidValue: not a frozen dataclass with a kind, or the kind is another class's.
     """
     kind = getattr(cls, "kind", None)
-    if not (isinstance(kind, str) and dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+    parameters = getattr(cls, "__dataclass_params__", None)
+    if not (isinstance(kind, str) and parameters is not None and parameters.frozen):
         raise InvalidValue(f"Expected {cls.__name__} to be a frozen dataclass with kind: ClassVar[str].")
     if kind in _KINDS:
         raise InvalidValue(f"Expected another kind than {kind!r}: it is that of {_KINDS[kind].__qualname__}.")
@@ -300,7 +316,7 @@ def event_to_json(event: Event) -> dict[str, JsonScalar]:
         InvalidValue: it is no event of a registered class.
     """
     require_event(event)
-    return {"kind": event.kind} | {f.name: getattr(event, f.name) for f in fields(event)}  # type: ignore[arg-type]
+    return {"kind": event.kind} | {f.name: getattr(event, f.name) for f in fields(event)}
 
 
 def event_from_json(data: Mapping[str, Any]) -> Event:
@@ -313,7 +329,7 @@ def event_from_json(data: Mapping[str, Any]) -> Event:
     cls = _KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         raise InvalidValue(f"Expected event kind={kind!r} to be one of: {', '.join(_KINDS)}.")
-    names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    names = {f.name for f in fields(cls)}
     given = set(data) - {"kind"}
     if names != given:
         raise InvalidValue(f"Expected a {kind} event with fields {sorted(names)}, got {sorted(given)}.")

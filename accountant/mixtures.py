@@ -1,9 +1,9 @@
 """Pairs of Gaussian mixtures on the line: the form in which every event says what it can cost.
 
 A pair has one standard deviation σ, and log P/Q increases with x (docs/privacy.md, lemma 1). An event's
-`dominating_pair` is one of these; an accountant reads its Rényi curve and its privacy loss off it, and asks nothing else.
+`dominating_pair` is one of these; an accountant reads its Rényi curve and its privacy loss off it, and asks no more.
 
-    >>> pair = MixturePair(p=drawn(1, rate=0.5, shift=0.0), q=Mixture(((1.0, 0.0),)), sigma=2.0)
+    >>> pair = MixturePair(p=drawn(1, rate=0.5, shift=0.0), q=AT_ZERO, sigma=2.0)
     >>> pair.log_ratio(np.array([0.5]))
     array([0.])
 """
@@ -38,6 +38,9 @@ class Mixture:
     def mirrored(self) -> Mixture:
         """Of −x."""
         return Mixture(tuple((weight, -mean) for weight, mean in self.components))
+
+
+AT_ZERO = Mixture(((1.0, 0.0),))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,8 +79,15 @@ class MixturePair:
     @property
     def subsampling_weight(self) -> float | None:
         """w where this is (1−w) N(0) + w N(1) against N(0), the plain subsampled Gaussian, else None."""
-        plain = self.q.components == ((1.0, 0.0),) and [mean for _, mean in self.p.components] == [0.0, 1.0]
+        plain = self.q == AT_ZERO and [mean for _, mean in self.p.components] == [0.0, 1.0]
         return self.p.components[1][0] if plain else None
+
+    @property
+    def sampling_rate(self) -> float | None:
+        """q where this is the Gaussian mechanism of sensitivity 1, Poisson-subsampled at q (1 for all), else None."""
+        if self.gaussian_mean == 1:
+            return 1.0
+        return self.subsampling_weight
 
     @property
     def mirrored_weight(self) -> float | None:
@@ -88,7 +98,8 @@ class MixturePair:
     @property
     def inverts_in_closed_form(self) -> bool:
         """Whether the x of a given privacy loss has a formula; a numerical composition is then quick."""
-        return self.subsampling_weight is not None or self.mirrored_weight is not None
+        closed = (self.gaussian_mean, self.subsampling_weight, self.mirrored_weight)
+        return any(value is not None for value in closed)
 
     @property
     def symmetric(self) -> bool:

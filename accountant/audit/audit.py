@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ from accountant.budget import Budget, EpsilonBounds
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
 from accountant.errors import LedgerError
-from accountant.events import HiddenFeedbackGaussian, SubsampledGaussian
 from accountant.ledger.replay import LedgerState, Segment, verify_ledger
 from accountant.plans.cost_shares import Share, shares_of
 
@@ -99,7 +98,7 @@ class Audit:
         return () if self.state is None or self.state.plan is None else shares_of(self.state.plan)
 
     def to_json(self) -> dict[str, Any]:
-        """The audit as JSON (DESIGN section 10)."""
+        """The audit as JSON."""
         state, spent = self.state, self.spent
         return {
             "schema": SCHEMA,
@@ -203,7 +202,7 @@ def claimed_by_the_paper(state: LedgerState) -> float | None:
     """The ε that the published analysis of `paper` feedback says of these steps, or None for other feedback.
 
     It divides the noise by √(1 + ρ) and then charges plain subsampled steps, by RDP: as if what is fed back were
-    amplified by the step's own sampling. It is not (DESIGN 3.2), so this is not a bound.
+    amplified by the step's own sampling. It is not (docs/privacy.md, theorem 4), so this is not a bound.
     `accountant.claims.claims` says the
     same of a published setting.
     """
@@ -220,15 +219,9 @@ def claimed_by_the_paper(state: LedgerState) -> float | None:
 def claimed_segments(state: LedgerState) -> tuple[Segment, ...]:
     """The charged segments of `paper` feedback as that analysis sees them; empty for other feedback."""
     return tuple(
-        Segment(event=_as_claimed(segment.event), committed=segment.committed, reserved=segment.reserved)
+        replace(segment, event=claimed)
         for segment in state.segments
-        if isinstance(segment.event, HiddenFeedbackGaussian) and segment.reserved
-    )
-
-
-def _as_claimed(event: HiddenFeedbackGaussian) -> SubsampledGaussian:
-    return SubsampledGaussian(
-        sampling_rate=event.sampling_rate, noise_multiplier=event.noise_multiplier / math.sqrt(1 + event.feedback_ratio)
+        if segment.reserved and (claimed := segment.event.claimed()) is not None
     )
 
 

@@ -137,7 +137,7 @@ def claim_of_settings(
     event = _event_of(sampling_rate, noise_multiplier, bands, feedback_ratio)
     certified = certify(((event, iterations),), delta=delta, neighbouring=neighbouring)
     claimed = lower = None
-    if isinstance(event, HiddenFeedbackGaussian):
+    if event.claimed() is not None:
         claimed = claimed_epsilon(event, iterations, delta=delta)
         lower = _steered(event, iterations, delta)
         certified = _with_lower(certified, lower)
@@ -166,9 +166,9 @@ def _event_of(sampling_rate: float, noise_multiplier: float, bands: int, feedbac
 
 
 def _reason_of(event: Event, iterations: int) -> str:
-    if isinstance(event, HiddenFeedbackGaussian):
+    if event.claimed() is not None:
         return PUBLISHED["dicesgd"].reason
-    if isinstance(event, BandedGaussian):
+    if event.bands > 1:
         return f"Banded error feedback: {iterations} steps are charged as {event.charges(iterations)} blocks."
     return "Poisson batches, one joint Gaussian release a step and nothing else."
 
@@ -196,7 +196,7 @@ def certify(
     )
 
 
-def claimed_epsilon(event: HiddenFeedbackGaussian, iterations: int, *, delta: float) -> float:
+def claimed_epsilon(event: Event, iterations: int, *, delta: float) -> float:
     """Not a bound: what the published analysis of clipped error feedback would print for these steps.
 
     It divides the noise by √(1 + 2·C2/C1), C2 on the scale of sums, so by √(1 + ρ), and then charges plain
@@ -205,7 +205,7 @@ def claimed_epsilon(event: HiddenFeedbackGaussian, iterations: int, *, delta: fl
     Args:
         event: one step. iterations: T, integer >= 1. delta: in (0, 1).
 
-    Source: DiceSGD/optimizers_utils.py of repository 564612540/DiceSGD; DESIGN 3.2.
+    Source: DiceSGD/optimizers_utils.py of repository 564612540/DiceSGD; docs/privacy.md, theorem 4.
     """
     require_count(iterations, "iterations", least=1)
     return claimed_epsilon_of(((event, iterations),), delta=delta)
@@ -220,10 +220,7 @@ def claimed_epsilon_of(composition: Iterable[tuple[Event, int]], *, delta: float
     """
     accountant = RdpAccountant()
     for event, steps in composition:
-        if isinstance(event, HiddenFeedbackGaussian):
-            amplified = event.noise_multiplier / math.sqrt(1 + event.feedback_ratio)
-            event = SubsampledGaussian(sampling_rate=event.sampling_rate, noise_multiplier=amplified)
-        accountant.new_segment().compose(event, steps)
+        accountant.new_segment().compose(event.claimed() or event, steps)
     return accountant.get_epsilon(delta)
 
 
@@ -253,11 +250,11 @@ def _clipped_error_feedback(published: ClippedErrorFeedback) -> Claim:
     return _as_claim(published, _with_lower(certified, lower), lower)
 
 
-def _steered(event: HiddenFeedbackGaussian, iterations: int, delta: float) -> float:
+def _steered(event: Event, iterations: int, delta: float) -> float:
     return steering_epsilon(
         sampling_rate=event.sampling_rate,
         noise_multiplier=event.noise_multiplier,
-        feedback_ratio=event.feedback_ratio,
+        feedback_ratio=event.feedback_ratio or 0.0,
         iterations=iterations,
         delta=delta,
     )

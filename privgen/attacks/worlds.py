@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from accountant.budget import Budget, Neighbouring
-from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian
+from accountant.events import Event
 from accountant.ledger.guard import BudgetGuard
 from accountant.plans.plan import Part
 from privgen.gradients.clipped_sums import private_sums
@@ -63,7 +63,7 @@ class Setting:
     @property
     def bands(self) -> int:
         """b of the event."""
-        return self.event.bands if isinstance(self.event, BandedGaussian) else 1
+        return self.event.bands
 
     @property
     def rate(self) -> float:
@@ -88,7 +88,7 @@ def play(
     Returns:
         (trials,) scores, and what the guard charged each run.
     """
-    one = _paper if isinstance(setting.event, HiddenFeedbackGaussian) else _banded
+    one = _paper if setting.event.feedback_ratio is not None else _banded
     sizes = [min(_CHUNK, trials - at) for at in range(0, trials, _CHUNK)]
     played = [one(setting, size, present, noise, coins) for size in sizes]
     charged = {composition for _, composition in played}

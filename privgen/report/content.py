@@ -206,6 +206,7 @@ def _mechanism(state: LedgerState) -> Section:
         rows.append(("canaries", text))
     if plan is None:
         rows.append(("plan", "none, only a budget"))
+        rows += [("released", text) for text in dict.fromkeys(plain(s.event.describe()) for s in state.segments)]
         return _mechanism_section(Table(caption="How it was done", head=("item", "value"), rows=tuple(rows)))
     rows += [
         ("data set", f"{plain(plan.dataset or 'not named')}, N = {plan.dataset_size} records (public)"),
@@ -244,14 +245,8 @@ def _mechanism_section(*tables: Table) -> Section:
 
 
 def _feedback(plan: Plan) -> str:
-    if plan.feedback is Feedback.BANDED:
-        return (
-            f"banded, {plan.bands} bands: a record can enter one step in {plan.bands}, with probability "
-            f"{plan.bands * plan.sampling_rate:.6g} there, and each block of {plan.bands} steps is charged once"
-        )
-    if plan.feedback is Feedback.PAPER:
-        return "as published: the fed-back error is not amplified by sampling and is charged in full"
-    return "none: each step is a subsampled Gaussian release (DP-SGD)"
+    names = {Feedback.BANDED: f"banded, {plan.bands} bands", Feedback.PAPER: "as published", Feedback.NONE: "none"}
+    return f"{names[plan.feedback]}: {plan.event_of(plan.schedule()[0]).describe()}"
 
 
 def _parts(audit: Audit) -> Section:
