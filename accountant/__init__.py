@@ -7,12 +7,12 @@
     >>> prv.lower <= prv.upper <= rdp
     True
 
-Every ε is for the natural logarithm; every bound is rounded towards privacy. See DESIGN sections 2 to 5 and
-docs/privacy.md.
+Every ε is for the natural logarithm; every bound is rounded towards privacy. See docs/privacy.md.
 """
 
 from accountant.budget import Budget, EpsilonBounds, Neighbouring
-from accountant.claims.claims import Certified, Claim, claim, claim_of_settings, claimed_epsilon
+from accountant.claims.claims import Claim, claim, claim_of_settings, claimed_epsilon
+from accountant.composition.certified import Certified
 from accountant.composition.private_selection import RandomRuns, search_epsilon
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant

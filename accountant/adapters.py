@@ -27,6 +27,7 @@ from types import ModuleType
 from typing import Any
 
 from accountant.budget import Neighbouring
+from accountant.composition.segments import Composition
 from accountant.errors import AccountantError, InvalidValue
 from accountant.events import (
     Event,
@@ -37,8 +38,6 @@ from accountant.events import (
     require_event,
 )
 from accountant.mixtures import AT_ZERO, MixturePair
-
-Composition = tuple[tuple[Event, int], ...]
 
 
 class MissingLibrary(AccountantError, ImportError):

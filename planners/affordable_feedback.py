@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from accountant.budget import Neighbouring
 from accountant.claims.claims import claimed_epsilon_of
+from accountant.composition.segments import Composition
 from planners.schedule import WHOLE, PhaseShape
 from planners.solvers import solve_feedback_ratio, solve_noise_multiplier
-from planners.solving.cost import Composition, EventFamily
+from planners.solving.cost import EventFamily
 
 # Of the noise that the same steps need without feedback.
 TIMES = (1.1, 1.5, 2.0, 4.0)

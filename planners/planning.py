@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from accountant.budget import Neighbouring, require_delta, require_epsilon
 from accountant.claims.claims import claimed_epsilon_of
-from accountant.composition.prv import PrvAccountant
-from accountant.composition.rdp import RdpAccountant
 from accountant.plans.exact_release import raised_to_cover
 from accountant.plans.plan import Feedback, Part, Phase, Plan, Verified
 from planners import defaults
 from planners import resolve_defaults as chosen
 from planners.errors import ImpossiblePlan
 from planners.schedule import WHOLE, PhaseShape, split_steps
-from planners.solving.cost import EventFamily
+from planners.solving.cost import EventFamily, bounds_by_prv, epsilon_by_rdp
 from planners.warm_start_budget import warm_start_within
 
 
@@ -137,12 +136,8 @@ def _schedule(family: EventFamily, q: float, z: float, steps: int) -> tuple[Phas
 
 def _verified(made: Plan) -> Plan:
     """The same plan with what the accountants say of its own events, which keeps the budget."""
-    rdp, prv = RdpAccountant(made.neighbouring), PrvAccountant(made.neighbouring)
-    for event, steps in made.events():
-        rdp.new_segment().compose(event, steps)
-        prv.new_segment().compose(event, steps)
-    by_rdp = rdp.get_epsilon(made.delta)
-    bounds = prv.get_epsilon_bounds(made.delta) if made.accountant == "prv" else None
+    by_rdp = epsilon_by_rdp(made.events(), made.budget)
+    bounds = bounds_by_prv(made.events(), made.budget) if made.accountant == "prv" else None
     spent = by_rdp if bounds is None else min(by_rdp, bounds.upper)
     if not spent <= made.epsilon:
         raise ImpossiblePlan(
@@ -152,5 +147,4 @@ def _verified(made: Plan) -> Plan:
         )
     if bounds is not None and bounds.fallback is not None:
         bounds = None
-    fields = {name: getattr(made, name) for name in made.__dataclass_fields__ if name != "verified"}
-    return Plan(**fields, verified=Verified(rdp=by_rdp, prv=bounds))
+    return replace(made, verified=Verified(rdp=by_rdp, prv=bounds))

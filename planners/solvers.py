@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from accountant.budget import Budget, Neighbouring
+from accountant.composition.segments import Composition
 from accountant.errors import InvalidValue
 from accountant.events import require_count, require_noise_multiplier
 from planners.errors import ImpossiblePlan
@@ -27,7 +28,7 @@ from planners.schedule import WHOLE, PhaseShape
 from planners.solving.bracketing import largest_count
 from planners.solving.by_prv import tighten_count
 from planners.solving.by_rdp import crossing
-from planners.solving.cost import Composition, EventFamily, bounds_by_prv, epsilon_by_rdp
+from planners.solving.cost import EventFamily, bounds_by_prv, epsilon_by_rdp
 
 # Noise a million times the clip norm leaves nothing to learn from; less than a hundredth no longer hides it.
 LARGEST_NOISE_MULTIPLIER = 1e6

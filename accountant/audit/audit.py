@@ -29,42 +29,18 @@ from accountant.audit.checks import (
     sampling_check,
     signature_check,
 )
-from accountant.budget import Budget, EpsilonBounds
-from accountant.composition.prv import PrvAccountant
+from accountant.budget import Budget
+from accountant.composition.certified import Certified, certify, finite
 from accountant.composition.rdp import RdpAccountant
+from accountant.composition.segments import compose_segments
 from accountant.errors import LedgerError
-from accountant.ledger.replay import LedgerState, Segment, verify_ledger
+from accountant.ledger.replay import LedgerState, Segment, charged, verify_ledger
 from accountant.plans.cost_shares import Share, shares_of
 
 SCHEMA = "privgen.audit/1"
 # What reading an entry of the wrong form can raise; anybody can write such a ledger, and its digests then hold.
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
 CLAIMED_LABEL = "claimed by the published analysis, not a bound"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spent:
-    """What was spent, in ε at the budget's δ.
-
-    Args:
-        rdp: upper bound by Rényi composition.
-        prv: bounds by numerical composition, or None where it has no sound answer; `fallback` says why.
-    """
-
-    rdp: float
-    prv: EpsilonBounds | None
-    fallback: str | None = None
-
-    @property
-    def epsilon(self) -> float:
-        """The smaller of the two valid upper bounds: this is what is spent."""
-        return self.rdp if self.prv is None else min(self.rdp, self.prv.upper)
-
-    def to_json(self) -> dict[str, Any]:
-        """Both bounds and the spend; an infinite bound is null."""
-        prv = self.prv
-        bounds = None if prv is None else {name: finite(getattr(prv, name)) for name in ("lower", "estimate", "upper")}
-        return {"rdp": finite(self.rdp), "prv": bounds, "epsilon": finite(self.epsilon)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +56,7 @@ class Audit:
 
     run: str
     state: LedgerState | None
-    spent: Spent | None
+    spent: Certified | None
     claimed: float | None = None
     checks: tuple[Check, ...]
     assumptions: tuple[Assumption, ...]
@@ -105,7 +81,7 @@ class Audit:
             "run": self.run,
             "verdict": self.verdict,
             "target": None if state is None else _target(state.budget),
-            "spent": None if spent is None else spent.to_json(),
+            "spent": None if spent is None else {**spent.to_json(), "epsilon": finite(spent.epsilon)},
             "claimed": None if self.claimed is None else {"epsilon": finite(self.claimed), "label": CLAIMED_LABEL},
             "steps": None if state is None else _steps(state),
             "halted": None if state is None else state.halted,
@@ -172,30 +148,13 @@ def release_of(run: Path) -> Path:
     return run if (run / "ledger.jsonl").exists() and not (run / "release").exists() else run / "release"
 
 
-def compose(accountant: Any, segments: Iterable[Segment]) -> Any:
-    """Charge an accountant for segments, each rounding its blocks up by itself; returns it."""
-    for segment in segments:
-        if segment.reserved:
-            accountant.new_segment()
-            accountant.compose(segment.event, segment.reserved)
-    return accountant
-
-
-def price(segments: Iterable[Segment], budget: Budget) -> Spent:
+def price(segments: Iterable[Segment], budget: Budget) -> Certified:
     """What these segments cost at the budget's δ and adjacency, by RDP and by PRV."""
-    segments = tuple(segments)
-    if not any(segment.reserved for segment in segments):
-        return Spent(rdp=0.0, prv=EpsilonBounds(0.0, 0.0, 0.0))
     try:
-        rdp = float(compose(RdpAccountant(neighbouring=budget.neighbouring), segments).get_epsilon(budget.delta))
-        accountant = compose(PrvAccountant(neighbouring=budget.neighbouring), segments)
-        bounds = accountant.get_epsilon_bounds(budget.delta)
+        return certify(charged(segments), delta=budget.delta, neighbouring=budget.neighbouring)
     except ArithmeticError as error:
         # Numbers that nobody trains with: no bound was found, so none is said.
-        return Spent(rdp=math.inf, prv=None, fallback=f"the numbers are out of range ({error})")
-    if bounds.fallback is not None:
-        return Spent(rdp=rdp, prv=None, fallback=bounds.fallback)
-    return Spent(rdp=rdp, prv=bounds)
+        return Certified(rdp=math.inf, fallback=f"the numbers are out of range ({error})")
 
 
 def claimed_by_the_paper(state: LedgerState) -> float | None:
@@ -210,8 +169,8 @@ def claimed_by_the_paper(state: LedgerState) -> float | None:
     if not claimed:
         return None
     try:
-        composed = compose(RdpAccountant(neighbouring=state.budget.neighbouring), claimed)
-        return float(composed.get_epsilon(state.budget.delta))
+        composed = compose_segments(RdpAccountant(state.budget.neighbouring), charged(claimed))
+        return composed.get_epsilon(state.budget.delta)
     except ArithmeticError:
         return math.inf
 
@@ -223,11 +182,6 @@ def claimed_segments(state: LedgerState) -> tuple[Segment, ...]:
         for segment in state.segments
         if segment.reserved and (claimed := segment.event.claimed()) is not None
     )
-
-
-def finite(value: float) -> float | None:
-    """A number as JSON can hold it: an infinite bound is null, for there is none."""
-    return value if math.isfinite(value) else None
 
 
 def _target(budget: Budget) -> dict[str, Any]:
@@ -303,13 +257,10 @@ __all__ = [
     "Assumption",
     "Audit",
     "Check",
-    "Spent",
     "assumptions_of",
     "audit_run",
     "claimed_by_the_paper",
     "claimed_segments",
-    "compose",
-    "finite",
     "price",
     "release_of",
     "versions_of",

@@ -26,7 +26,8 @@ import numpy as np
 from accountant.budget import Budget, EpsilonBounds
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
-from accountant.ledger.replay import Segment
+from accountant.composition.segments import compose_segments
+from accountant.ledger.replay import Segment, charged
 
 MOST_RDP_POINTS = 120
 _SMALLEST_DELTA = 1e-12
@@ -143,10 +144,7 @@ def _deltas(budget: Budget, count: int) -> list[float]:
 
 
 def _composed_rdp(segments: tuple[Segment, ...], budget: Budget) -> RdpAccountant:
-    accountant = RdpAccountant(neighbouring=budget.neighbouring)
-    for segment in segments:
-        accountant.new_segment().compose(segment.event, segment.reserved)
-    return accountant
+    return compose_segments(RdpAccountant(budget.neighbouring), charged(segments))
 
 
 def _rdp(segments: tuple[Segment, ...], budget: Budget) -> float:
@@ -154,7 +152,4 @@ def _rdp(segments: tuple[Segment, ...], budget: Budget) -> float:
 
 
 def _prv(segments: tuple[Segment, ...], budget: Budget, delta: float) -> EpsilonBounds:
-    accountant = PrvAccountant(neighbouring=budget.neighbouring)
-    for segment in segments:
-        accountant.new_segment().compose(segment.event, segment.reserved)
-    return accountant.get_epsilon_bounds(delta)
+    return compose_segments(PrvAccountant(budget.neighbouring), charged(segments)).get_epsilon_bounds(delta)

@@ -17,16 +17,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypedDict
 
 from accountant.budget import EpsilonBounds, Neighbouring, require_delta
 from accountant.claims.feedback_lower_bound import steering_epsilon
 from accountant.claims.published import PUBLISHED, ClippedErrorFeedback, SanitisedGenerator
 from accountant.claims.worker_selection import Stretch, selected_divergences, selected_epsilon
+from accountant.composition.certified import Certified, CertifiedJson, certify
 from accountant.composition.conversion import Conversion, epsilon_of
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
 from accountant.composition.renyi import default_orders
+from accountant.composition.segments import compose_segments
 from accountant.errors import InvalidValue
 from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian, SubsampledGaussian, require_count
 
@@ -36,25 +38,14 @@ CLAIMS: tuple[str, ...] = tuple(PUBLISHED)
 _COARSE = 0.5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Certified:
-    """What is proved of a setting.
+class ClaimJson(TypedDict):
+    """A claim as JSON."""
 
-    Args:
-        rdp: upper bound on ε by Rényi composition; may be infinite.
-        prv: bounds on ε by numerical composition, or None where it has no sound answer; `fallback` says why. Its
-            `lower` is true of the mechanism where the published feedback is at work, and else of the pairs, which
-            are attained.
-    """
-
-    rdp: float
-    prv: EpsilonBounds | None = None
-    fallback: str | None = None
-
-    @property
-    def epsilon(self) -> float:
-        """The smaller of the two valid upper bounds."""
-        return self.rdp if self.prv is None else min(self.rdp, self.prv.upper)
+    claim: str
+    claimed: float | None
+    certified: CertifiedJson
+    reason: str
+    source: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,15 +70,12 @@ class Claim:
     source: str
     assumptions: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ClaimJson:
         """{claim, claimed, certified {rdp, prv}, reason, source}; an infinite bound is null."""
-        prv = self.certified.prv
-        bounds = None if prv is None else {"lower": prv.lower, "estimate": prv.estimate, "upper": prv.upper}
-        rdp = self.certified.rdp if math.isfinite(self.certified.rdp) else None
         return {
             "claim": self.name,
             "claimed": self.claimed,
-            "certified": {"rdp": rdp, "prv": bounds},
+            "certified": self.certified.to_json(),
             "reason": self.reason,
             "source": self.source,
         }
@@ -173,29 +161,6 @@ def _reason_of(event: Event, iterations: int) -> str:
     return "Poisson batches, one joint Gaussian release a step and nothing else."
 
 
-def certify(
-    composition: tuple[tuple[Event, int], ...],
-    *,
-    delta: float,
-    neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
-    eps_error: float = 0.01,
-) -> Certified:
-    """Both upper bounds on the ε of a composition.
-
-    Args:
-        composition: (event, steps) pairs, each a segment. delta: in (0, 1). neighbouring: adjacency.
-        eps_error: error in ε that the numerical composition may allow itself, and adds.
-    """
-    rdp, prv = RdpAccountant(neighbouring), PrvAccountant(neighbouring, eps_error=eps_error)
-    for event, steps in composition:
-        rdp.new_segment().compose(event, steps)
-        prv.new_segment().compose(event, steps)
-    bounds = prv.get_epsilon_bounds(delta)
-    return Certified(
-        rdp=rdp.get_epsilon(delta), prv=bounds if bounds.fallback is None else None, fallback=bounds.fallback
-    )
-
-
 def claimed_epsilon(event: Event, iterations: int, *, delta: float) -> float:
     """Not a bound: what the published analysis of clipped error feedback would print for these steps.
 
@@ -218,10 +183,8 @@ def claimed_epsilon_of(composition: Iterable[tuple[Event, int]], *, delta: float
         composition: (event, steps) pairs; only the published feedback's are taken at their claimed noise.
         delta: in (0, 1).
     """
-    accountant = RdpAccountant()
-    for event, steps in composition:
-        accountant.new_segment().compose(event.claimed() or event, steps)
-    return accountant.get_epsilon(delta)
+    claimed = ((event.claimed() or event, steps) for event, steps in composition)
+    return compose_segments(RdpAccountant(), claimed).get_epsilon(delta)
 
 
 def _sanitised_generator(published: SanitisedGenerator) -> Claim:

@@ -88,6 +88,7 @@ class RdpAccountant:
             InvalidValue: event or count is not what is expected.
         """
         require_count(count)
+        require_event(event)
         one = self._curve(event)
         charges = self._meter.charge(event, count)
         if charges:
@@ -120,6 +121,7 @@ class RdpAccountant:
     def epsilon_after(self, event: Event, steps: int, delta: float) -> float:
         """What `get_epsilon(delta)` would say after `steps` more of this event. Changes nothing."""
         require_count(steps, "steps")
+        require_event(event)
         charges = self._meter.would_charge(event, steps)
         # None charged is no addition: 0 · ∞ would be NaN at orders without a bound.
         total = self._total + charges * self._curve(event) if charges else self._total
@@ -136,7 +138,6 @@ class RdpAccountant:
     def _curve(self, event: Event) -> Floats:
         known = self._curves.get(event)
         if known is None:
-            require_event(event)
             pair = event.dominating_pair(self.neighbouring, self.group_size)
             known = self._curves[event] = pair_curve(pair, self.orders)
         return known

@@ -21,12 +21,13 @@ that was reserved after it, whether it ran or not. A resume after a crash starts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from accountant.budget import Budget, Neighbouring
+from accountant.composition.segments import Composition
 from accountant.errors import AccountantError, LedgerBroken
 from accountant.events import Event, event_from_json
 from accountant.ledger.chain import Entry, Head, read_entries
@@ -47,6 +48,11 @@ class Segment:
     event: Event
     committed: int
     reserved: int
+
+
+def charged(segments: Iterable[Segment]) -> Composition:
+    """What these segments are charged for, to be composed; without those in which nothing was reserved."""
+    return tuple((segment.event, segment.reserved) for segment in segments if segment.reserved)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from accountant.audit.audit import finite
-from accountant.claims.claims import Certified, certify, claimed_epsilon
+from accountant.claims.claims import claimed_epsilon
+from accountant.composition.certified import Certified, certify, finite
 from accountant.events import Event, HiddenFeedbackGaussian
 from accountant.plans.plan import Part, Plan
 from privgen.attacks.bound import LowerBound, lower_bound

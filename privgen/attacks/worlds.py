@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from accountant.budget import Budget, Neighbouring
+from accountant.composition.segments import Composition
 from accountant.events import Event
 from accountant.ledger.guard import BudgetGuard
 from accountant.plans.plan import Part
@@ -32,7 +33,6 @@ from privgen.mechanism.sampling import Coins, PoissonSampler, assign_groups
 from privgen.training.private_step import feed_back, weighting_of
 
 Scores = NDArray[np.float64]
-Composition = tuple[tuple[Event, int], ...]
 
 # Two numbers a part: a direction that is no axis shows clipping by the norm.
 _DIRECTION = torch.tensor([0.6, 0.8])

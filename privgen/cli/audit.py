@@ -245,7 +245,8 @@ def _own_claim(opacus_history: Path | None, settings: dict[str, Any]) -> Claim:
 def _claim_of_history(path: Path, delta: float, neighbouring: Any) -> Claim:
     from accountant.adapters import from_opacus_history
     from accountant.budget import require_delta
-    from accountant.claims.claims import Claim, certify
+    from accountant.claims.claims import Claim
+    from accountant.composition.certified import certify
 
     require_delta(delta)
     composition = from_opacus_history(_read_history(path))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from accountant.audit.audit import CLAIMED_LABEL, Audit, Spent, versions_of
+from accountant.audit.audit import CLAIMED_LABEL, Audit, versions_of
 from accountant.bound_text import exact_text, lower_text, upper_text
-from accountant.claims.claims import Certified
+from accountant.composition.certified import Certified
 from accountant.ledger.replay import LedgerState
 from accountant.plans.cost_shares import Share
 from accountant.plans.plan import Feedback, Plan
@@ -138,7 +138,7 @@ def _key_figures(audit: Audit) -> tuple[tuple[str, str], ...]:
     return (*figures, ("at", f"δ = {exact_text(budget.delta)}"), ("steps", f"{state.steps_charged}{planned}"))
 
 
-def spend_rows(audit: Audit, state: LedgerState, spent: Spent) -> tuple[tuple[str, str], ...]:
+def spend_rows(audit: Audit, state: LedgerState, spent: Certified) -> tuple[tuple[str, str], ...]:
     """Promise, spend and steps, as (name, value); the terminal shows the same."""
     budget = state.budget
     planned = "no plan" if state.plan is None else f"{state.plan.steps} planned"
@@ -164,7 +164,7 @@ def spend_rows(audit: Audit, state: LedgerState, spent: Spent) -> tuple[tuple[st
     return tuple(rows)
 
 
-def bound_rows(bounds: Spent | Certified) -> tuple[tuple[str, str], tuple[str, str]]:
+def bound_rows(bounds: Certified) -> tuple[tuple[str, str], tuple[str, str]]:
     """What RDP and PRV say, lower and upper."""
     prv = bounds.prv
     if prv is None:
@@ -174,7 +174,7 @@ def bound_rows(bounds: Spent | Certified) -> tuple[tuple[str, str], tuple[str, s
     return ("by RDP", f"ε ≤ {upper_text(bounds.rdp)}"), ("by PRV", text)
 
 
-def _spend(audit: Audit, state: LedgerState, spent: Spent) -> Section:
+def _spend(audit: Audit, state: LedgerState, spent: Certified) -> Section:
     table = Table(caption="Promised and spent", head=("item", "value"), rows=spend_rows(audit, state, spent))
     blocks: list[Block] = [table]
     if audit.claimed is not None:
