@@ -100,7 +100,7 @@ class Account:
         order = default_order(budget) if order is None else float(order)
         if not _limit(budget, order) > 0:
             raise InvalidValue(
-                f"At order={order:g} not even one release fits ε = {budget.epsilon:g}; leave --order away for "
+                f"At order={order:g} not even one release fits ε = {budget.epsilon:g}; omit --order for "
                 f"{default_order(budget):.4g}."
             )
         with Ledger.create(path) as ledger:
