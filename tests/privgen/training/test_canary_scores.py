@@ -10,8 +10,8 @@ from accountant.ledger.replay import verify_ledger
 from privgen.attacks.worlds import seeded_coins
 from privgen.data.batches import to_tensor
 from privgen.errors import CheckpointError
-from privgen.mechanism import release
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.training import canaries
 from privgen.training import private_step as steps
 from privgen.training import session as session_module
@@ -71,7 +71,7 @@ def area(scores, included):
 
 def test_without_noise_who_was_drawn_is_felt_and_who_was_not_is_not(lab, tmp_path, monkeypatch):
     seeded_canaries(monkeypatch, 64)
-    monkeypatch.setattr(release.NoiseSource, "normal", lambda self, shape, *, std: torch.zeros(shape))
+    monkeypatch.setattr(ExactGaussian, "floored", lambda self, shape, *, std: np.zeros(shape, dtype=np.int64))
     with planted_session(lab, tmp_path / "run", feedback="none", iterations=4) as session:
         rows = [0, 9, 17, 22, 40, 51]
         step, receipt = watched_step(session, rows)
@@ -89,7 +89,8 @@ def test_scores_tell_who_was_in_from_who_was_not(lab, tmp_path, monkeypatch):
     """A budget that protects hardly anybody; canaries, coins and noise from a seed, so that it ends alike each time."""
     planted = seeded_canaries(monkeypatch, 96)
     options = {
-        "noise": lambda on: NoiseSource.insecure_fixed_seed(1, on),
+        "noise": lambda: ExactGaussian.insecure_fixed_seed(1),
+        "beside": lambda on: RecordNumbers.insecure_fixed_seed(1, device=on),
         "coins": seeded_coins(1),
         "latents": lambda on: torch.Generator(device=on).manual_seed(1),
     }

@@ -18,15 +18,21 @@ from accountant import Ledger, LedgerError, Phase, PrvAccountant, RdpAccountant,
 from accountant.audit.audit import audit_run
 from privgen.errors import DataError, RunError
 from privgen.generate import load_generator
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.training import loop as train_module
 from privgen.training import session as session_module
 from privgen.training.checkpoint import kept_checkpoints, read_checkpoint
 from privgen.training.loop import run
 
 
-def no_noise(device):
-    return NoiseSource("none: a test", lambda shape: torch.zeros(tuple(shape), device=device))
+class NoNoise(ExactGaussian):
+    """None, so that a test sees what training does without it."""
+
+    def __init__(self):
+        super().__init__(kind="none: a test")
+
+    def floored(self, shape, *, std):
+        return np.zeros(shape, dtype=np.int64)
 
 
 def seeded(device):
@@ -300,7 +306,7 @@ def test_records_whose_gradient_is_not_finite_count_as_zero_and_the_step_is_char
         train_module, "drawn_images", lambda _, chosen, device: torch.full((len(chosen), 1, 16, 16), math.nan)
     )
     config = lab.config(optimiser="sgd", generator_steps=0)
-    with lab.begin(tmp_path / "run", config=config, noise=no_noise, plan=lab.plan(feedback="none")) as session:
+    with lab.begin(tmp_path / "run", config=config, noise=NoNoise, plan=lab.plan(feedback="none")) as session:
         monkeypatch.setattr(session.sampler, "draw", lambda *args: np.arange(5))
         before = {name: weights(session, name) for name in ("critic", "classifier", "encoder", "generator")}
         (report,) = lab.take(session, 1)
@@ -320,7 +326,7 @@ def test_records_beside_one_that_is_not_finite_count_as_ever(lab, tmp_path, monk
 
         config = lab.config(optimiser="sgd", generator_steps=0)
         with (
-            lab.begin(tmp_path / name, config=config, noise=no_noise, latents=seeded) as session,
+            lab.begin(tmp_path / name, config=config, noise=NoNoise, latents=seeded) as session,
             monkeypatch.context() as m,
         ):
             m.setattr(train_module, "drawn_images", poison)
@@ -340,7 +346,7 @@ def test_the_realised_batch_size_divides_nothing(lab, tmp_path, monkeypatch):
     config = lab.config(optimiser="sgd", generator_steps=0, momentum=0.0, classifier_rate=1.0)
 
     def moved(name, rows):
-        with lab.begin(tmp_path / name, plan=plan, config=config, noise=no_noise) as session:
+        with lab.begin(tmp_path / name, plan=plan, config=config, noise=NoNoise) as session:
             monkeypatch.setattr(session.sampler, "draw", lambda *args: np.array(rows))
             before = weights(session, "classifier").double()
             lab.take(session, 1)
@@ -358,7 +364,7 @@ def test_the_physical_batch_changes_no_sum(lab, tmp_path, monkeypatch):
     after = []
     for physical in (None, 1, 3):
         config = lab.config(physical_batch=physical, optimiser="sgd", upsampling_noise=0.0)
-        options = {"noise": no_noise, "latents": seeded}
+        options = {"noise": NoNoise, "latents": seeded}
         with lab.begin(tmp_path / str(physical), config=config, **options) as session:
             monkeypatch.setattr(session.sampler, "draw", lambda event, cycle: np.arange(cycle, 8 + 2 * cycle))
             lab.take(session, 3)
