@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from privgen.cli.option_types import Names
+
 if TYPE_CHECKING:
     from privgen.metrics.evaluation import Evaluation, Wanted
     from privgen.metrics.reference import Progress
@@ -23,23 +25,6 @@ Examples:
   privgen evaluate runs/fm --metrics all --seeds 5
   privgen evaluate generated.npz --dataset mnist --protocol dpdm --inception-weights weights.pth
 """
-
-
-class Names(click.ParamType):
-    """Names with commas between them."""
-
-    name = "NAME,NAME,..."
-
-    def __init__(self, *allowed: str) -> None:
-        self.allowed = allowed
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The names, each once, or an error that says which are known."""
-        names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
-        unknown = [name for name in names if name not in self.allowed]
-        if unknown:
-            self.fail(f"{unknown[0]!r} is not one of: {', '.join(self.allowed)}", param, ctx)
-        return names
 
 
 # Written out, for the modules that know them load torch.

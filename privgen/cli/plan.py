@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import click
+
+from privgen.cli.option_types import Duration, Phases, Shares
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
@@ -34,66 +36,6 @@ Examples:
 
 # The critic of the small preset has about so many; training still worked where noise was three times the signal.
 _PARAMETERS, _HOPELESS = 1e5, 3.0
-
-
-class Shares(click.ParamType):
-    """critic=0.6,classifier=0.3,reconstruction=0.1"""
-
-    name = "PART=SHARE,..."
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, float]:
-        """The text as a dictionary."""
-        try:
-            pairs = [item.split("=") for item in str(value).split(",")]
-            return {name.strip(): float(share) for name, share in pairs}
-        except ValueError:
-            self.fail(f"{value!r} is not like critic=0.6,classifier=0.4", param, ctx)
-
-
-class Phases(click.ParamType):
-    """0.5:1.5,0.5:1.0: share of the steps, factor of the noise, and if a third is given of the sampling rate"""
-
-    name = "SHARE:NOISE[:RATE],..."
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[PhaseShape, ...]:
-        """The text as the shape of a schedule."""
-        from accountant.errors import InvalidValue
-        from planners import PhaseShape
-        from planners.schedule import require_whole
-
-        try:
-            rows = [[float(number) for number in item.split(":")] for item in str(value).split(",")]
-            if not all(2 <= len(row) <= 3 for row in rows):
-                raise ValueError
-        except ValueError:
-            self.fail(f"{value!r} is not like 0.5:1.5,0.5:1.0", param, ctx)
-        try:
-            phases = tuple(PhaseShape(**dict(zip(("share", "noise", "rate"), row, strict=False))) for row in rows)
-            require_whole(phases)
-        except InvalidValue as error:
-            self.fail(str(error), param, ctx)
-        return phases
-
-
-class Duration(click.ParamType):
-    """90, 90s, 30m, 1.5h: seconds"""
-
-    name = "DURATION"
-    _UNITS: ClassVar[dict[str, float]] = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The text in seconds."""
-        text = str(value)
-        number, unit = (text[:-1], text[-1]) if text[-1:] in self._UNITS else (text, "s")
-        try:
-            seconds = float(number) * self._UNITS[unit]
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds < float("inf"):
-            self.fail(f"{value!r} is not like 90s, 30m or 1.5h", param, ctx)
-        return seconds
 
 
 @click.command(epilog=EPILOG)
