@@ -14,7 +14,7 @@ from accountant.ledger.guard import genesis_budget
 from privgen.report.write import write_reports
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARTEFACTS = Path(__file__).parents[2] / "artefacts"
+ARTEFACTS = Path(__file__).parents[3] / "artefacts"
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; apt-get install chromium brings it")
 
 QUIET = (

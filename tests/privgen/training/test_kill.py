@@ -17,7 +17,7 @@ import pytest
 from accountant import verify_ledger
 from privgen.training.checkpoint import read_checkpoint
 
-TRIAL = Path(__file__).parents[2] / "benchmarks" / "kill_resume.py"
+TRIAL = Path(__file__).parents[3] / "benchmarks" / "kill_resume.py"
 
 
 @pytest.fixture(scope="module")
