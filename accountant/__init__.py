@@ -40,7 +40,8 @@ from accountant.events import (
 from accountant.ledger.chain import Ledger
 from accountant.ledger.guard import BudgetGuard, Receipt
 from accountant.ledger.replay import LedgerState, verify_ledger
-from accountant.plans.plan import Feedback, Part, Phase, Plan, Verified
+from accountant.plans.parts import Feedback, Part, Phase, Verified
+from accountant.plans.plan import Plan
 
 __all__ = [
     "AccountantError",

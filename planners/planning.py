@@ -16,7 +16,8 @@ from dataclasses import replace
 from accountant.budget import Budget, Neighbouring
 from accountant.claims.claims import claimed_epsilon_of
 from accountant.plans.exact_release import raised_to_cover
-from accountant.plans.plan import Feedback, Part, Phase, Plan, Verified
+from accountant.plans.parts import Feedback, Part, Phase, Verified
+from accountant.plans.plan import Plan
 from planners import resolve_defaults as chosen
 from planners.errors import ImpossiblePlan
 from planners.request import PlanRequest

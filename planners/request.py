@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from accountant.budget import Neighbouring, require_delta, require_epsilon
 from accountant.errors import InvalidValue
 from accountant.events import require_count, require_noise_multiplier, require_sampling_rate
-from accountant.plans.plan import Feedback
+from accountant.plans.parts import Feedback
 from planners.errors import ContradictoryRequest
 from planners.schedule import WHOLE, PhaseShape, require_whole
 

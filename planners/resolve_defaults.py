@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 
 from accountant.errors import InvalidValue
-from accountant.plans.plan import Feedback
+from accountant.plans.parts import Feedback
 from accountant.plans.warm_start import WarmStart
 from planners.request import PARTS, PlanRequest
 from planners.solving.cost import EventFamily

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accountant.ledger.replay import LedgerState
-from accountant.plans.plan import Feedback
+from accountant.plans.parts import Feedback
 
 CHECKED, BY_CONSTRUCTION, ON_TRUST = "checked", "by-construction", "on-trust"
 

@@ -20,7 +20,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from accountant.plans.plan import Feedback, Part, Plan
+from accountant.plans.parts import Feedback, Part
+from accountant.plans.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,7 +29,7 @@ from accountant.events import (
     require_count,
     require_sampling_rate,
 )
-from accountant.plans.plan import Phase
+from accountant.plans.parts import Phase
 from planners.errors import ContradictoryRequest
 from planners.schedule import WHOLE, PhaseShape, require_whole, split_steps
 

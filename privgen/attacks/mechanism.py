@@ -20,7 +20,8 @@ from typing import Any
 from accountant.claims.claims import claimed_epsilon
 from accountant.composition.certified import Certified, certify, finite
 from accountant.events import Event, HiddenFeedbackGaussian
-from accountant.plans.plan import Part, Plan
+from accountant.plans.parts import Part
+from accountant.plans.plan import Plan
 from privgen.attacks.bound import LowerBound, lower_bound
 from privgen.attacks.worlds import Setting, play
 from privgen.errors import EvaluationError

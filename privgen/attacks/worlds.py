@@ -24,7 +24,7 @@ from accountant.budget import Budget, Neighbouring
 from accountant.composition.segments import Composition
 from accountant.events import Event
 from accountant.ledger.guard import BudgetGuard
-from accountant.plans.plan import Part
+from accountant.plans.parts import Part
 from privgen.gradients.clipped_sums import private_sums
 from privgen.mechanism.error_feedback import FeedbackMemory, PublishedError
 from privgen.mechanism.floored_gaussian import ExactGaussian

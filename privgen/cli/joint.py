@@ -48,7 +48,7 @@ def search_plan(
     Args:
         request: what was asked. made: the plan of the defaults, whose N, δ and feedback are used.
     """
-    from accountant.plans.plan import Feedback
+    from accountant.plans.parts import Feedback
     from planners import joint_search, plan_of
     from planners.joint_search import BANDS
 

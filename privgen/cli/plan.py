@@ -126,7 +126,7 @@ def command(
     """
     from accountant.budget import Neighbouring
     from accountant.errors import InvalidValue
-    from accountant.plans.plan import Feedback
+    from accountant.plans.parts import Feedback
     from planners import PlanRequest
     from planners.errors import ContradictoryRequest
     from planners.schedule import WHOLE
@@ -204,7 +204,7 @@ def _plot(found: _Found, file: Path) -> None:
 
 
 def _show(found: _Found, out: Path | None) -> None:
-    from accountant.plans.plan import Feedback
+    from accountant.plans.parts import Feedback
     from privgen.cli.console import console
     from privgen.cli.plan_notes import affordable_rows, notes, saving
     from privgen.report.plan import render_affordable, render_plan, render_search

@@ -19,7 +19,7 @@ def notes(made: Plan, phases: Sequence[PhaseShape]) -> list[tuple[str, str, str]
     Args:
         phases: the shape that it was solved for.
     """
-    from accountant.plans.plan import Feedback
+    from accountant.plans.parts import Feedback
 
     if made.feedback is Feedback.PAPER:
         return [("claimed", made.defaults["claimed"], "")]

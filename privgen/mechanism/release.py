@@ -25,7 +25,7 @@ from accountant.errors import ReceiptError
 from accountant.events import Event, joint_noise_multiplier
 from accountant.ledger.guard import Receipt
 from accountant.plans.exact_release import feedback_ratio_upwards, joint_covers
-from accountant.plans.plan import Part
+from accountant.plans.parts import Part
 from privgen.errors import ConfigError
 from privgen.mechanism.floored_gaussian import ExactGaussian
 

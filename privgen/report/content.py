@@ -14,7 +14,8 @@ from accountant.bound_text import exact_text, lower_text, upper_text
 from accountant.composition.certified import Certified
 from accountant.ledger.replay import LedgerState
 from accountant.plans.cost_shares import Share
-from accountant.plans.plan import Feedback, Plan
+from accountant.plans.parts import Feedback
+from accountant.plans.plan import Plan
 from privgen.report.recipe import recompute, verify_files
 from privgen.report.text import plain
 

@@ -29,7 +29,8 @@ from torch import Tensor
 from accountant.events import Event
 from accountant.files import write_durably
 from accountant.ledger.guard import Receipt
-from accountant.plans.plan import Part, Plan
+from accountant.plans.parts import Part
+from accountant.plans.plan import Plan
 from privgen.config import TrainConfig
 from privgen.gradients.clipped_sums import Sums, padded, private_sums
 from privgen.gradients.passes import record_pass

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from accountant.events import Event
 from accountant.ledger.guard import Receipt
-from accountant.plans.plan import Part, Plan
+from accountant.plans.parts import Part
+from accountant.plans.plan import Plan
 from privgen.config import TrainConfig
 from privgen.data.batches import DrawnImages
 from privgen.gradients.clipped_sums import Beside, Sums, Weighting, private_sums

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from accountant.events import Event
-from accountant.plans.plan import Feedback, Part, Plan
+from accountant.plans.parts import Feedback, Part
+from accountant.plans.plan import Plan
 from privgen.config import TrainConfig
 from privgen.errors import CheckpointError
 from privgen.mechanism.error_feedback import FeedbackMemory, PublishedError

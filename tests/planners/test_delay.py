@@ -5,7 +5,7 @@ import math
 import pytest
 
 from accountant.errors import InvalidValue
-from accountant.plans.plan import Part
+from accountant.plans.parts import Part
 from planners import noise_saved, solve_noise_multiplier
 from planners.delay import mean_delay, relative_sensitivity, weight_of_delay
 
