@@ -134,7 +134,9 @@ def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
         spent=spent,
         claimed=claimed_by_the_paper(state),
         checks=checks,
-        assumptions=assumptions_of(state, signed=public_key is not None, at_home=(private / "head.json").exists()),
+        assumptions=assumptions_of(
+            state, signed=public_key is not None, private_folder_present=(private / "head.json").exists()
+        ),
     )
 
 

@@ -191,7 +191,7 @@ def _sanitised_generator(published: SanitisedGenerator) -> Claim:
     z, p = published.noise_multiplier, 1 / published.workers
     stretches = tuple(Stretch(steps=steps, mu=math.sqrt(n) / z) for steps, n in published.stretches)
     once_a_step = PrvAccountant(eps_error=_COARSE)
-    for steps, n in published.read_kindly:
+    for steps, n in published.as_published:
         once_a_step.compose(SubsampledGaussian(sampling_rate=p, noise_multiplier=z / math.sqrt(n)), steps)
     lower = once_a_step.get_epsilon_bounds(published.delta).lower
     orders = default_orders()

@@ -3,8 +3,8 @@
 `verify_ledger` checks the chain and every entry's meaning and returns a `LedgerState`. The guard goes on from
 that state when a run resumes, and the audit prices it; there is no second reading of a ledger.
 
-What counts as spent (DESIGN section 5): within a segment the steps that a commit counted, and every step
-that was reserved after it, whether it ran or not. A resume after a crash starts a new segment.
+What counts as spent (docs/privacy.md, "Spending: the guard"): within a segment the steps that a commit counted, and
+every step that was reserved after it, whether it ran or not. A resume after a crash starts a new segment.
 
     >>> import tempfile
     >>> from accountant.ledger.chain import Ledger
