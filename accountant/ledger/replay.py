@@ -193,7 +193,7 @@ def _genesis(entry: Entry) -> LedgerState:
         budget = Budget(epsilon=data["epsilon"], delta=data["delta"], neighbouring=Neighbouring(data["neighbouring"]))
         plan = None if entry.body.get("plan") is None else Plan.from_json(entry.body["plan"])
     except (AccountantError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise LedgerBroken(f"Entry 0 (genesis) does not hold together: {error}") from error
+        raise LedgerBroken(f"Entry 0 (genesis) is inconsistent: {error}") from error
     if plan is not None and (plan.digest != entry.body.get("plan_digest") or plan.budget != budget):
         raise LedgerBroken("Entry 0 (genesis) holds a plan that is not the one whose digest or budget it names.")
     _require_canaries(entry.body.get("canaries"))

@@ -1,6 +1,6 @@
 """Who spends what: each part's share of a step's release, and what error feedback takes of it.
 
-The parts of a step are one joint Gaussian release with 1/z² = Σ 1/z_k² (docs/privacy.md, theorem 1), so part k's share is
+The parts of a step are one joint Gaussian release, 1/z² = Σ 1/z_k² (docs/privacy.md, theorem 1), so part k's share is
 (1/z_k²) / Σ (1/z_j²). Within a part of banded feedback Δ² = C1² + R²/K (theorem 3): the fed-back part's share of it
 is (R²/K) / Δ².
 

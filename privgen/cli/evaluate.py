@@ -14,6 +14,8 @@ import click
 from privgen.cli.option_types import Names
 
 if TYPE_CHECKING:
+    import torch
+
     from privgen.metrics.evaluation import Evaluation, Wanted
     from privgen.metrics.reference import Progress
     from privgen.metrics.sources import Source
@@ -105,8 +107,7 @@ def command(
     Nothing is selected on the real test set. The result is computed on private data without privacy, so it is kept
     in the run's private folder unless the data set is public.
     """
-    import torch
-
+    from privgen.cli.devices import device_of
     from privgen.data import load_data
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
@@ -115,7 +116,7 @@ def command(
 
     place = _place(run, out, reference_is_public)
     data = load_data(dataset or _dataset(place.plan), data_dir)
-    where = torch.device(device)
+    where = device_of(device)
     source = _source(run, where, data.train.class_names)
     by = protocols.PROTOCOLS[protocol]
     inception = inception_weights is not None or "inception" in (features, by.features)
@@ -178,17 +179,13 @@ def _place(run: Path, out: Path | None, public: bool) -> Place:
     return Place(results=results, images=results, cache=user_cache(), plan=run / "plan.json")
 
 
-def _source(run: Path, device: Any, class_names: tuple[str, ...]) -> Source:
+def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> Source:
     from privgen.errors import RunError
     from privgen.generate import load_generator
     from privgen.metrics.sources import GeneratorSource, read_images
 
     if (run / "release").is_dir() or (run / "generator.json").exists():
-        generator = load_generator(run)
-        try:
-            return GeneratorSource(generator.to(device))
-        except (RuntimeError, AssertionError) as error:
-            raise click.BadParameter(f"{device} is not to be had here ({error}).", param_hint="--device") from error
+        return GeneratorSource(load_generator(run).to(device))
     if run.suffix == ".npz" or run.is_dir():
         return read_images(run, class_names)
     raise RunError(f"There is no run, .npz file or folder of images at {run}; name one of these.")
@@ -226,7 +223,7 @@ def _chosen(asked: tuple[str, ...] | None, possible: tuple[str, ...], default: t
     return chosen
 
 
-def _processes(wanted: Wanted, threads: int, device: Any) -> tuple[int, int]:
+def _processes(wanted: Wanted, threads: int, device: torch.device) -> tuple[int, int]:
     """Processes that train classifiers beside this one, and threads for each."""
     from privgen.metrics.evaluation import ACCURACIES
 

@@ -141,19 +141,13 @@ def _options(
     import torch
 
     from privgen.cli.account import account_of
+    from privgen.cli.devices import device_of
     from privgen.mechanism.floored_gaussian import ExactGaussian
     from privgen.mechanism.record_numbers import RecordNumbers
     from privgen.training.session import Options
 
     if threads is not None:
         torch.set_num_threads(threads)
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise click.BadParameter(
-            f"{device} is not available on this machine ({error}).", param_hint="--device"
-        ) from error
     insecure: dict[str, Any] = {}
     if seed is not None:
         warn("INSECURE: noise and batches come from a seed; this run protects nobody.")
@@ -163,7 +157,7 @@ def _options(
         insecure["beside"] = lambda on: RecordNumbers.insecure_fixed_seed(seed, device=on)
         insecure["noise"] = lambda: ExactGaussian.insecure_fixed_seed(seed)
     return Options(
-        device=chosen,
+        device=device_of(device),
         signing_key=signing_key,
         extend=extend,
         account=account_of(account),
