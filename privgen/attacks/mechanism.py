@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from accountant.audit.audit import finite
-from accountant.claims.claims import Certified, certify, claimed_epsilon
+from accountant.claims.claims import claimed_epsilon
+from accountant.composition.certified import Certified, certify, finite
 from accountant.events import Event, HiddenFeedbackGaussian
-from accountant.plans.plan import Part, Plan
+from accountant.plans.parts import Part
+from accountant.plans.plan import Plan
 from privgen.attacks.bound import LowerBound, lower_bound
 from privgen.attacks.worlds import Setting, play
 from privgen.errors import EvaluationError
@@ -123,7 +124,7 @@ def _settings(plan: Plan, trials: int | None) -> Iterator[tuple[str, Setting, in
         batch_size=phase.sampling_rate * plan.dataset_size,
         neighbouring=plan.neighbouring,
     )
-    if isinstance(event, HiddenFeedbackGaussian):
+    if event.feedback_ratio is not None:
         count = trials or _PAPER_TRIALS
         certain = replace(event, sampling_rate=1.0)
         yield "the record drawn in every step", replace(own, event=certain, steps=_PAPER_STEPS), count
@@ -176,7 +177,7 @@ def attack(
 
 def _finding(what: str, setting: Setting, bound: LowerBound, certified: Certified, seconds: float) -> Finding:
     event, claimed = setting.event, None
-    if isinstance(event, HiddenFeedbackGaussian):
+    if event.feedback_ratio is not None:
         claimed = claimed_epsilon(event, setting.steps, delta=bound.delta)
     return Finding(
         what=what,

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from privgen.cli.option_types import Names
+
 if TYPE_CHECKING:
+    import torch
+
     from privgen.metrics.evaluation import Evaluation, Wanted
     from privgen.metrics.reference import Progress
     from privgen.metrics.sources import Source
@@ -23,23 +27,6 @@ Examples:
   privgen evaluate runs/fm --metrics all --seeds 5
   privgen evaluate generated.npz --dataset mnist --protocol dpdm --inception-weights weights.pth
 """
-
-
-class Names(click.ParamType):
-    """Names with commas between them."""
-
-    name = "NAME,NAME,..."
-
-    def __init__(self, *allowed: str) -> None:
-        self.allowed = allowed
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The names, each once, or an error that says which are known."""
-        names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
-        unknown = [name for name in names if name not in self.allowed]
-        if unknown:
-            self.fail(f"{unknown[0]!r} is not one of: {', '.join(self.allowed)}", param, ctx)
-        return names
 
 
 # Written out, for the modules that know them load torch.
@@ -120,8 +107,7 @@ def command(
     Nothing is selected on the real test set. The result is computed on private data without privacy, so it is kept
     in the run's private folder unless the data set is public.
     """
-    import torch
-
+    from privgen.cli.devices import device_of
     from privgen.data import load_data
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
@@ -130,7 +116,7 @@ def command(
 
     place = _place(run, out, reference_is_public)
     data = load_data(dataset or _dataset(place.plan), data_dir)
-    where = torch.device(device)
+    where = device_of(device)
     source = _source(run, where, data.train.class_names)
     by = protocols.PROTOCOLS[protocol]
     inception = inception_weights is not None or "inception" in (features, by.features)
@@ -193,17 +179,13 @@ def _place(run: Path, out: Path | None, public: bool) -> Place:
     return Place(results=results, images=results, cache=user_cache(), plan=run / "plan.json")
 
 
-def _source(run: Path, device: Any, class_names: tuple[str, ...]) -> Source:
+def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> Source:
     from privgen.errors import RunError
     from privgen.generate import load_generator
     from privgen.metrics.sources import GeneratorSource, read_images
 
     if (run / "release").is_dir() or (run / "generator.json").exists():
-        generator = load_generator(run)
-        try:
-            return GeneratorSource(generator.to(device))
-        except (RuntimeError, AssertionError) as error:
-            raise click.BadParameter(f"{device} is not to be had here ({error}).", param_hint="--device") from error
+        return GeneratorSource(load_generator(run).to(device))
     if run.suffix == ".npz" or run.is_dir():
         return read_images(run, class_names)
     raise RunError(f"There is no run, .npz file or folder of images at {run}; name one of these.")
@@ -241,7 +223,7 @@ def _chosen(asked: tuple[str, ...] | None, possible: tuple[str, ...], default: t
     return chosen
 
 
-def _processes(wanted: Wanted, threads: int, device: Any) -> tuple[int, int]:
+def _processes(wanted: Wanted, threads: int, device: torch.device) -> tuple[int, int]:
     """Processes that train classifiers beside this one, and threads for each."""
     from privgen.metrics.evaluation import ACCURACIES
 

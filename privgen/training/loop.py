@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from accountant.errors import BudgetExhausted
 from accountant.ledger.guard import Receipt
-from accountant.plans.plan import STATISTICS, Part, Phase
+from accountant.plans.parts import STATISTICS, Part, Phase
 from privgen.data.batches import drawn_images, to_tensor
 from privgen.data.export import write_grid
 from privgen.errors import RunError

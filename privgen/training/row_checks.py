@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from accountant.plans.plan import Part
+from accountant.plans.parts import Part
 from privgen.config import TrainConfig
 from privgen.gradients.row_check import check_rows, safe_physical_batch
 from privgen.training.private_step import record_task

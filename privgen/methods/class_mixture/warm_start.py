@@ -7,7 +7,8 @@ Guarantees: records enter through `class_sums.integer_sums` alone, and what it r
 from __future__ import annotations
 
 from accountant.ledger.guard import Receipt
-from accountant.plans.plan import Part, Plan
+from accountant.plans.parts import Part
+from accountant.plans.plan import Plan
 from privgen.data import ImageData
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.release import gaussian
