@@ -13,6 +13,7 @@ code does something else, the score is worse than it could be and the bound that
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian
 from accountant.ledger.guard import BudgetGuard
 from accountant.plans.plan import Part
 from privgen.gradients.clipped_sums import Sums, private_sums
-from privgen.mechanism.error_feedback import owed_error, paper_error
+from privgen.mechanism.error_feedback import PaperError, owed_error, paper_error
 from privgen.mechanism.noise import NoiseSource
 from privgen.mechanism.release import gaussian
 from privgen.mechanism.sampling import Coins, PoissonSampler, assign_groups
@@ -160,7 +161,9 @@ def _contribution(part: Part, event: Event, length: float) -> tuple[Tensor, ...]
     return tuple(sums["weight"][0] for sums in found.sums)
 
 
-def _summed(counts: list[NDArray[np.float64]], own: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> Sums:
+def _summed(
+    counts: Sequence[NDArray[np.integer] | NDArray[np.float64]], own: tuple[Tensor, ...], other: tuple[Tensor, ...]
+) -> Sums:
     """Sums of all trials: so many of our record, so many of the others."""
     ours, theirs = (torch.from_numpy(count).float()[:, None] for count in counts)
     sums = tuple({"w": ours * a + theirs * b} for a, b in zip(own, other, strict=True))  # (trials, 2)
@@ -233,7 +236,7 @@ def _sampler(count: int, coins: Coins | None) -> PoissonSampler:
     return PoissonSampler(np.column_stack([names, names]).view(np.uint8), bands=1, salt=bytes(16), coins=coins)
 
 
-def _each_fed_back(setting: Setting, part: Part, owed: list, sums: Sums) -> Tensor:
+def _each_fed_back(setting: Setting, part: Part, owed: list[dict[str, PaperError]], sums: Sums) -> Tensor:
     """The published feedback of each trial by itself: it clips over all its numbers."""
     clipped, raw = (rows["w"].unbind() for rows in sums.sums)
     released = [
