@@ -209,9 +209,8 @@ def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> So
         try:
             return GeneratorSource(generator.to(device))
         except (RuntimeError, AssertionError) as error:
-            raise click.BadParameter(
-                f"{device} is not available on this machine ({error}).", param_hint="--device"
-            ) from error
+            message = f"{device} is not available on this machine ({error})."
+            raise click.BadParameter(message, param_hint="--device") from error
     if run.suffix == ".npz" or run.is_dir():
         return read_images(run, class_names)
     raise RunError(f"There is no run, .npz file or folder of images at {run}; name one of these.")

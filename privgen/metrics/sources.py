@@ -19,6 +19,8 @@ from privgen.data import load_data
 from privgen.errors import EvaluationError
 from privgen.generate import LoadedGenerator
 
+Counted = Callable[[int, int], object]  # called with images made and asked for
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImages:
@@ -40,7 +42,7 @@ class Source(Protocol):
     def count(self, asked: int) -> int:
         """How many of `asked` there are."""
 
-    def make(self, count: int, seed: int, *, progress: Callable[[int, int], object] = ...) -> LabelledImages:
+    def make(self, count: int, seed: int, *, progress: Counted = ...) -> LabelledImages:
         """`count` images; another seed gives others where there are others."""
 
 
@@ -56,9 +58,7 @@ class GeneratorSource:
         """All that are asked for."""
         return asked
 
-    def make(
-        self, count: int, seed: int, *, progress: Callable[[int, int], object] = lambda done, total: None
-    ) -> LabelledImages:
+    def make(self, count: int, seed: int, *, progress: Counted = lambda done, total: None) -> LabelledImages:
         """Images by a seed; `progress` is called with images made and asked for."""
         images = self._generator(count, seed=seed, on_batch=lambda made: progress(made, count))
         return LabelledImages(images, self._generator.labels_for(count))
@@ -75,9 +75,7 @@ class FixedSource:
         """As many as there are at most."""
         return min(asked, len(self._images))
 
-    def make(
-        self, count: int, seed: int, *, progress: Callable[[int, int], object] = lambda done, total: None
-    ) -> LabelledImages:
+    def make(self, count: int, seed: int, *, progress: Counted = lambda done, total: None) -> LabelledImages:
         """A choice of `count` images."""
         # Shuffled even when all are taken: files are sorted by class.
         random = np.random.default_rng(seed)
