@@ -126,8 +126,8 @@ def _settings(plan: Plan, trials: int | None) -> Iterator[tuple[str, Setting, in
     )
     if event.feedback_ratio is not None:
         count = trials or _PAPER_TRIALS
-        certain = replace(event, sampling_rate=1.0)
-        yield "the record drawn in every step", replace(own, event=certain, steps=_PAPER_STEPS), count
+        always = replace(event, sampling_rate=1.0)
+        yield "the record drawn in every step", replace(own, event=always, steps=_PAPER_STEPS), count
         steps = min(own.steps, max(2, _PAPER_WORK // len(own.parts) // count))
         yield "the plan's own sampling rate", replace(own, steps=steps), count
         yield DEMONSTRATED, replace(DEMONSTRATION, neighbouring=plan.neighbouring), count
