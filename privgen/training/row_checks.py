@@ -23,8 +23,8 @@ def check_parts(
     """Look at each part, and set the size of its passes.
 
     Args:
-        parts: those of the current phase. seed: of the synthetic records. first: whether this is the session's first look, which tries all kinds of
-            neighbours.
+        parts: those of the current phase. seed: of the synthetic records. first: whether this is the session's first
+            look, which tries all kinds of neighbours.
 
     Returns:
         What was found, for the private log.
