@@ -32,7 +32,8 @@ import torch
 
 from accountant import LedgerError
 from accountant.audit.audit import audit_run
-from accountant.ledger.chain import Head, parse_entries
+from accountant.ledger.chain import Head
+from accountant.ledger.entry import parse_entries
 from accountant.ledger.guard import DEFAULT_BLOCK
 from accountant.ledger.replay import LedgerState, replay
 from planners import plan

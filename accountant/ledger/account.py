@@ -42,7 +42,8 @@ from accountant.composition.rdp import RdpAccountant
 from accountant.composition.segments import compose_segments
 from accountant.errors import BudgetExhausted, InvalidValue, LedgerBroken, LedgerError, LedgerLocked
 from accountant.events import Event, SubsampledGaussian, event_to_json, require_count
-from accountant.ledger.chain import Entry, Ledger, read_entries
+from accountant.ledger.chain import Ledger
+from accountant.ledger.entry import Entry, read_entries
 from accountant.ledger.replay import LedgerState, charged, replay
 
 _WAIT_SECONDS, _POLL_SECONDS = 20.0, 0.02

@@ -30,7 +30,8 @@ from accountant.budget import Budget, Neighbouring
 from accountant.composition.segments import Composition
 from accountant.errors import AccountantError, LedgerBroken
 from accountant.events import Event, event_from_json
-from accountant.ledger.chain import Entry, Head, read_entries
+from accountant.ledger.chain import Head
+from accountant.ledger.entry import Entry, read_entries
 from accountant.ledger.signing import verify_signature
 from accountant.plans.plan import Plan
 

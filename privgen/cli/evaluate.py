@@ -109,6 +109,8 @@ def command(
     Nothing is selected on the real test set. The result is computed on private data without privacy, so it is kept
     in the run's private folder unless the data set is public.
     """
+    import torch
+
     from privgen.cli.devices import device_of
     from privgen.data import load_data
     from privgen.metrics import protocols

@@ -160,6 +160,7 @@ def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
 def _warm_step(session: Session, receipt: Receipt) -> StepReport:
     """One release of the warm start; the last of them is kept in a checkpoint, for it is charged once."""
     statistics_step(session.state, session.plan, receipt=receipt, records=session.data.train, noise=session.noise)
+    average_generator(session.state, 1.0)  # no weight moves, and the average's mixture is the generator's
     done = session.guard.steps == session.plan.warm_steps
     return StepReport(
         step=session.guard.steps,

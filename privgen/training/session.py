@@ -28,7 +28,8 @@ from accountant.errors import BudgetExhausted
 from accountant.events import Event, event_from_json, event_to_json
 from accountant.files import write_durably
 from accountant.ledger.account import Account
-from accountant.ledger.chain import Head, Ledger, parse_entries
+from accountant.ledger.chain import Head, Ledger
+from accountant.ledger.entry import parse_entries
 from accountant.ledger.guard import BudgetGuard, genesis_budget
 from accountant.ledger.replay import CheckpointRecord, LedgerState, replay
 from accountant.ledger.signing import LedgerSigner, load_signer
