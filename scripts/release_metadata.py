@@ -1,4 +1,4 @@
-"""See that an installed wheel and its sdist are whole: version, metadata, types, data files. Called by release-check."""
+"""See that an installed wheel and its sdist are whole: version, metadata, types, data files. For release-check."""
 
 import sys
 import tarfile

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from accountant.budget import Budget, Neighbouring
-from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian
+from accountant.composition.segments import Composition
+from accountant.events import Event
 from accountant.ledger.guard import BudgetGuard
-from accountant.plans.plan import Part
+from accountant.plans.parts import Part
 from privgen.gradients.clipped_sums import private_sums
 from privgen.mechanism.error_feedback import FeedbackMemory, PublishedError
 from privgen.mechanism.floored_gaussian import ExactGaussian
@@ -33,7 +34,6 @@ from privgen.mechanism.sampling import Coins, PoissonSampler, assign_groups
 from privgen.training.private_step import feed_back, weighting_of
 
 Scores = NDArray[np.float64]
-Composition = tuple[tuple[Event, int], ...]
 
 # Two numbers a part: a direction that is no axis shows clipping by the norm.
 _DIRECTION = torch.tensor([0.6, 0.8])
@@ -64,7 +64,7 @@ class Setting:
     @property
     def bands(self) -> int:
         """b of the event."""
-        return self.event.bands if isinstance(self.event, BandedGaussian) else 1
+        return self.event.bands
 
     @property
     def rate(self) -> float:
@@ -89,7 +89,7 @@ def play(
     Returns:
         (trials,) scores, and what the guard charged each run.
     """
-    one = _paper if isinstance(setting.event, HiddenFeedbackGaussian) else _banded
+    one = _paper if setting.event.feedback_ratio is not None else _banded
     sizes = [min(_CHUNK, trials - at) for at in range(0, trials, _CHUNK)]
     played = [one(setting, size, present, noise, coins) for size in sizes]
     charged = {composition for _, composition in played}

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from privgen.cli.option_types import Names
 
 if TYPE_CHECKING:
     import torch
@@ -27,23 +29,6 @@ Examples:
   privgen evaluate runs/fm --metrics all --seeds 5
   privgen evaluate generated.npz --dataset mnist --protocol dpdm --inception-weights weights.pth
 """
-
-
-class Names(click.ParamType):
-    """Names with commas between them."""
-
-    name = "NAME,NAME,..."
-
-    def __init__(self, *allowed: str) -> None:
-        self.allowed = allowed
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The names, each once, or an error that says which are known."""
-        names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
-        unknown = [name for name in names if name not in self.allowed]
-        if unknown:
-            self.fail(f"{unknown[0]!r} is not one of: {', '.join(self.allowed)}", param, ctx)
-        return names
 
 
 # Written out, for the modules that know them load torch.
@@ -126,6 +111,7 @@ def command(
     """
     import torch
 
+    from privgen.cli.devices import device_of
     from privgen.data import load_data
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
@@ -134,7 +120,7 @@ def command(
 
     place = _place(run, out, reference_is_public)
     data = load_data(dataset or _dataset(place.plan), data_dir)
-    where = torch.device(device)
+    where = device_of(device)
     source = _source(run, where, data.train.class_names)
     by = protocols.PROTOCOLS[protocol]
     inception = inception_weights is not None or "inception" in (features, by.features)
@@ -205,12 +191,7 @@ def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> So
     from privgen.metrics.sources import GeneratorSource, read_images
 
     if (run / "release").is_dir() or (run / "generator.json").exists():
-        generator = load_generator(run)
-        try:
-            return GeneratorSource(generator.to(device))
-        except (RuntimeError, AssertionError) as error:
-            message = f"{device} is not available on this machine ({error})."
-            raise click.BadParameter(message, param_hint="--device") from error
+        return GeneratorSource(load_generator(run).to(device))
     if run.suffix == ".npz" or run.is_dir():
         return read_images(run, class_names)
     raise RunError(f"There is no run, .npz file or folder of images at {run}; name one of these.")

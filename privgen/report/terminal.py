@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from accountant.audit.audit import Audit, Spent
+from accountant.audit.audit import Audit
+from accountant.composition.certified import Certified
 from accountant.ledger.replay import LedgerState
 from privgen.report import content
 from privgen.report.content import HELD, Code, Paragraph, Report, spend_rows
@@ -61,7 +62,7 @@ def _generic(block: content.Table) -> Table:
     return table
 
 
-def _summary(audit: Audit, state: LedgerState, spent: Spent) -> Table:
+def _summary(audit: Audit, state: LedgerState, spent: Certified) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in spend_rows(audit, state, spent):
         table.add_row(name, escape(value))
