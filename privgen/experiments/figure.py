@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from accountant.files import write_durably
 from privgen.errors import ConfigError
 from privgen.experiments.records import Finished
 from privgen.experiments.summary import Group, Spread, difference, dp_sgd_of, groups, method_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # DP-SGD, banded from few bands to many, published, then correlated noise from few bands to many.
 _COLOURS = (
@@ -50,7 +53,7 @@ def plot(finished: Sequence[Finished], path: Path) -> None:
     write_durably(path, buffer.getvalue())
 
 
-def _gains(axes: Any, matched: list[Group], epsilons: list[float]) -> None:
+def _gains(axes: Axes, matched: list[Group], epsilons: list[float]) -> None:
     names = list(dict.fromkeys(method_name(g.trial) for g in matched if g.trial.feedback != "none"))
     for place, name in enumerate(names, 1):
         rows = [g for g in matched if method_name(g.trial) == name]
@@ -69,7 +72,7 @@ def _gains(axes: Any, matched: list[Group], epsilons: list[float]) -> None:
     axes.set_xticks(range(len(epsilons)), [f"{e:g}" for e in epsilons])
 
 
-def _over_steps(axes: Any, curves: list[tuple[Group, list[tuple[int, Spread]]]], label: str, title: str) -> None:
+def _over_steps(axes: Axes, curves: list[tuple[Group, list[tuple[int, Spread]]]], label: str, title: str) -> None:
     for place, (group, points) in enumerate(curves):
         axes.errorbar(
             [step for step, _ in points],

@@ -16,17 +16,26 @@ table. A best at the end of the three rates is followed further, twice at most.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NotRequired, TypedDict
 
+from privgen.experiments.results import TrialResult
 from privgen.experiments.settings import Trial
 
 TUNING_SEED = 1000
 STAGES = ("tune", "match", "vary", "clips", "correlate", "critic")
 
 # Trains a trial, or finds it finished; the stage is for the record.
-Trainer = Callable[[str, Trial], Mapping[str, Any]]
+Trainer = Callable[[str, Trial], TrialResult]
+
+
+class FeedbackSettings(TypedDict):
+    """Settings of a `Trial` that make a feedback."""
+
+    feedback: str
+    bands: NotRequired[int]
+    feedback_ratio: NotRequired[float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,11 +63,11 @@ class Grid:
     certified_ratio: float = 0.006
     claimed_ratio: float = 2.0
 
-    def methods(self) -> tuple[Mapping[str, Any], ...]:
-        """Settings of a trial that make each feedback."""
+    def methods(self) -> tuple[FeedbackSettings, ...]:
+        """What each feedback changes in a trial."""
         return (
             {"feedback": "none"},
-            *({"feedback": "banded", "bands": b} for b in self.bands),
+            *(FeedbackSettings(feedback="banded", bands=b) for b in self.bands),
             {"feedback": "paper", "feedback_ratio": self.certified_ratio},
             {"feedback": "paper-claimed", "feedback_ratio": self.claimed_ratio},
         )

@@ -28,6 +28,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from privgen.experiments.results import Deviation
 from privgen.experiments.settings import Mechanism, Trial
 from privgen.experiments.tasks import Task, Weights
 from privgen.mechanism.error_feedback import PublishedError, banded_weights, fed_back
@@ -67,7 +68,7 @@ def probe(
     places: list[Place],
     records: tuple[Tensor, Tensor],
     error: PublishedError | None,
-) -> dict[str, float]:
+) -> Deviation:
     """Measure one step.
 
     Args:

@@ -10,8 +10,8 @@ What costs privacy is solved for by `planners` and spent by the guard, for every
 | paper, certified | total | C2 = ρ·C1/(2B) | ε, certified |
 | paper, claimed | total | C2 = ρ·C1/(2B) | ε by the published analysis; its certified cost is the guard's budget |
 
-The owed part may be paid back in unequal parts: w_k ∝ decay^k, Σ w_k = 1. The theorem of DESIGN 3.1 does not need
-equal ones: what one draw of a record adds to a block has a norm of at most Δ with Δ² = C1² + R² Σ w_k².
+The owed part may be paid back in unequal parts: w_k ∝ decay^k, Σ w_k = 1. Theorem 3 of docs/privacy.md does not
+need equal ones: what one draw of a record adds to a block has a norm of at most Δ with Δ² = C1² + R² Σ w_k².
 
 `correlated` has no feedback but the same bands and charge: banded matrix factorisation (Choquette-Choo et al. 2023,
 arXiv 2306.08153). What is released is Σ_k c_k A_{t−k}, k = 0 … b − 1, so a record's block has a norm of at most
@@ -133,7 +133,7 @@ class Trial:
         try:
             return cls(**data)
         except TypeError as error:
-            raise ConfigError(f"The settings of a trial do not hold together: {error}") from error
+            raise ConfigError(f"The settings of a trial are inconsistent: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from privgen.experiments.grid import TUNING_SEED
 from privgen.experiments.records import Finished
+from privgen.experiments.results import AtEnd, Measured, Scored
 from privgen.experiments.settings import Trial
 
 T_FOUR = 2.78
@@ -59,11 +60,11 @@ class Group:
     trial: Trial
     finished: tuple[Finished, ...]
 
-    def at_end(self, name: str) -> Spread:
+    def at_end(self, name: AtEnd) -> Spread:
         """Of `accuracy` (%), `loss`, `noise_multiplier` or `certified` of each trial."""
         return Spread.of(float(one.result[name]) for one in self.finished)
 
-    def measured(self, name: str) -> Spread:
+    def measured(self, name: Measured) -> Spread:
         """Of `bias`, `cosine`, `ratio`, `noise` or `clipped`: each trial's mean over its probes."""
         return Spread.of(statistics.fmean(p[name] for p in one.result["probes"]) for one in self.finished)
 
@@ -75,17 +76,15 @@ class Group:
             for ratios in ([p["ratio"] for p in one.result["probes"]] for one in self.finished)
         )
 
-    def curve(self, name: str) -> list[tuple[int, Spread]]:
+    def curve(self, name: Scored) -> list[tuple[int, Spread]]:
         """`accuracy` or `loss` over the steps."""
-        return self._over_steps("curve", name)
+        columns = zip(*(one.result["curve"] for one in self.finished), strict=True)
+        return [(column[0]["step"], Spread.of(point[name] for point in column)) for column in columns]
 
-    def probes(self, name: str) -> list[tuple[int, Spread]]:
+    def probes(self, name: Measured) -> list[tuple[int, Spread]]:
         """`bias`, `cosine`, `ratio`, `noise` or `clipped` over the steps."""
-        return self._over_steps("probes", name)
-
-    def _over_steps(self, kind: str, name: str) -> list[tuple[int, Spread]]:
-        columns = zip(*(one.result[kind] for one in self.finished), strict=True)
-        return [(column[0]["step"], Spread.of(p[name] for p in column)) for column in columns]
+        columns = zip(*(one.result["probes"] for one in self.finished), strict=True)
+        return [(column[0]["step"], Spread.of(point[name] for point in column)) for column in columns]
 
 
 def groups(finished: Sequence[Finished]) -> list[Group]:
@@ -100,7 +99,7 @@ def groups(finished: Sequence[Finished]) -> list[Group]:
     return [Group(stage=ones[0].stage, trial=trial, finished=tuple(ones)) for trial, ones in found.items()]
 
 
-def difference(one: Group, other: Group, name: str = "accuracy") -> Spread:
+def difference(one: Group, other: Group, name: AtEnd = "accuracy") -> Spread:
     """`one` − `other` of two means; `error` is the difference's standard error."""
     a, b = one.at_end(name), other.at_end(name)
     count = min(a.count, b.count)
