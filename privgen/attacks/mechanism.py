@@ -36,7 +36,7 @@ _MOST_TRIALS, _FEWEST_TRIALS, _PAPER_TRIALS, _PAPER_STEPS = 2_000_000, 30_000, 3
 # B = 20 and C2 = C1/B, as in the published code, so that ρ = 2; 30 steps are few enough to be run thousands of times.
 DEMONSTRATION = Setting(
     event=HiddenFeedbackGaussian(sampling_rate=0.1, noise_multiplier=4.0, feedback_ratio=2.0),
-    parts=(Part(name="critic", clip_norm=1.0, feedback_clip_norm=1 / 20, noise_multiplier=4.0),),
+    parts=(Part(name="critic", clip_norm=1.0, feedback_clip_norm=(1 - 2.0**-48) / 20, noise_multiplier=4.0),),
     steps=30,
     batch_size=20.0,
 )
@@ -126,8 +126,8 @@ def _settings(plan: Plan, trials: int | None) -> Iterator[tuple[str, Setting, in
     )
     if event.feedback_ratio is not None:
         count = trials or _PAPER_TRIALS
-        certain = replace(event, sampling_rate=1.0)
-        yield "the record drawn in every step", replace(own, event=certain, steps=_PAPER_STEPS), count
+        always = replace(event, sampling_rate=1.0)
+        yield "the record drawn in every step", replace(own, event=always, steps=_PAPER_STEPS), count
         steps = min(own.steps, max(2, _PAPER_WORK // len(own.parts) // count))
         yield "the plan's own sampling rate", replace(own, steps=steps), count
         yield DEMONSTRATED, replace(DEMONSTRATION, neighbouring=plan.neighbouring), count

@@ -13,6 +13,7 @@ code does something else, the score is worse than it could be and the bound that
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,7 +167,7 @@ def _contribution(part: Part, event: Event, length: float) -> tuple[Tensor, ...]
 
 
 def _summed(
-    counts: list[NDArray[np.float64]], own: tuple[Tensor, ...], other: tuple[Tensor, ...]
+    counts: Sequence[NDArray[np.integer] | NDArray[np.float64]], own: tuple[Tensor, ...], other: tuple[Tensor, ...]
 ) -> tuple[dict[str, Tensor], ...]:
     """Sums of all trials: so many of our record, so many of the others."""
     ours, theirs = (torch.from_numpy(count)[:, None] for count in counts)

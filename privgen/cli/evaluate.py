@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,9 +16,11 @@ from privgen.cli.option_types import Names
 if TYPE_CHECKING:
     import torch
 
-    from privgen.metrics.evaluation import Evaluation, Wanted
-    from privgen.metrics.reference import Progress
+    from privgen.metrics.evaluation import Evaluation
+    from privgen.metrics.request import EvaluationRequest
+    from privgen.metrics.result import EvaluationRecord, PlannedBudget
     from privgen.metrics.sources import Source
+    from privgen.metrics.trainings import Progress
 
 EPILOG = """\b
 Examples:
@@ -113,8 +115,8 @@ def command(
     from privgen.data import load_data
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
-    from privgen.metrics.evaluation import DEFAULT_METRICS, Wanted, evaluate, possible_metrics
-    from privgen.metrics.workers import Workers
+    from privgen.metrics.evaluation import evaluate
+    from privgen.metrics.request import DEFAULT_METRICS, EvaluationRequest, possible_metrics
 
     place = _place(run, out, reference_is_public)
     data = load_data(dataset or _dataset(place.plan), data_dir)
@@ -123,7 +125,7 @@ def command(
     by = protocols.PROTOCOLS[protocol]
     inception = inception_weights is not None or "inception" in (features, by.features)
     possible = possible_metrics(data.train.images.shape[1:], labelled=source.labelled, inception=inception)
-    wanted = Wanted(
+    request = EvaluationRequest(
         protocol=by,
         metrics=_chosen(metrics, possible, DEFAULT_METRICS),
         samples=samples,
@@ -131,20 +133,22 @@ def command(
         classifiers=classifiers,
         features=features,
     )
-    count, each = _processes(wanted, threads or torch.get_num_threads(), where)
+    processes, each = _processes(request, threads or torch.get_num_threads(), where)
     torch.set_num_threads(each)
-    with _progress() as progress, Workers(count, threads=each, device=where, progress=progress) as workers:
+    with _progress() as progress:
         found = evaluate(
             source,
             data,
-            wanted,
+            request,
             cache=Cache(place.cache),
             inception_weights=inception_weights,
             device=where,
-            workers=workers,
+            processes=processes,
+            threads=each,
             progress=progress,
         )
-    result = found.result | {
+    result: EvaluationRecord = {
+        **found.result,
         "images": run.resolve().name,
         "plan": _budget(place.plan),
         "private": not reference_is_public,
@@ -202,7 +206,7 @@ def _dataset(plan_path: Path) -> str:
     return name
 
 
-def _budget(plan_path: Path) -> dict[str, float] | None:
+def _budget(plan_path: Path) -> PlannedBudget | None:
     from accountant.plans.plan import Plan
 
     if not plan_path.exists():
@@ -212,7 +216,7 @@ def _budget(plan_path: Path) -> dict[str, float] | None:
 
 
 def _chosen(asked: tuple[str, ...] | None, possible: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
-    """What is measured. What was asked for by name is never left out: where it cannot be had, that is an error."""
+    """What is measured. What was asked for by name is never left out: where it is not available, that is an error."""
     from privgen.cli.console import warn
 
     if asked is not None and "all" not in asked:
@@ -225,17 +229,14 @@ def _chosen(asked: tuple[str, ...] | None, possible: tuple[str, ...], default: t
     return chosen
 
 
-def _processes(wanted: Wanted, threads: int, device: torch.device) -> tuple[int, int]:
+def _processes(request: EvaluationRequest, threads: int, device: torch.device) -> tuple[int, int]:
     """Processes that train classifiers beside this one, and threads for each."""
-    from privgen.metrics.evaluation import ACCURACIES
+    from privgen.metrics.request import ACCURACIES
 
-    # real2real and real2gen are two tests of one classifier.
-    kinds = ("gen2real" in wanted.metrics) + bool({"real2real", "real2gen"} & set(wanted.metrics))
-    trainings = kinds * wanted.seeds * len(wanted.classifiers or wanted.protocol.classifiers)
-    if threads == 1 or device.type != "cpu" or not trainings:
+    if threads == 1 or device.type != "cpu" or not request.trainings:
         return 0, threads
-    count = min(threads, trainings)
-    alone = set(wanted.metrics) <= set(ACCURACIES)
+    count = min(threads, request.trainings)
+    alone = set(request.metrics) <= set(ACCURACIES)
     return count, max(1, threads // (count if alone else count + 1))
 
 
@@ -250,14 +251,16 @@ def _progress() -> Iterator[Progress]:
         tasks: dict[str, TaskID] = {}
 
         def update(what: str, done: int, total: int) -> None:
+            # A classifier in a process of its own says nothing until it is done: its bar only moves.
+            known = total if done or total > 1 else None
             if what not in tasks:
-                tasks[what] = display.add_task(what)
-            display.update(tasks[what], completed=done, total=total)
+                tasks[what] = display.add_task(what, total=known)
+            display.update(tasks[what], completed=done, total=known)
 
         yield update
 
 
-def _keep(found: Evaluation, result: dict[str, Any], place: Place) -> list[Path]:
+def _keep(found: Evaluation, result: EvaluationRecord, place: Place) -> list[Path]:
     """Write the result, a table, a grid of generated images and the closest pairs; the last never into release/."""
     from accountant.files import write_durably
     from privgen.data.export import write_grid
@@ -279,7 +282,7 @@ def _keep(found: Evaluation, result: dict[str, Any], place: Place) -> list[Path]
     return kept
 
 
-def _show(result: dict[str, Any], kept: list[Path]) -> None:
+def _show(result: EvaluationRecord, kept: list[Path]) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
     from rich.text import Text

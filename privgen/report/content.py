@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from accountant.audit.audit import CLAIMED_LABEL, Audit, versions_of
 from accountant.bound_text import exact_text, lower_text, upper_text
@@ -27,6 +28,7 @@ STATUS = {"passed": "passed", "failed": "FAILED", "not-checked": "not checked"}
 class Paragraph:
     """One paragraph of text."""
 
+    form: ClassVar[str] = "paragraph"
     text: str
 
 
@@ -34,6 +36,7 @@ class Paragraph:
 class Code:
     """Lines to copy. Holds no text from a ledger, but for numbers."""
 
+    form: ClassVar[str] = "code"
     language: str
     text: str
 
@@ -46,6 +49,7 @@ class Table:
         caption: what it shows. head: column headings. rows: cells, as many a row as there are headings.
     """
 
+    form: ClassVar[str] = "table"
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
