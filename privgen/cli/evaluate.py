@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from privgen.catalogue import METRICS
 from privgen.cli.option_types import Names
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ Examples:
 """
 
 
-# Written out, for the modules that know them load torch.
-METRICS = Names("all", "gen2real", "real2real", "real2gen", "fid", "kid", "is", "coverage", "copying")
+# Written out, for the module that knows them loads torch.
 PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 
 
@@ -43,8 +43,8 @@ PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 )
 @click.option(
     "--metrics",
-    type=METRICS,
-    help=f"Among {','.join(METRICS.allowed)}; all: what these images allow.  [default: gen2real,fid,kid,is, of these "
+    type=Names("all", known=METRICS),
+    help=f"Among {','.join(METRICS)}; all: what these images allow.  [default: gen2real,fid,kid,is, of these "
     "what they allow]",
 )
 @click.option("--samples", type=click.IntRange(min=100), help="Generated images.  [default: the protocol's]")
@@ -111,12 +111,13 @@ def command(
     """
     import torch
 
+    from privgen.catalogue import DEFAULT_METRICS
     from privgen.cli.devices import device_of
     from privgen.data import load_data
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
     from privgen.metrics.evaluation import evaluate
-    from privgen.metrics.request import DEFAULT_METRICS, EvaluationRequest, possible_metrics
+    from privgen.metrics.request import EvaluationRequest, possible_metrics
 
     place = _place(run, out, reference_is_public)
     data = load_data(dataset or _dataset(place.plan), data_dir)
@@ -231,7 +232,7 @@ def _chosen(asked: tuple[str, ...] | None, possible: tuple[str, ...], default: t
 
 def _processes(request: EvaluationRequest, threads: int, device: torch.device) -> tuple[int, int]:
     """Processes that train classifiers beside this one, and threads for each."""
-    from privgen.metrics.request import ACCURACIES
+    from privgen.catalogue import ACCURACIES
 
     if threads == 1 or device.type != "cpu" or not request.trainings:
         return 0, threads

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from privgen.catalogue import ACCURACIES, METRICS
 from privgen.errors import EvaluationError
 from privgen.metrics.protocols import EvaluationProtocol
-
-DEFAULT_METRICS = ("gen2real", "fid", "kid", "is")
-METRICS = ("gen2real", "real2real", "real2gen", "fid", "kid", "is", "coverage", "copying")
-ACCURACIES = METRICS[:3]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +61,7 @@ def possible_metrics(shape: tuple[int, ...], *, labelled: bool, inception: bool)
         shape: of an image (H, W, C). labelled: the generated images' classes are known.
         inception: Inception's weights are to be used; the IS of other than grey 28×28 images needs them.
     """
-    left_out = set() if labelled else {"gen2real", "real2gen"}
+    left_out = set() if labelled else {name for name, metric in METRICS.items() if metric.needs_labels}
     if shape != (28, 28, 1) and not inception:
         left_out.add("is")
     return tuple(name for name in METRICS if name not in left_out)
