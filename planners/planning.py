@@ -18,6 +18,7 @@ from accountant.claims.claims import claimed_epsilon_of
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
 from accountant.plans.plan import Feedback, Part, Phase, Plan, Verified
+from accountant.plans.public_facts import PublicFacts
 from planners import defaults
 from planners import resolve_defaults as chosen
 from planners.errors import ImpossiblePlan
@@ -32,6 +33,7 @@ def plan(
     delta: float | None = None,
     dataset: str | None = None,
     dataset_size: int | None = None,
+    public_facts: PublicFacts | None = None,
     batch_size: float | None = None,
     sampling_rate: float | None = None,
     iterations: int | None = None,
@@ -51,7 +53,8 @@ def plan(
 
     Args:
         epsilon: > 0, natural log. delta: in (0, 1).
-        dataset: name, for the record. dataset_size: N, treated as public.
+        dataset: public name, for the record. dataset_size: N, stated and public.
+        public_facts: classes, shape and resizing of the data, whose name is then the data set's.
         batch_size: expected, qN; or sampling_rate: q. iterations: T. noise_multiplier: joint z. At most two of
             the last three are free to give: the third is solved for; all three are verified.
         feedback: banded, paper or none.
@@ -99,7 +102,9 @@ def plan(
     first = schedule[0]
     kept, owed = chosen.clip_norms(clip_norm, feedback, bands, residual_ratio, reasons)
     made = Plan(
-        epsilon=epsilon, delta=delta, neighbouring=neighbouring, dataset=dataset, dataset_size=size,
+        epsilon=epsilon, delta=delta, neighbouring=neighbouring,
+        dataset=dataset if public_facts is None or dataset is not None else public_facts.name,
+        dataset_size=size, public_facts=public_facts,
         feedback=feedback, bands=bands, sampling_rate=first.sampling_rate, iterations=steps,
         phases=schedule if len(schedule) > 1 else (), warm_start=statistics, noise_multiplier=first.noise_multiplier,
         parts=tuple(

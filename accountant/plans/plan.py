@@ -37,6 +37,7 @@ from accountant.events import (
     require_sampling_rate,
 )
 from accountant.files import write_durably
+from accountant.plans.public_facts import PublicFacts
 from accountant.plans.warm_start import WarmStart
 
 SCHEMA = "privgen.plan/1"
@@ -138,8 +139,9 @@ class Plan:
 
     Args:
         epsilon: of the promise, > 0. delta: of it, in (0, 1). neighbouring: its adjacency.
-        dataset: name of the data set, or None when only its size was given.
-        dataset_size: N, treated as public, integer >= 1.
+        dataset: public name of the data set, or None when only its size was given.
+        dataset_size: N, stated and public, integer >= 1; it is not counted when training begins.
+        public_facts: classes, shape and how images are resized, or None where the plan states none of them.
         feedback: which error feedback.
         bands: b; 1 unless feedback is banded.
         sampling_rate: q of the first phase. noise_multiplier: joint z of it. iterations: all steps.
@@ -159,6 +161,7 @@ class Plan:
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE
     dataset: str | None = None
     dataset_size: int
+    public_facts: PublicFacts | None = None
     feedback: Feedback = Feedback.BANDED
     bands: int = 1
     sampling_rate: float
@@ -180,6 +183,11 @@ class Plan:
             sampling_rate=self.sampling_rate,
             noise_multiplier=self.noise_multiplier,
         )
+        if self.public_facts is not None and self.public_facts.name != self.dataset:
+            raise PlanError(
+                f"The plan is for data set {self.dataset} and states public facts of {self.public_facts.name}; "
+                "plan again with one name."
+            )
         self._require_consistent_feedback()
         self._require_consistent_phases()
         self._require_consistent_parts()
@@ -330,6 +338,8 @@ class Plan:
             "neighbouring": self.neighbouring.value,
             "dataset": self.dataset,
             "dataset_size": self.dataset_size,
+            # Left out where there are none, as the warm start is: such plans keep their digest.
+            **({} if self.public_facts is None else {"public_facts": self.public_facts.to_json()}),
             "feedback": self.feedback.value,
             "bands": self.bands,
             "sampling_rate": self.sampling_rate,
@@ -353,7 +363,7 @@ class Plan:
         """
         if data.get("schema") != SCHEMA:
             raise PlanError(f"Expected a plan of schema {SCHEMA}, got {data.get('schema')!r}; plan again.")
-        data = {"warm_start": None, **data}
+        data = {"warm_start": None, "public_facts": None, **data}
         names = {f.name for f in fields(cls)}
         if set(data) - {"schema"} != names:
             raise PlanError(_field_difference(set(data) - {"schema"}, names))
@@ -432,6 +442,7 @@ _CONVERTED: dict[str, Any] = {
     "neighbouring": Neighbouring,
     "feedback": Feedback,
     "phases": lambda items: tuple(_phase_from_json(item) for item in items),
+    "public_facts": lambda item: None if item is None else PublicFacts.from_json(item),
     "warm_start": lambda item: None if item is None else WarmStart(**item),
     "parts": lambda items: tuple(Part(**item) for item in items),
     "verified": _verified_from_json,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from privgen.data import DataSet
     from privgen.metrics.evaluation import Evaluation, Wanted
     from privgen.metrics.reference import Progress
     from privgen.metrics.sources import Source
@@ -122,14 +123,13 @@ def command(
     """
     import torch
 
-    from privgen.data import load_data
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
     from privgen.metrics.evaluation import DEFAULT_METRICS, Wanted, evaluate, possible_metrics
     from privgen.metrics.workers import Workers
 
     place = _place(run, out, reference_is_public)
-    data = load_data(dataset or _dataset(place.plan), data_dir)
+    data = _real(dataset, place, data_dir)
     where = torch.device(device)
     source = _source(run, where, data.train.class_names)
     by = protocols.PROTOCOLS[protocol]
@@ -171,12 +171,16 @@ def command(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """results: where the result goes; images: where pairs go that show training images; plan: names the data set."""
+    """results: where the result goes; images: where pairs go that show training images; plan: states the data.
+
+    source: what the run's data are loaded by, or None.
+    """
 
     results: Path
     images: Path
     cache: Path
     plan: Path
+    source: str | None = None
 
 
 def _place(run: Path, out: Path | None, public: bool) -> Place:
@@ -188,7 +192,13 @@ def _place(run: Path, out: Path | None, public: bool) -> Place:
         folder = RunFolder.existing(run)
         hidden = folder.private / "results"
         results = out or (folder.release if public else hidden)
-        return Place(results=results, images=out or hidden, cache=folder.private / "cache", plan=folder.plan)
+        return Place(
+            results=results,
+            images=out or hidden,
+            cache=folder.private / "cache",
+            plan=folder.plan,
+            source=folder.source(),
+        )
     results = out or Path(f"evaluation-{run.resolve().stem}")
     return Place(results=results, images=results, cache=user_cache(), plan=run / "plan.json")
 
@@ -209,13 +219,18 @@ def _source(run: Path, device: Any, class_names: tuple[str, ...]) -> Source:
     raise RunError(f"There is no run, .npz file or folder of images at {run}; name one of these.")
 
 
-def _dataset(plan_path: Path) -> str:
+def _real(given: str | None, place: Place, data_dir: Path | None) -> DataSet:
+    """The real images, by the plan's public facts where there are a plan and the run's own data."""
     from accountant.plans.plan import Plan
+    from privgen.data import load_data
+    from privgen.dataset_sizes import PUBLISHED, is_own, source_name
 
-    name = Plan.load(plan_path).dataset if plan_path.exists() else None
-    if name is None:
-        raise click.UsageError("No plan here names the real data set; give --dataset.")
-    return name
+    plan = Plan.load(place.plan) if place.plan.exists() else None
+    name = given or place.source or (plan.dataset if plan is not None else None)
+    if name is None or (given is None and name not in PUBLISHED and not is_own(name)):
+        raise click.UsageError("No run here says where the real data are; give --dataset.")
+    own = plan is not None and is_own(source_name(name)) and plan.dataset not in PUBLISHED
+    return load_data(name, data_dir, facts=plan.public_facts if own and plan is not None else None)
 
 
 def _budget(plan_path: Path) -> dict[str, float] | None:

@@ -6,10 +6,14 @@ Loads no torch, but where a step is to be measured.
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
+
+from privgen.cli.facts import facts_options, remember_source, state_data
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
@@ -19,6 +23,8 @@ EPILOG = """\b
 Examples:
   A plan for a data set; what is not given is chosen, and the noise is solved for:
     privgen plan --epsilon 10 --dataset fashion-mnist --out plan.json
+  For your own data; N, classes and shape are proposed from them, and an option overrides each:
+    privgen plan --epsilon 10 --dataset image-folder:scans --name clinic --resize 32 --crop pad --out plan.json
   Two of batch, steps and noise given, the third solved for; by the tighter bound, as JSON:
     privgen plan --epsilon 3 --dataset-size 20000 --batch-size 512 --iterations 2000
     privgen plan --epsilon 1 --batch-size 256 --noise-multiplier 2 --accountant prv --json
@@ -102,8 +108,9 @@ class Duration(click.ParamType):
 @click.command(epilog=EPILOG)
 @click.option("--epsilon", type=float, required=True, help="ε of the budget, > 0 (natural logarithm).")
 @click.option("--delta", type=float, help="δ of the budget.  [default: from N, well below 1/N]")
-@click.option("--dataset", help="Name of the data set; gives N.")
-@click.option("--dataset-size", type=int, help="N, the number of training records; treated as public.")
+@click.option("--dataset", help="Name of the data set, or your own data, which N and public facts are proposed from.")
+@click.option("--dataset-size", type=int, help="N, the number of training records; public.")
+@facts_options
 @click.option("--batch-size", type=float, help="Expected batch size, qN.")
 @click.option("--sampling-rate", type=float, help="q, instead of --batch-size.")
 @click.option("--iterations", type=int, help="T, the number of private steps.")
@@ -157,6 +164,12 @@ class Duration(click.ParamType):
 def command(
     dataset: str | None,
     dataset_size: int | None,
+    data_name: str | None,
+    classes: tuple[str, ...] | None,
+    shape: tuple[int, int, int] | None,
+    resize: int | None,
+    crop: str | None,
+    data_dir: Path | None,
     feedback: str,
     neighbouring: str,
     phases: tuple[PhaseShape, ...] | None,
@@ -170,8 +183,9 @@ def command(
 ) -> None:
     """Plan a run: given (ε, δ), solve for what was not given of noise, sampling rate and iterations.
 
-    Nothing is trained and no data is read. Every default is printed with the reason for it. What is printed was
-    verified: its upper bound is at most ε. What was solved for is tight: 0.1 % less noise, or one step more, is over ε.
+    Nothing is trained, and data of your own are read only if you name them. Every default is printed with the reason
+    for it. What is printed was verified: its upper bound is at most ε. What was solved for is tight: 0.1 % less noise,
+    or one step more, is over ε.
     """
     from accountant.budget import Neighbouring
     from accountant.errors import InvalidValue
@@ -183,9 +197,21 @@ def command(
     from privgen.cli.plan_notes import affordable_rows, notes, saving
     from privgen.report.plan import noise_to_batch, render_affordable, render_plan, render_search
 
+    stated = state_data(
+        dataset,
+        dataset_size,
+        data_name=data_name,
+        classes=classes,
+        shape=shape,
+        resize=resize,
+        crop=crop,
+        data_dir=data_dir,
+        neighbouring=Neighbouring(neighbouring),
+    )
     request = {
-        "dataset": dataset,
-        "dataset_size": _size(dataset, dataset_size),
+        "dataset": stated.dataset,
+        "dataset_size": stated.size,
+        "public_facts": stated.facts,
         "feedback": feedback,
         "neighbouring": Neighbouring(neighbouring),
         "phases": phases or WHOLE,
@@ -201,6 +227,12 @@ def command(
         raise click.BadParameter(str(error)) from error
     except ContradictoryRequest as error:
         raise click.UsageError(str(error)) from error
+    made = replace(made, defaults={**made.defaults, **stated.reasons})
+    if stated.size is None:
+        warn(
+            f"N = {made.dataset_size} is an ASSUMPTION, the size of MNIST; give --dataset, or N of your data by "
+            "--dataset-size."
+        )
     if made.delta >= 1 / made.dataset_size:
         warn(
             f"δ = {made.delta:g} is not below 1/N = {1 / made.dataset_size:g}: publishing one record whole may fit it."
@@ -213,6 +245,8 @@ def command(
         )
     if out is not None:
         made.save(out)
+        if stated.source is not None:
+            remember_source(out, made, stated.source)
     if plot is not None:
         from privgen.report.plan_plot import plot_plan
 
@@ -221,39 +255,20 @@ def command(
     if as_json:
         click.echo(json.dumps(made.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
         return
-    shape = request["phases"]
-    render_plan(made, console, notes(made, shape))
+    shapes = request["phases"]
+    render_plan(made, console, notes(made, shapes))
     if feedback == "paper":
-        render_affordable(affordable_rows(made, shape), console)
+        render_affordable(affordable_rows(made, shapes), console)
     if search is not None:
         render_search(search, console)
     if cost is not None:
         console.print(_time_needed(made, cost), markup=False, soft_wrap=True)
     if made.verified is not None and made.verified.prv is not None:
-        console.print(saving(made, shape), markup=False, soft_wrap=True)
+        console.print(saving(made, shapes), markup=False, soft_wrap=True)
     file = out if out is not None else "plan.json"
-    hint = f"privgen train --plan {file}" + (f" --dataset {dataset}" if dataset else " --dataset NAME")
+    hint = f"privgen train --plan {file}" + (f" --dataset {shlex.quote(dataset)}" if dataset else " --dataset NAME")
     prefix = "Next: " if out is not None else "Next: the same with --out plan.json, then "
     console.print(prefix + hint + " --out runs/NAME", markup=False, soft_wrap=True)
-
-
-def _size(dataset: str | None, given: int | None) -> int | None:
-    from privgen.dataset_sizes import DATASET_SIZES
-    from privgen.errors import DataError
-
-    if dataset is None:
-        return given
-    if dataset in DATASET_SIZES:
-        if given not in (None, DATASET_SIZES[dataset]):
-            raise click.UsageError(f"{dataset} has N = {DATASET_SIZES[dataset]}; leave --dataset-size away.")
-        return DATASET_SIZES[dataset]
-    if dataset.startswith(("npz:", "image-folder:")):
-        if given is None:
-            raise click.UsageError(f"N of {dataset} is not known here; give --dataset-size (privgen data {dataset}).")
-        return given
-    raise DataError(
-        f"Unknown data set {dataset!r}; known are: {', '.join(DATASET_SIZES)}, image-folder:PATH, npz:PATH."
-    )
 
 
 def _time_needed(made: Plan, cost: StepCost) -> str:

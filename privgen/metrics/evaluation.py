@@ -10,7 +10,6 @@ Everything here reads real images without privacy; `found.result["privacy"]` say
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -252,9 +251,8 @@ class _Job:
         return train.images[chosen], train.labels[chosen]
 
     def _real2real(self, classifier: str, seed: int, test: Labelled) -> Callable[[], Scores]:
-        digest = hashlib.sha256(test[0].tobytes() + test[1].tobytes()).hexdigest()
         recipe = self.wanted.protocol.recipe(classifier).about
-        key = f"real2real/1/{recipe}/{self.samples}/{seed}/{self.data.fingerprint()}/{digest}"
+        key = f"real2real/1/{recipe}/{self.samples}/{seed}/{self.data.train.digest()}/{self.data.test.digest()}"
         kept = self.cache.find(key)
         if kept is not None:
             return lambda: [("real2real", classifier, float(kept["accuracy"]))]

@@ -61,7 +61,7 @@ def make_extractor(
         return Inception(find_inception(inception_weights), device)
     if name != "lenet":
         raise EvaluationError(f"Expected features={name!r} to be one of: {', '.join(EXTRACTORS)}.")
-    fingerprint = data.fingerprint()
+    fingerprint = data.train.digest()
 
     def train() -> dict[str, NDArray[np.float32]]:
         lenet = train_lenet(
@@ -96,7 +96,7 @@ class Reference:
     ) -> None:
         self.extractor = extractor
         self._images = data.train.images
-        self._key = f"{extractor.identity}/train/{data.fingerprint()}"
+        self._key = f"{extractor.identity}/train/{data.train.digest()}"
         self._cache = cache
         self._progress = progress
         self._features: NDArray[np.float32] | None = None
