@@ -17,6 +17,7 @@ from accountant.budget import Neighbouring, require_delta, require_epsilon
 from accountant.claims.claims import claimed_epsilon_of
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
+from accountant.plans.exact_release import raised_to_cover
 from accountant.plans.plan import Feedback, Part, Phase, Plan, Verified
 from accountant.plans.public_facts import PublicFacts
 from planners import defaults
@@ -107,13 +108,11 @@ def plan(
         dataset_size=size, public_facts=public_facts,
         feedback=feedback, bands=bands, sampling_rate=first.sampling_rate, iterations=steps,
         phases=schedule if len(schedule) > 1 else (), warm_start=statistics, noise_multiplier=first.noise_multiplier,
-        parts=tuple(
-            Part(
-                name=name, clip_norm=kept, residual_clip_norm=owed, noise_multiplier=first.noise_multiplier / root,
-                # ρ = 2·C2·qN/C1, the same in each part, is then the joint ratio too (DESIGN 3.2).
-                feedback_clip_norm=ratio * kept / (2 * q * size),
-            )
-            for name, root in ((n, math.sqrt(share)) for n, share in chosen.shares(shares, statistics, reasons).items())
+        parts=_parts(
+            chosen.shares(shares, statistics, reasons), first.noise_multiplier, clip_norm=kept, residual_clip_norm=owed,
+            # ρ = 2·C2·qN/C1, the same in each part, is then the joint ratio too (docs/privacy.md, theorem 4). A little
+            # less: what is rounded up of it must not pass what was solved for.
+            feedback_clip_norm=ratio * kept / (2 * q * size) * (1 - 2.0**-48),
         ),
         accountant=accountant, defaults=reasons,
     )  # fmt: skip
@@ -121,6 +120,12 @@ def plan(
         claimed = claimed_epsilon_of(made.events(), delta=delta)
         reasons["claimed"] = f"ε = {claimed:.4f} by the published analysis, no bound and never spent"
     return _verified(made)
+
+
+def _parts(shares: Mapping[str, float], noise_multiplier: float, **clip_norms: float) -> tuple[Part, ...]:
+    """One part for each share, with z_k = z / sqrt(share), raised until all together have noise of at least z."""
+    noise = raised_to_cover((noise_multiplier / math.sqrt(share) for share in shares.values()), noise_multiplier)
+    return tuple(Part(name=name, noise_multiplier=z, **clip_norms) for name, z in zip(shares, noise, strict=True))
 
 
 def _schedule(family: EventFamily, q: float, z: float, steps: int) -> tuple[Phase, ...]:

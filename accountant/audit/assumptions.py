@@ -17,8 +17,11 @@ _COMMON = (
     ("one person is one record; N is public and so are all hyper-parameters", ON_TRUST),
     ("hyper-parameters were not chosen by looking at this data set, or their search was charged", ON_TRUST),
     ("each step draws one true Poisson batch; sums are divided by qN, never by the realised size", BY_CONSTRUCTION),
-    ("each record's gradient is clipped to C1 and no layer mixes records", BY_CONSTRUCTION),
-    ("noise of the charged standard deviation is added once for a receipt", BY_CONSTRUCTION),
+    (
+        "each record adds an integer vector of its own, no longer than C1 in grid steps; a loss sees one record",
+        BY_CONSTRUCTION,
+    ),
+    ("noise of the charged standard deviation, exact in floating point, is added once for a receipt", BY_CONSTRUCTION),
     ("every step was reserved in the ledger before it ran", BY_CONSTRUCTION),
 )
 _LAST = ("the program that ran is the published one, and only the release folder left the house", ON_TRUST)
@@ -42,13 +45,12 @@ _UNSIGNED = (
     "nobody rewrote the whole ledger: no key was compared (--public-key), and the private folder is not at hand",
     ON_TRUST,
 )
-_FLOATING_POINT = {
-    "secure": (
-        "floating-point noise is as good as exact: four draws are summed, which makes the known attack on its low "
-        "bits impractical"
-    ),
-}
-_FAST = "nobody attacks the low bits of floating-point noise (train with --noise secure against that)"
+# What an exact release takes on trust (docs/privacy.md, theorem 11).
+_EXACT = (
+    "the processor computes integers and IEEE 754 as specified, and its matrix products mix no rows beyond what the "
+    "row check looks at",
+    "AES is a pseudo-random function, the operating system's entropy is good, and nobody sees how long steps take",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +75,7 @@ def assumptions_of(state: LedgerState, *, signed: bool = False, at_home: bool = 
     extra = extra if plan is None or plan.warm_start is None else (*_WARM_START, *extra)
     extra += _CANARIES if state.canaries is not None else ()
     written = _SIGNED if signed else _AT_HOME if at_home else _UNSIGNED
-    noise = ((_FLOATING_POINT.get(str(state.genesis.get("noise")), _FAST), ON_TRUST),)
+    noise = tuple((text, ON_TRUST) for text in _EXACT)
     return tuple(
         Assumption(text=text, held=held) for text, held in (*_COMMON, *planned, *extra, written, *noise, _LAST)
     )

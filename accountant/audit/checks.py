@@ -23,7 +23,8 @@ PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not-checked"
 # The weights that a run releases, under the name that they also have in a checkpoint.
 WEIGHTS = "generator.safetensors"
 CANARIES = "canaries.safetensors"
-_NOISE_KINDS = ("fast", "secure")
+_NOISE_KINDS = ("floored-gaussian",)
+_FLOATING = ("fast", "secure")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +96,9 @@ def sampling_check(state: LedgerState) -> Check:
     detail = f"sampling {sampling or 'not stated'}, noise {noise or 'not stated'}{also}"
     if "insecure" in detail:
         detail = f"{detail}: who knows the seed can subtract the noise; this run protects nobody"
+        return Check(name=name, status=FAILED, detail=detail)
+    if any(kind in _FLOATING for kind in (noise, *resumed)):
+        detail = f"{detail}: noise in floating point has holes and no tail, so that its ε did not hold; train again"
         return Check(name=name, status=FAILED, detail=detail)
     if sampling is not None and not str(sampling).startswith("Poisson"):
         return Check(name=name, status=FAILED, detail=f"{detail}: the charge is for Poisson sampling and for no other")

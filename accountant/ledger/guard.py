@@ -117,6 +117,7 @@ class BudgetGuard:
         if self.ledger is not None:
             self._adopt(replay(self.ledger.entries))
         self._outstanding = 0
+        self._reservations = 0
         self._used = self._segments[-1].reserved if self._segments else 0
         self._rdp = self._composed(RdpAccountant(neighbouring=budget.neighbouring))
         self._prv_affordable: dict[tuple[object, ...], int] = {}
@@ -143,6 +144,11 @@ class BudgetGuard:
     def steps(self) -> int:
         """Steps admitted or charged so far."""
         return self._closed_steps + self._used
+
+    @property
+    def reservations(self) -> int:
+        """How many blocks of steps this guard has reserved: what is to be looked at once a block can tell by it."""
+        return self._reservations
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -206,6 +212,7 @@ class BudgetGuard:
             self._used = 0
         self._rdp.compose(event, steps)
         self._outstanding = steps
+        self._reservations += 1
 
     def _charge_account(self, account: Account, event: Event, steps: int, *, goes_on: bool) -> int:
         """How many of `steps` the account lets through; what it charged and the run gave back is used first.

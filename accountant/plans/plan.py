@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,22 @@ from accountant.events import (
     require_sampling_rate,
 )
 from accountant.files import write_durably
+from accountant.plans.exact_release import (
+    LARGEST_NORM,
+    LARGEST_SUM,
+    SMALLEST_NORM,
+    feedback_ratio_upwards,
+    grid_step_for,
+    is_power_of_two,
+    joint_covers,
+    noise_on_grid,
+    raised_to_cover,
+)
 from accountant.plans.public_facts import PublicFacts
 from accountant.plans.warm_start import WarmStart
 
 SCHEMA = "privgen.plan/1"
 LARGEST_FILE = 1_000_000
-# The parts' joint noise multiplier may fall short of the plan's by rounding alone.
-ROUNDING = 1e-12
 # What the steps of a phase release.
 GRADIENTS, STATISTICS = "gradients", "statistics"
 
@@ -57,9 +66,10 @@ class Feedback(Enum):
 
 
 def _require_norm(value: float, name: str, *, positive: bool) -> None:
-    ok = isinstance(value, int | float) and math.isfinite(value) and (value > 0 if positive else value >= 0)
-    if not ok:
-        raise InvalidValue(f"Expected {name}={value!r} to be finite and {'> 0' if positive else '>= 0'}.")
+    inside = isinstance(value, int | float) and SMALLEST_NORM <= value <= LARGEST_NORM
+    if not inside and (positive or value != 0):
+        allowed = f"in [{SMALLEST_NORM:g}, {LARGEST_NORM:g}]" + ("" if positive else ", or 0")
+        raise InvalidValue(f"Expected {name}={value!r} to be {allowed}; outside it squares leave floating point.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +82,7 @@ class Part:
         residual_clip_norm: R, L2 bound on one record's clipped-away part over all steps (`banded`), >= 0.
         feedback_clip_norm: C2, L2 bound on the fed-back error, on the scale of the mean (`paper`), >= 0.
         noise_multiplier: z_k, noise std ÷ this part's sensitivity, > 0.
+        grid_step: h, the unit in which sums are released: a power of two, at most C1/1000; None for about C1 · 2⁻²⁰.
     """
 
     name: str
@@ -79,6 +90,7 @@ class Part:
     residual_clip_norm: float = 0.0
     feedback_clip_norm: float = 0.0
     noise_multiplier: float
+    grid_step: float | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name.isidentifier()):
@@ -87,6 +99,29 @@ class Part:
         _require_norm(self.residual_clip_norm, f"{self.name}.residual_clip_norm", positive=False)
         _require_norm(self.feedback_clip_norm, f"{self.name}.feedback_clip_norm", positive=False)
         require_noise_multiplier(self.noise_multiplier, f"{self.name}.noise_multiplier")
+        if self.grid_step is None:
+            object.__setattr__(self, "grid_step", grid_step_for(self.clip_norm))
+        if not (is_power_of_two(self.step) and self.step <= self.clip_norm / 1000):
+            raise InvalidValue(
+                f"Expected {self.name}.grid_step={self.grid_step!r} to be a power of two, at most a thousandth of "
+                f"clip_norm={self.clip_norm!r}; leave it out for {grid_step_for(self.clip_norm)!r}."
+            )
+
+    @property
+    def step(self) -> float:
+        """h, the grid step."""
+        assert self.grid_step is not None  # __post_init__ has seen to it
+        return self.grid_step
+
+    def noise_on_grid(self, bands: int) -> float:
+        """σ/h, the noise's standard deviation in grid steps: at least z_k · Δ_k / h, rounded up."""
+        return noise_on_grid(
+            noise_multiplier=self.noise_multiplier,
+            clip_norm=self.clip_norm,
+            residual_clip_norm=self.residual_clip_norm,
+            bands=bands,
+            grid_step=self.step,
+        )
 
     def sensitivity(self, bands: int) -> float:
         """Δ = sqrt(C1² + R²/K) with K = bands − 1, and C1 at one band (DESIGN 3.1), in sum scale.
@@ -225,12 +260,20 @@ class Plan:
         names = [part.name for part in self.parts]
         if not names or len(set(names)) != len(names):
             raise PlanError(f"Expected one part or more, each name once, got {names}.")
-        joint = joint_noise_multiplier(*(part.noise_multiplier for part in self.parts))
-        if joint < self.noise_multiplier * (1 - ROUNDING):
+        if not joint_covers((part.noise_multiplier for part in self.parts), self.noise_multiplier):
+            joint = joint_noise_multiplier(*(part.noise_multiplier for part in self.parts))
             raise PlanError(
                 f"The parts' joint noise multiplier is {joint!r}, less than the plan's "
                 f"{self.noise_multiplier!r}: the run would be charged for more noise than it adds."
             )
+        for part in self.parts:
+            batch = max(phase.sampling_rate for phase in self.schedule()) * self.dataset_size
+            longest = max(part.clip_norm, part.residual_clip_norm) * self.dataset_size
+            if max(longest, part.feedback_clip_norm * batch) >= LARGEST_SUM * part.step:
+                raise PlanError(
+                    f"Part {part.name}: sums over {self.dataset_size} records in steps of {part.step!r} may pass 2^52, "
+                    "where they are no longer exact; lower the clip norms' ratio R/C1 or C2, or raise grid_step."
+                )
 
     @property
     def budget(self) -> Budget:
@@ -279,16 +322,8 @@ class Plan:
         if phase.noise_multiplier == self.noise_multiplier:
             return self.parts
         scale = phase.noise_multiplier / self.noise_multiplier
-        return tuple(
-            Part(
-                name=part.name,
-                clip_norm=part.clip_norm,
-                residual_clip_norm=part.residual_clip_norm,
-                feedback_clip_norm=part.feedback_clip_norm,
-                noise_multiplier=part.noise_multiplier * scale,
-            )
-            for part in self.parts
-        )
+        scaled = raised_to_cover((part.noise_multiplier * scale for part in self.parts), phase.noise_multiplier)
+        return tuple(replace(part, noise_multiplier=z) for part, z in zip(self.parts, scaled, strict=True))
 
     def event_of(self, phase: Phase) -> Event:
         """What one step of that phase releases."""
@@ -304,13 +339,12 @@ class Plan:
         return SubsampledGaussian(sampling_rate=q, noise_multiplier=z)
 
     def _feedback_ratio(self, phase: Phase) -> float:
-        """ρ = z · sqrt(Σ (ρ_k / z_k)²) with ρ_k = 2·C2·qN/C1 (DESIGN 3.2)."""
-        batch = phase.sampling_rate * self.dataset_size
-        terms = (
-            2 * part.feedback_clip_norm * batch / part.clip_norm / part.noise_multiplier
-            for part in self.parts_in(phase)
+        """ρ = z · sqrt(Σ (ρ_k / z_k)²) with ρ_k = 2·C2·qN/C1 (docs/privacy.md, theorem 4), rounded up."""
+        return feedback_ratio_upwards(
+            ((part.clip_norm, part.feedback_clip_norm, part.noise_multiplier) for part in self.parts_in(phase)),
+            noise_multiplier=phase.noise_multiplier,
+            batch_size=phase.sampling_rate * self.dataset_size,
         )
-        return phase.noise_multiplier * math.hypot(*terms)
 
     def events(self) -> tuple[tuple[Event, int], ...]:
         """(event, steps), one pair a phase, the warm start's first; each pair is a segment of its own."""

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from accountant.audit.audit import Audit, release_of
 from accountant.audit.checks import WEIGHTS, released_file
 from accountant.plans.plan import Plan
@@ -25,7 +23,7 @@ from privgen.data import DataSet, load_data
 from privgen.data.load import ON_DISK, whereabouts
 from privgen.errors import CheckpointError, DataError, EvaluationError, RunError
 from privgen.generate import LoadedGenerator, load_generator
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.training.run_folder import RunFolder
 
 # Many trials make the first sure at little cost; one run has only so many canaries.
@@ -57,9 +55,7 @@ def attack_run(
     plan = None if audit.state is None else audit.state.plan
     if audit.state is None or audit.spent is None or plan is None:
         raise RunError(f"The ledger of {audit.run} holds no plan, so --empirical does not know what to attack.")
-    cpu = torch.device("cpu")
-    kind = NoiseSource.secure if audit.state.genesis.get("noise") == "secure" else NoiseSource.fast
-    noise = kind(cpu) if seed is None else NoiseSource.insecure_fixed_seed(seed, cpu)
+    noise = ExactGaussian() if seed is None else ExactGaussian.insecure_fixed_seed(seed)
     coins = None if seed is None else seeded_coins(seed)
     findings = audit_mechanism(plan, trials=trials, confidence=confidence or CONFIDENCE, noise=noise, coins=coins)
     notes: list[str] = []

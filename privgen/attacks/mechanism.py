@@ -24,13 +24,13 @@ from accountant.plans.plan import Part, Plan
 from privgen.attacks.bound import LowerBound, lower_bound
 from privgen.attacks.worlds import Setting, play
 from privgen.errors import EvaluationError
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.sampling import Coins
 
 # Where the counts of a million trials are not what limits the bound: at δ = 1e-5 they show no ε above about ten.
 WIDE_DELTA = 0.01
-# Releases of one part in each world, for a minute or so on one core; secure noise takes four times as long.
-_WORK, _PAPER_WORK, _SECURE = 400_000_000, 200_000, 4
+# Releases of one part in each world, for a minute or so on one core.
+_WORK, _PAPER_WORK = 200_000_000, 200_000
 _MOST_TRIALS, _FEWEST_TRIALS, _PAPER_TRIALS, _PAPER_STEPS = 2_000_000, 30_000, 3_000, 4
 # B = 20 and C2 = C1/B, as in the published code, so that ρ = 2; 30 steps are few enough to be run thousands of times.
 DEMONSTRATION = Setting(
@@ -91,7 +91,7 @@ def audit_mechanism(
     *,
     trials: int | None = None,
     confidence: float = 0.999,
-    noise: NoiseSource,
+    noise: ExactGaussian,
     coins: Coins | None = None,
 ) -> tuple[Finding, ...]:
     """Attack a plan's release code.
@@ -108,12 +108,12 @@ def audit_mechanism(
         raise EvaluationError(f"Expected trials={trials!r} >= 30; a hundred thousand say something.")
     return tuple(
         finding
-        for what, setting, count in _settings(plan, trials, secure=noise.kind == "secure")
+        for what, setting, count in _settings(plan, trials)
         for finding in attack(what, setting, plan.delta, trials=count, confidence=confidence, noise=noise, coins=coins)
     )
 
 
-def _settings(plan: Plan, trials: int | None, *, secure: bool) -> Iterator[tuple[str, Setting, int]]:
+def _settings(plan: Plan, trials: int | None) -> Iterator[tuple[str, Setting, int]]:
     phase = plan.schedule()[0]
     event = plan.event_of(phase)
     own = Setting(
@@ -131,7 +131,7 @@ def _settings(plan: Plan, trials: int | None, *, secure: bool) -> Iterator[tuple
         yield "the plan's own sampling rate", replace(own, steps=steps), count
         yield DEMONSTRATED, replace(DEMONSTRATION, neighbouring=plan.neighbouring), count
         return
-    work = _WORK // len(own.parts) // (_SECURE if secure else 1)
+    work = _WORK // len(own.parts)
     certain = replace(event, sampling_rate=1 / own.bands)
     yield (
         "one block, the record drawn for certain",
@@ -154,7 +154,7 @@ def attack(
     *,
     trials: int,
     confidence: float,
-    noise: NoiseSource,
+    noise: ExactGaussian,
     coins: Coins | None = None,
 ) -> tuple[Finding, ...]:
     """Play both worlds of a setting and bound ε at `delta` and at WIDE_DELTA, each with the confidence by itself.

@@ -24,14 +24,12 @@ from accountant.budget import Budget, Neighbouring
 from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian
 from accountant.ledger.guard import BudgetGuard
 from accountant.plans.plan import Part
-from privgen.gradients.clipped_sums import Sums, private_sums
-from privgen.mechanism.error_feedback import owed_error, paper_error
-from privgen.mechanism.noise import NoiseSource
+from privgen.gradients.clipped_sums import private_sums
+from privgen.mechanism.error_feedback import FeedbackMemory, PublishedError
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.release import gaussian
 from privgen.mechanism.sampling import Coins, PoissonSampler, assign_groups
-
-# Private names on purpose: what is audited must be what training runs.
-from privgen.training.private_step import _fed_back, _weighting
+from privgen.training.private_step import feed_back, weighting_of
 
 Scores = NDArray[np.float64]
 Composition = tuple[tuple[Event, int], ...]
@@ -79,7 +77,7 @@ class Setting:
 
 
 def play(
-    setting: Setting, *, trials: int, present: bool, noise: NoiseSource, coins: Coins | None = None
+    setting: Setting, *, trials: int, present: bool, noise: ExactGaussian, coins: Coins | None = None
 ) -> tuple[Scores, Composition]:
     """Run one world.
 
@@ -100,12 +98,12 @@ def play(
 
 
 def _banded(
-    setting: Setting, trials: int, present: bool, noise: NoiseSource, coins: Coins | None
+    setting: Setting, trials: int, present: bool, noise: ExactGaussian, coins: Coins | None
 ) -> tuple[Scores, Composition]:
     """Trials of banded feedback, or of none: a block is one chance of the record."""
     sampler, owner, mine = _records(setting, trials, present, coins)
     guard, like = _guard(setting), {"w": torch.zeros(trials, len(_DIRECTION))}
-    owed = {part.name: owed_error(like, setting.bands) for part in setting.parts}
+    owed = {part.name: FeedbackMemory(like, setting.bands) for part in setting.parts}
     own = {part.name: _contribution(part, setting.event, 1e6 if present else -1e6) for part in setting.parts}
     other = {part.name: _contribution(part, setting.event, -1e6) for part in setting.parts}
     scores, seen = np.zeros(trials), np.zeros(trials)
@@ -116,8 +114,15 @@ def _banded(
         to_release = {}
         for part in setting.parts:
             sums = _summed(counts, own[part.name], other[part.name])
-            to_release[part.name] = _fed_back(part, owed[part.name], sums, setting.batch_size)
-        noised = gaussian(to_release, parts=setting.parts, bands=setting.bands, receipt=receipt, noise=noise)
+            to_release[part.name] = feed_back(part, owed[part.name], sums, setting.batch_size)
+        noised = gaussian(
+            to_release,
+            parts=setting.parts,
+            bands=setting.bands,
+            receipt=receipt,
+            noise=noise,
+            batch_size=setting.batch_size,
+        )
         slot = step % setting.bands
         seen += sum(_seen(setting, part, slot, noised[part.name]["w"]) for part in setting.parts)
         if slot == setting.bands - 1 or step == setting.steps - 1:
@@ -156,15 +161,16 @@ def _contribution(part: Part, event: Event, length: float) -> tuple[Tensor, ...]
     """What a record with the gradient `length · _DIRECTION` puts into each of the step's sums."""
     module = nn.Linear(len(_DIRECTION), 1, bias=False)
     record = (length * _DIRECTION)[None]
-    found = private_sums(module, lambda x: module(x)[:, 0], (record,), _weighting(part, event))
-    return tuple(sums["weight"][0] for sums in found.sums)
+    found = private_sums(module, lambda x: module(x)[0], (record,), weighting_of(part, event))
+    return tuple(sums["weight"][0] for sums in found.sums)  # in grid steps
 
 
-def _summed(counts: list[NDArray[np.float64]], own: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> Sums:
+def _summed(
+    counts: list[NDArray[np.float64]], own: tuple[Tensor, ...], other: tuple[Tensor, ...]
+) -> tuple[dict[str, Tensor], ...]:
     """Sums of all trials: so many of our record, so many of the others."""
-    ours, theirs = (torch.from_numpy(count).float()[:, None] for count in counts)
-    sums = tuple({"w": ours * a + theirs * b} for a, b in zip(own, other, strict=True))  # (trials, 2)
-    return Sums(torch.zeros(0), sums, 0)
+    ours, theirs = (torch.from_numpy(count)[:, None] for count in counts)
+    return tuple({"w": ours * a + theirs * b} for a, b in zip(own, other, strict=True))  # (trials, 2)
 
 
 def _expected(part: Part, bands: int, slot: int) -> float:
@@ -176,9 +182,15 @@ def _std(part: Part, bands: int) -> float:
     return part.noise_multiplier * part.sensitivity(bands)
 
 
+def _projected(part: Part, released: Tensor) -> Scores:
+    """(trials,): along the direction that the record moves the outputs in."""
+    found: Scores = (released.double() @ _DIRECTION.double()).numpy() * part.step
+    return found
+
+
 def _seen(setting: Setting, part: Part, slot: int, released: Tensor) -> Scores:
     """The outputs along the direction that the record moves them in, less what the others are expected to add."""
-    along = (released.double() @ _DIRECTION.double()).numpy()
+    along = _projected(part, released)
     expected = _expected(part, setting.bands, slot)
     return (along + setting.rate * setting.others * expected) * expected / _std(part, setting.bands) ** 2
 
@@ -202,7 +214,7 @@ def _mixed(q: float, without: Scores | float, drawn: Scores) -> Scores:
 
 
 def _paper(
-    setting: Setting, trials: int, present: bool, noise: NoiseSource, coins: Coins | None
+    setting: Setting, trials: int, present: bool, noise: ExactGaussian, coins: Coins | None
 ) -> tuple[Scores, Composition]:
     """Trials of the published feedback on the data set of theorem 4: others push e to −H·u and then fall silent; the
     record's gradient is long enough to turn it round for good, whenever it is first drawn."""
@@ -211,7 +223,7 @@ def _paper(
     others = _sampler(pushing, coins)
     ours = _sampler(trials if present or setting.replaces else 0, coins)
     guard, like = _guard(setting), {"w": torch.zeros(len(_DIRECTION))}
-    owed = [{part.name: paper_error(like) for part in setting.parts} for _ in range(trials)]
+    owed = [{part.name: PublishedError(like) for part in setting.parts} for _ in range(trials)]
     outputs = []
     for step in range(setting.steps):
         receipt = guard.admit(setting.event)
@@ -223,8 +235,10 @@ def _paper(
             own = _contribution(part, setting.event, 2 * push * (pushing + 1) * (1 if present else -1))
             sums = _summed([drawn, pushed], own, _contribution(part, setting.event, -push))
             to_release[part.name] = {"w": _each_fed_back(setting, part, owed, sums)}
-        noised = gaussian(to_release, parts=setting.parts, bands=1, receipt=receipt, noise=noise)
-        outputs.append({name: (sums["w"].double() @ _DIRECTION.double()).numpy() for name, sums in noised.items()})
+        noised = gaussian(
+            to_release, parts=setting.parts, bands=1, receipt=receipt, noise=noise, batch_size=setting.batch_size
+        )
+        outputs.append({part.name: _projected(part, noised[part.name]["w"]) for part in setting.parts})
     return _steering_score(setting, outputs), _charged(guard)
 
 
@@ -233,11 +247,13 @@ def _sampler(count: int, coins: Coins | None) -> PoissonSampler:
     return PoissonSampler(np.column_stack([names, names]).view(np.uint8), bands=1, salt=bytes(16), coins=coins)
 
 
-def _each_fed_back(setting: Setting, part: Part, owed: list, sums: Sums) -> Tensor:
+def _each_fed_back(
+    setting: Setting, part: Part, owed: list[dict[str, PublishedError]], sums: tuple[dict[str, Tensor], ...]
+) -> Tensor:
     """The published feedback of each trial by itself: it clips over all its numbers."""
-    clipped, raw = (rows["w"].unbind() for rows in sums.sums)
+    clipped, raw = (rows["w"].unbind() for rows in sums)
     released = [
-        _fed_back(part, own[part.name], Sums(sums.norms, ({"w": a}, {"w": g}), 0), setting.batch_size)["w"]
+        feed_back(part, own[part.name], ({"w": a}, {"w": g}), setting.batch_size)["w"]
         for own, a, g in zip(owed, clipped, raw, strict=True)
     ]
     return torch.stack(released)  # (trials, 2)

@@ -64,13 +64,6 @@ FEWEST_CANARIES = 32
 )
 @click.option("--extend", is_flag=True, help="Go on past the plan's end to the limit that PRV certifies.")
 @click.option(
-    "--noise",
-    type=click.Choice(["fast", "secure"]),
-    default="fast",
-    show_default=True,
-    help="secure draws from a cryptographic generator and resists the known floating-point attack.",
-)
-@click.option(
     "--insecure-fixed-seed",
     type=click.IntRange(0, 2**62),
     metavar="SEED",
@@ -97,7 +90,6 @@ def command(
     preset: str | None,
     settings: tuple[str, ...],
     extend: bool,
-    noise: str,
     insecure_fixed_seed: int | None,
     signing_key: Path | None,
     account: str | None,
@@ -127,7 +119,7 @@ def command(
             checkpoint=checkpoint,
             preset=preset,
             settings=settings,
-            options=_options(device, threads, noise, insecure_fixed_seed, signing_key, extend, account, canaries or 0),
+            options=_options(device, threads, insecure_fixed_seed, signing_key, extend, account, canaries or 0),
         )
         if session is None:
             return
@@ -146,7 +138,6 @@ def _plan(path: Path | None, *, resume: bool) -> Plan | None:
 def _options(
     device: str,
     threads: int | None,
-    noise: str,
     seed: int | None,
     signing_key: Path | None,
     extend: bool,
@@ -157,7 +148,8 @@ def _options(
     import torch
 
     from privgen.cli.account import account_of
-    from privgen.mechanism.noise import NoiseSource
+    from privgen.mechanism.floored_gaussian import ExactGaussian
+    from privgen.mechanism.record_numbers import RecordNumbers
     from privgen.training.session import Options
 
     if threads is not None:
@@ -168,16 +160,15 @@ def _options(
     except (RuntimeError, AssertionError) as error:
         raise click.BadParameter(f"{device} is not to be had here ({error}).", param_hint="--device") from error
     insecure: dict[str, Any] = {}
-    make: Any = NoiseSource.secure if noise == "secure" else NoiseSource.fast
     if seed is not None:
         warn("INSECURE: noise and batches come from a seed; this run protects nobody.")
         stream = np.random.default_rng(seed)
         insecure["coins"] = lambda count: stream.integers(0, 2**64, size=count, dtype=np.uint64)
         insecure["latents"] = lambda on: torch.Generator(device=on).manual_seed(seed + 1)
-        make = lambda on: NoiseSource.insecure_fixed_seed(seed, on)  # noqa: E731
+        insecure["beside"] = lambda on: RecordNumbers.insecure_fixed_seed(seed, device=on)
+        insecure["noise"] = lambda: ExactGaussian.insecure_fixed_seed(seed)
     return Options(
         device=chosen,
-        noise=make,
         signing_key=signing_key,
         extend=extend,
         account=account_of(account),

@@ -30,8 +30,7 @@ from torch import Tensor
 
 from privgen.experiments.settings import Mechanism, Trial
 from privgen.experiments.tasks import Task, Weights
-from privgen.gradients.clipped_sums import private_sums
-from privgen.mechanism.error_feedback import PaperError, banded_weights
+from privgen.mechanism.error_feedback import PublishedError, banded_weights, fed_back
 from privgen.training.state import parameters_of
 
 Place = tuple[Weights, Weights]
@@ -67,7 +66,7 @@ def probe(
     *,
     places: list[Place],
     records: tuple[Tensor, Tensor],
-    error: PaperError | None,
+    error: PublishedError | None,
 ) -> dict[str, float]:
     """Measure one step.
 
@@ -81,9 +80,13 @@ def probe(
         for weight, place in zip(trial.payments, places[1:], strict=False):
             update = update + weight * _means(task, made, place, records)[1]
     if error is not None:
-        flat = _flat(error.error)
-        fed, _ = banded_weights(flat.norm()[None], clip_norm=made.part.feedback_clip_norm, residual_clip_norm=0.0)
-        update = update + float(fed[0]) * flat
+        fed = fed_back(
+            error.error,
+            clip_norm=made.part.feedback_clip_norm,
+            batch_size=trial.batch_size,
+            grid_step=made.part.step,
+        )
+        update = update + _flat(fed) * (made.part.step / trial.batch_size)
     length, true = float(update.norm()), float(raw.norm())
     tiny = 1e-30
     return {
@@ -104,14 +107,15 @@ def _means(
 
     def weighting(norms: Tensor) -> tuple[Tensor, ...]:
         bounds = {"clip_norm": part.clip_norm, "residual_clip_norm": part.residual_clip_norm}
-        return (*banded_weights(norms, **bounds), torch.ones_like(norms))
+        # Two bands: the whole clipped-away part.
+        raw = torch.full_like(norms, 1 / part.step)
+        return (*banded_weights(norms, bands=2, grid_step=part.step, **bounds), raw)
 
     with at_place(task, place):
-        loss, batch, rows = task.record_loss(*records)
-        sums = private_sums(task.module, loss, batch, weighting, rows_per_record=rows, physical_batch=256)
-    kept, owed, raw = (_flat(s) / len(records[1]) for s in sums.sums)
+        sums = task.record_task().sums(*records, weighting, physical_batch=None)
+    kept, owed, raw = (_flat(s) * (part.step / len(records[1])) for s in sums.sums)
     return kept, owed, raw, sums.norms
 
 
 def _flat(tensors: dict[str, Tensor]) -> Tensor:
-    return torch.cat([t.flatten() for t in tensors.values()])
+    return torch.cat([t.flatten().double() for t in tensors.values()])

@@ -176,13 +176,13 @@ def mechanism(trial: Trial, *, part: str, dataset_size: int) -> Mechanism:
         name=part,
         clip_norm=trial.clip_norm,
         residual_clip_norm=trial.residual_clip_norm,
-        # ρ = 2·C2·B/C1 with C2 on the scale of the mean (DESIGN 3.2).
-        feedback_clip_norm=trial.feedback_ratio * trial.clip_norm / (2 * trial.batch_size),
+        # ρ = 2·C2·B/C1 with C2 on the scale of the mean (docs/privacy.md, theorem 4); less by a rounding.
+        feedback_clip_norm=trial.feedback_ratio * trial.clip_norm / (2 * trial.batch_size) * (1 - 2.0**-48),
         noise_multiplier=z,
     )
     released = own
     if trial.decay != 1.0 or trial.feedback == "correlated":
-        released = Part(name=part, clip_norm=_block_norm(trial), noise_multiplier=z)
+        released = Part(name=part, clip_norm=_block_norm(trial), noise_multiplier=z, grid_step=own.step)
     return Mechanism(event=event, budget=budget, part=own, released=released, claimed=claimed)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -20,10 +20,12 @@ from torch.nn import functional
 from privgen.config import TrainConfig
 from privgen.data import DataSet, ImageData
 from privgen.experiments.settings import Trial
+from privgen.gradients.passes import losses_of
+from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.methods.gan import losses
 from privgen.methods.gan.fake_pool import FakePool
 from privgen.methods.gan.networks import NetworkConfig, build_networks
-from privgen.training.private_step import RecordLoss, generator_step, latents
+from privgen.training.private_step import RecordTask, critic_task, generator_step
 from privgen.training.state import TrainState
 
 Weights = dict[str, Tensor]
@@ -39,8 +41,8 @@ class Task(Protocol):
     module: nn.Module
     optimiser: torch.optim.Optimizer
 
-    def record_loss(self, images: Tensor, labels: Tensor) -> RecordLoss:
-        """A loss a record of this draw."""
+    def record_task(self) -> RecordTask:
+        """What is asked of each record, at the weights as they are now."""
 
     def between(self) -> None:
         """What happens after a private step; touches no record."""
@@ -136,9 +138,10 @@ class ClassifierTask:
             )
         self.optimiser = torch.optim.SGD(self.module.parameters(), lr=trial.learning_rate, momentum=trial.momentum)
 
-    def record_loss(self, images: Tensor, labels: Tensor) -> RecordLoss:
+    def record_task(self) -> RecordTask:
         """Cross-entropy of each record."""
-        return (lambda x, y: losses.classifier_loss(self.module(x), y)), (images, labels), 1
+        module = self.module
+        return RecordTask(module=module, loss=lambda x, y: losses.classifier_loss(module(x[None]), y[None])[0])
 
     def between(self) -> None:
         """Nothing."""
@@ -198,21 +201,15 @@ class CriticTask:
             optimisers={"critic": self.optimiser, "generator": free},
             event=None,
             owed={},
+            beside=RecordNumbers.insecure_fixed_seed(trial.seed),
             latents=torch.Generator().manual_seed(trial.seed + 1),
             # Stays empty: each record of this task gets an image that is made for it.
             fakes=FakePool(classes=data.classes, each=1),
         )
 
-    def record_loss(self, images: Tensor, labels: Tensor) -> RecordLoss:
+    def record_task(self) -> RecordTask:
         """Hinge loss of each record against one generated image of its class."""
-        critic = self._state.networks.critic
-        with torch.no_grad():
-            fakes = self._state.networks.generator(latents(self._state, len(labels)), labels, self._state.latents)
-
-        def loss(real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
-            return losses.critic_loss("hinge", *critic(torch.cat([real, fake]), torch.cat([y, y])).chunk(2))
-
-        return loss, (images, fakes, labels), 2
+        return critic_task(self._state, self._config)
 
     def between(self) -> None:
         """Every fifth time one free update of the generator."""
@@ -235,12 +232,11 @@ class CriticTask:
     @torch.no_grad()
     def scores(self) -> dict[str, float]:
         """Hinge loss of held-out records against generated images, the same latent vectors each time."""
-        now = self._state.latents.get_state()
-        self._state.latents.manual_seed(0)
-        loss, batch, _ = self.record_loss(*self._held_out)
-        value = float(loss(*batch).mean())
-        self._state.latents.set_state(now)
-        return {"loss": value}
+        own = replace(self._state, beside=RecordNumbers.insecure_fixed_seed(0))
+        task = critic_task(own, self._config)
+        images, labels = self._held_out
+        assert task.beside is not None
+        return {"loss": float(losses_of(task.loss, (images, labels, *task.beside(len(labels)))).mean())}
 
 
 def task_of(trial: Trial, data: Records) -> Task:

@@ -23,14 +23,12 @@ from accountant.ledger.guard import BudgetGuard
 from privgen.experiments.probe import Place, place_of, probe
 from privgen.experiments.settings import DELTA, Mechanism, Trial, mechanism
 from privgen.experiments.tasks import Records, Task, part_of, task_of
-from privgen.gradients.clipped_sums import Sums, private_sums
-from privgen.mechanism.error_feedback import OwedError, PaperError, owed_error, paper_error
-from privgen.mechanism.noise import NoiseSource
+from privgen.gradients.clipped_sums import Sums, Weighting
+from privgen.mechanism.error_feedback import FeedbackMemory, PublishedError, banded_weights
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.release import gaussian
 from privgen.mechanism.sampling import PoissonSampler
-
-# Private names on purpose: what is compared must be what `privgen train` runs.
-from privgen.training.private_step import _fed_back, _weighting
+from privgen.training.private_step import feed_back, weighting_of
 from privgen.training.state import parameters_of
 
 TensorDict = dict[str, Tensor]
@@ -45,15 +43,16 @@ class _Run:
     """What changes while a trial trains.
 
     Args:
-        owed: of the feedback, or None. late: the last K sums of clipped-away parts, where they are paid in unequal
-            parts, or of clipped gradients, where noise is correlated, newest first. past: with correlated noise the
+        owed: of the feedback, or None. late: where clipped-away parts are paid in unequal parts, or noise is
+            correlated, what the last K steps still put into each later one, newest first. past: with
+            correlated noise the
             last K updates. places: where gradients were taken, newest first. before: the weights one step ago.
     """
 
     task: Task
     made: Mechanism
-    owed: OwedError | PaperError | None
-    late: deque[TensorDict]
+    owed: FeedbackMemory | PublishedError | None
+    late: deque[list[TensorDict]]
     past: deque[TensorDict]
     places: deque[Place]
     before: TensorDict = field(default_factory=dict)
@@ -82,7 +81,7 @@ def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: Non
         salt=generator.bytes(16),
         coins=lambda count: generator.integers(0, 2**64, count, dtype=np.uint64),
     )
-    noise = NoiseSource.insecure_fixed_seed(trial.seed, torch.device("cpu"))
+    noise = ExactGaussian.insecure_fixed_seed(trial.seed)
     everything = (data.images, data.labels)
     probed = _stand_ins(data, _PROBED[trial.task])
     marks = {max(trial.bands, round(share * trial.iterations)) for share in _PROBES}
@@ -94,14 +93,20 @@ def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: Non
         near = any(0 <= mark - step < trial.bands for mark in marks)
         sums = _sums_at(run, trial, *(t[drawn] for t in everything), keep=near)
         if step in marks:
-            error = run.owed if isinstance(run.owed, PaperError) else None
+            error = run.owed if isinstance(run.owed, PublishedError) else None
             found = probe(run.task, trial, made, places=list(run.places), records=probed, error=error)
             probes.append({"step": step} | _rounded(found))
         paid = _paid(run, trial, sums)
         (noised,) = gaussian(
-            {made.part.name: paid}, parts=(made.released,), bands=trial.bands, receipt=receipt, noise=noise
+            {made.part.name: paid},
+            parts=(made.released,),
+            bands=trial.bands,
+            receipt=receipt,
+            noise=noise,
+            batch_size=trial.batch_size,
         ).values()
-        _update(run, _unmixed(run, trial, noised), trial.batch_size)
+        sums_again = {name: value.double() * made.part.step for name, value in noised.items()}
+        _update(run, _unmixed(run, trial, sums_again), trial.batch_size)
         if step % every == 0 or step == trial.iterations:
             curve.append({"step": step} | _rounded(run.task.scores()))
         tick()
@@ -126,12 +131,13 @@ def _stand_ins(data: Records, count: int) -> tuple[Tensor, Tensor]:
 def _begin(trial: Trial, made: Mechanism, data: Records) -> _Run:
     task = task_of(trial, data)
     like = parameters_of(task.module)
-    owed: OwedError | PaperError | None = None
+    owed: FeedbackMemory | PublishedError | None = None
     if isinstance(made.event, HiddenFeedbackGaussian):
-        owed = paper_error(like)
+        owed = PublishedError(like)
     elif isinstance(made.event, BandedGaussian) and trial.feedback == "banded" and trial.decay == 1.0:
-        owed = owed_error(like, trial.bands)
-    late, past = (deque[TensorDict](maxlen=max(1, trial.bands - 1)) for _ in range(2))
+        owed = FeedbackMemory(like, trial.bands)
+    late = deque[list[TensorDict]](maxlen=max(1, trial.bands - 1))
+    past = deque[TensorDict](maxlen=max(1, trial.bands - 1))
     return _Run(task=task, made=made, owed=owed, late=late, past=past, places=deque(maxlen=trial.bands))
 
 
@@ -143,9 +149,7 @@ def _sums_at(run: _Run, trial: Trial, images: Tensor, labels: Tensor, *, keep: b
         _set(weights, {n: p + trial.lookahead * (p - run.before[n]) for n, p in here.items()})
     if keep:
         run.places.appendleft(place_of(task))
-    loss, batch, rows = task.record_loss(images, labels)
-    weighting = _weighting(run.made.part, run.made.event)
-    sums = private_sums(task.module, loss, batch, weighting, rows_per_record=rows)
+    sums = task.record_task().sums(images, labels, _weighting(run, trial), physical_batch=None)
     if trial.lookahead:
         _set(weights, here)
     run.before = here
@@ -158,17 +162,34 @@ def _set(weights: dict[str, Tensor], values: TensorDict) -> None:
         p.copy_(values[name])
 
 
-def _paid(run: _Run, trial: Trial, sums: Sums) -> TensorDict:
-    """What is released before noise."""
+def _weighting(run: _Run, trial: Trial) -> Weighting:
+    """A record's weights; one for each later step where it is paid, or mixed in, in unequal parts."""
+    part = run.made.part
+    own = weighting_of(part, run.made.event)
     if trial.feedback == "correlated":
-        mixed = _plus(sums.sums[0], trial.mixing[1:], run.late)
-        run.late.appendleft(sums.sums[0])
-        return mixed
+        return lambda norms: tuple(c * own(norms)[0] for c in trial.mixing)
     if trial.decay == 1.0:
-        return _fed_back(run.made.part, run.owed, sums, trial.batch_size)
-    paid = _plus(sums.sums[0], trial.payments, run.late)
-    run.late.appendleft(sums.sums[1])
-    return paid
+        return own
+
+    def unequal(norms: Tensor) -> tuple[Tensor, ...]:
+        kept, owed = banded_weights(
+            norms, clip_norm=part.clip_norm, residual_clip_norm=part.residual_clip_norm, bands=2, grid_step=part.step
+        )
+        return (kept, *(w * owed for w in trial.payments))
+
+    return unequal
+
+
+def _paid(run: _Run, trial: Trial, sums: Sums) -> TensorDict:
+    """What is released before noise, int64 in grid steps."""
+    if trial.feedback != "correlated" and trial.decay == 1.0:
+        return feed_back(run.made.part, run.owed, sums.sums, trial.batch_size)
+    now, *later = sums.sums
+    total = dict(now)
+    for k, one in enumerate(run.late):
+        total = {name: value + one[k][name] for name, value in total.items()}
+    run.late.appendleft(later)
+    return {name: value.to(torch.int64) for name, value in total.items()}
 
 
 def _plus(now: TensorDict, weights: tuple[float, ...], earlier: deque[TensorDict]) -> TensorDict:
@@ -190,7 +211,7 @@ def _unmixed(run: _Run, trial: Trial, noised: TensorDict) -> TensorDict:
 
 def _update(run: _Run, noised: TensorDict, batch_size: int) -> None:
     for name, p in parameters_of(run.task.module).items():
-        p.grad = noised[name] / batch_size
+        p.grad = (noised[name] / batch_size).to(p.dtype)
     run.task.optimiser.step()
     run.task.optimiser.zero_grad(set_to_none=True)
     run.task.between()

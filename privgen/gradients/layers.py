@@ -1,8 +1,7 @@
-"""Which layers have fast per-record gradients, and their factors from what they saw.
+"""Which layers have fast per-record gradients, and how these follow from what the layers saw.
 
-The columns of a weight's gradients A_i U_i (`privgen.gradients.factors`) run over positions, rows of the
-record and calls of
-the layer:
+The columns of a weight's gradients A_i U_i (`privgen.gradients.written`) run over positions, rows of the record and
+calls of the layer:
 
 | layer | A | U |
 |---|---|---|
@@ -11,15 +10,16 @@ the layer:
 | ConvTranspose2d | inputs | windows of the output gradients |
 | Embedding | one-hot inputs | output gradients |
 
-Biases and normalisation layers have a vector each. Parameters may be spectral-normalised
-(`privgen.gradients.spectral_norm`), and one
-parameter may belong to several layers: matrices then share their columns, vectors add up.
+Biases and normalisation layers have a vector each. What a layer saw has the records first: (records, ...), where the
+rest is what the layer took for one record, rows of it included. A parameter that is spectral-normalised counts as the
+normalised weight: its gradient is clipped and released, and carried to the parameter after the noise
+(`privgen.gradients.spectral_norm`). One parameter may belong to several layers: matrices then share their columns,
+vectors add up.
 
     >>> layer = torch.nn.Linear(3, 2)
     >>> x, g = torch.randn(5, 3), torch.randn(5, 2)
-    >>> weight, bias = factors({"": layer}, {"": [(x, g)]}, records=5, weightings=1)
-    >>> _ = weight.squared_norms()
-    >>> bool(torch.allclose(weight.weighted_sums([torch.ones(5)])[0], g.T @ x, atol=1e-5))
+    >>> weight, bias = gradients_of({"": layer}, {"": [(x, g)]})
+    >>> bool(torch.allclose(next(weight.slices(torch.empty))[1].view(5, 2, 3), g[:, :, None] * x[:, None]))
     True
 """
 
@@ -33,14 +33,14 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from privgen.errors import UnsupportedLayer
-from privgen.gradients.factors import Columns, Factor, MatrixFactor, VectorFactor
-from privgen.gradients.spectral_norm import SpectralFactor, is_spectral, spectral_map
+from privgen.gradients.spectral_norm import is_spectral
 from privgen.gradients.windows import window_of
+from privgen.gradients.written import Columns, MatrixGradient, RecordGradients, VectorGradient
 
 SUPPORTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.GroupNorm, nn.LayerNorm, nn.Embedding)
 _NORMALISING = (nn.GroupNorm, nn.LayerNorm)
 
-# For each call of a layer what it read and the gradient at its output; rows are stacked blocks of records.
+# For each call of a layer what it read and the gradient at its output, records first.
 Calls = Sequence[tuple[Tensor, Tensor]]
 
 
@@ -62,90 +62,101 @@ def trained_parameters(layer: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def is_matrix(layer: nn.Module, attribute: str) -> bool:
-    """Whether this parameter's gradients are kept as columns, not as a vector."""
+    """Whether this parameter's gradients are products of columns, not a vector."""
     return attribute == "weight" and not isinstance(layer, _NORMALISING)
 
 
-def factors(
-    layers: Mapping[str, nn.Module], calls: Mapping[str, Calls], *, records: int, weightings: int
-) -> list[Factor]:
-    """The factors of the layers' trainable parameters, one each, named after the first layer that has it.
-
-    Args:
-        layers: of SUPPORTED, by name. calls: what each of them saw, by name.
-        records: in the chunk. weightings: how many sums will be asked for.
-    """
-    found: dict[int, Factor] = {}
+def names_of(layers: Mapping[str, nn.Module]) -> dict[int, str]:
+    """By identity of each trained parameter its name: after the first layer that has it."""
     names: dict[int, str] = {}
     for name, layer in layers.items():
         for attribute, parameter in trained_parameters(layer):
-            spectral = is_spectral(layer, attribute)
-            path = f"parametrizations.{attribute}.original" if spectral else attribute
-            full = names.setdefault(id(parameter), f"{name}.{path}" if name else path)
+            path = f"parametrizations.{attribute}.original" if is_spectral(layer, attribute) else attribute
+            names.setdefault(id(parameter), f"{name}.{path}" if name else path)
+    return names
+
+
+def gradients_of(layers: Mapping[str, nn.Module], calls: Mapping[str, Calls]) -> list[RecordGradients]:
+    """The gradients of the layers' trainable parameters, one each; those that were not met are left out.
+
+    Args:
+        layers: of SUPPORTED, by name. calls: what each of them saw, by name.
+    """
+    names = names_of(layers)
+    found: dict[int, RecordGradients] = {}
+    for name, layer in layers.items():
+        for attribute, parameter in trained_parameters(layer):
             if calls[name]:
-                factor = _factor(layer, attribute, full, parameter.shape, calls[name], records, weightings)
-                if spectral:
-                    factor = SpectralFactor(full, factor, spectral_map(layer, attribute))
-                _add(found, id(parameter), factor)
+                _add(found, id(parameter), _gradient(layer, attribute, names[id(parameter)], parameter, calls[name]))
     return list(found.values())
 
 
-def _factor(
-    layer: nn.Module, attribute: str, name: str, shape: torch.Size, calls: Calls, records: int, weightings: int
-) -> Factor:
+def _gradient(layer: nn.Module, attribute: str, name: str, parameter: Tensor, calls: Calls) -> RecordGradients:
     if is_matrix(layer, attribute):
-        return MatrixFactor(name, shape, [_columns(layer, x, g) for x, g in calls], records, weightings)
+        return MatrixGradient(name, parameter.shape, [_columns(layer, x, g) for x, g in calls])
     rows = _bias_rows if attribute == "bias" else _scale_rows
-    return VectorFactor(name, sum(_per_record(rows(layer, x, g), records) for x, g in calls))
+    return VectorGradient(name, torch.stack([rows(layer, x, g).float() for x, g in calls]).sum(0))
 
 
-def _add(found: dict[int, Factor], key: int, factor: Factor) -> None:
-    """One more factor, or more of the one that is there if the parameter is shared."""
-    first = found.setdefault(key, factor)
-    if first is factor:
+def _add(found: dict[int, RecordGradients], key: int, gradient: RecordGradients) -> None:
+    """One more gradient, or more of the one that is there if the parameter is shared."""
+    first = found.setdefault(key, gradient)
+    if first is gradient:
         return
-    if isinstance(first, MatrixFactor) and isinstance(factor, MatrixFactor):
-        first.calls.extend(factor.calls)
-    elif isinstance(first, VectorFactor) and isinstance(factor, VectorFactor):
-        first.gradients = first.gradients + factor.gradients
+    if isinstance(first, MatrixGradient) and isinstance(gradient, MatrixGradient):
+        first.calls.extend(gradient.calls)
+    elif isinstance(first, VectorGradient) and isinstance(gradient, VectorGradient):
+        first.gradients = first.gradients + gradient.gradients
     else:
         raise AssertionError(f"{first.name} is shared in two forms")
 
 
 def _columns(layer: nn.Module, x: Tensor, gradient: Tensor) -> Columns:
     if isinstance(layer, nn.Conv2d):
-        return Columns(gradient.flatten(2), x, window_of(layer))
+        return Columns(_channels_first(gradient), _images(x), window_of(layer), gradient.shape[-2:])
     if isinstance(layer, nn.ConvTranspose2d):
-        return Columns(x.flatten(2), gradient, window_of(layer))
-    right = gradient if isinstance(layer, nn.Embedding) else x
-    left = functional.one_hot(x, layer.num_embeddings).to(gradient.dtype) if right is gradient else gradient
-    return Columns(_positions(left).mT, _positions(right), None)
+        return Columns(_channels_first(x), _images(gradient), window_of(layer), x.shape[-2:])
+    if isinstance(layer, nn.Embedding):
+        hot = functional.one_hot(x.flatten(1), layer.num_embeddings).to(gradient.dtype)  # (records, L, classes)
+        return Columns(hot.mT, _positions(gradient), None, None)
+    return Columns(_positions(gradient).mT, _positions(x), None, None)
 
 
-def _positions(rows: Tensor) -> Tensor:
-    """(n, ..., c) as (n, positions, c)."""
-    return rows.reshape(len(rows), -1, rows.shape[-1])
+def _images(x: Tensor) -> Tensor:
+    """(records, [rows,] C, H, W) as (records · rows, C, H, W)."""
+    return x.reshape(-1, *x.shape[-3:])
 
 
-def _per_record(rows: Tensor, records: int) -> Tensor:
-    """Sum over a record's rows: (blocks · records, ...) to (records, ...)."""
-    return rows.view(len(rows) // records, records, *rows.shape[1:]).sum(0)
+def _channels_first(x: Tensor) -> Tensor:
+    """(records, [rows,] C, H, W) as (records, C, rows · H · W)."""
+    if x.dim() == 4:
+        return x.flatten(2)
+    return x.transpose(1, 2).flatten(2)
+
+
+def _positions(x: Tensor) -> Tensor:
+    """(records, ..., c) as (records, positions, c)."""
+    return x.reshape(len(x), -1, x.shape[-1])
 
 
 def _bias_rows(layer: nn.Module, _: Tensor, gradient: Tensor) -> Tensor:
-    """(rows, *bias shape): the gradient summed over positions."""
+    """(records, *bias shape): the gradient summed over rows and positions."""
     if isinstance(layer, nn.Linear):
         return _positions(gradient).sum(1)
     if isinstance(layer, nn.LayerNorm):
         return gradient.reshape(len(gradient), -1, *layer.normalized_shape).sum(1)
-    return gradient.flatten(2).sum(2) if gradient.dim() > 2 else gradient
+    if isinstance(layer, nn.GroupNorm):
+        # (records, rows, C, ...): a GroupNorm is always given rows.
+        return gradient.flatten(3).sum(3).sum(1) if gradient.dim() > 3 else gradient.sum(1)
+    return _channels_first(gradient).sum(2)
 
 
 def _scale_rows(layer: nn.Module, x: Tensor, gradient: Tensor) -> Tensor:
     if isinstance(layer, nn.LayerNorm):
         normal = functional.layer_norm(x, layer.normalized_shape, eps=layer.eps)
     else:
-        normal = functional.group_norm(x, layer.num_groups, eps=layer.eps)
+        assert isinstance(layer, nn.GroupNorm)
+        normal = functional.group_norm(x.flatten(0, 1), layer.num_groups, eps=layer.eps).view(x.shape)
     return _bias_rows(layer, x, gradient * normal)
 
 
@@ -155,7 +166,7 @@ def kind_of(layer: nn.Module) -> type[nn.Module]:
 
 
 def require_supported(layer: nn.Module, name: str) -> bool:
-    """Whether `factors` serves this layer; False means that it needs the slow way.
+    """Whether `gradients_of` serves this layer; False means that it needs the slow way.
 
     Raises:
         UnsupportedLayer: the layer mixes records, so that no per-record gradient exists.

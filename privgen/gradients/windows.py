@@ -2,7 +2,7 @@
 
 >>> import torch
 >>> window = Window(kernel=(2, 2), stride=(2, 2), padding=(0, 0), dilation=(1, 1))
->>> window.rows_of(torch.arange(16.0).view(1, 1, 4, 4))[0, 0]
+>>> window.rows_of(torch.arange(16.0).view(1, 1, 4, 4), (2, 2))[0, 0]
 tensor([0., 1., 4., 5.])
 """
 
@@ -28,19 +28,14 @@ class Window:
     padding: Pair
     dilation: Pair
 
-    def places(self, height: int, width: int) -> Pair:
-        """Windows of an image of this size, vertically and horizontally."""
-        sizes = zip((height, width), self.kernel, self.stride, self.padding, self.dilation, strict=True)
-        down, across = ((size + 2 * pad - far * (k - 1) - 1) // step + 1 for size, k, step, pad, far in sizes)
-        return down, across
+    def rows_of(self, images: Tensor, places: Pair) -> Tensor:
+        """(n, L, kh·kw·C) from (n, C, H, W): each of the first `places` windows a row, its channels innermost.
 
-    def rows_of(self, images: Tensor) -> Tensor:
-        """(n, L, kh·kw·C) from (n, C, H, W): each window a row, its channels innermost.
-
-        With the channels innermost a window is a few long runs of memory, so that this is one fast strided copy.
+        A transposed convolution with output padding has fewer positions than windows. With the channels
+        innermost a window is a few long runs of memory, so that this is one fast strided copy.
         """
-        n, channels, height, width = images.shape
-        down, across = self.places(height, width)
+        n, channels = images.shape[:2]
+        down, across = places
         x = self._padded(images)  # (n, H + 2·ph, W + 2·pw, C)
         of_n, of_h, of_w, _ = x.stride()
         windows = x.as_strided(

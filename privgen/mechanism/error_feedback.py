@@ -1,73 +1,99 @@
-"""Error feedback as pure steps on an explicit state: `banded` (DESIGN 3.1), `paper` (3.2).
+"""Error feedback on the grid: what a record weighs, what is owed, and what a step releases before noise.
 
-`banded`, on the scale of sums, K = bands − 1:
+`banded` (docs/privacy.md, theorem 3), in units of the grid step h, K = bands − 1:
 
-    a_i = clip(g_i, C1)     r_i = clip(g_i − a_i, R)     A_t = Σ a_i     R_t = Σ r_i
-    released before noise:  A_t + (1/K) Σ_{k=1..K} R_{t−k}
+    a_i = trunc(u_i · G_i)      u_i = min(1, C1/N̂_i) (1 − 2⁻⁵⁰) / h                 ‖a_i‖ ≤ C1/h
+    r_i = trunc(v_i · G_i)      v_i = min(1 − u_i h, R/N̂_i) (1 − 2⁻⁵⁰) / (K h)      ‖r_i‖ ≤ R/(K h)
+    A_t = Σ a_i     R_t = Σ r_i                     released before noise:  A_t + Σ_{k=1..K} R_{t−k}
 
-What leaves the window must leave no bit behind, or a record would still be felt when it may be drawn again.
-So the window's sum is never kept by subtraction: it is a queue of two stacks. The older stack holds suffix
-sums (each is the sum of what is still inside), the newer one a running total; every K steps the newer
-becomes the older. Amortised, a step costs three additions and K + 1 buffers.
+Everything is an integer, so the window's sum is kept by addition and subtraction and what has left it leaves no bit
+behind. `paper` (theorem 4) feeds back trunc(clip(e_t, C2) · B/h); e_t itself is a float and rounds as it likes.
 
-    >>> like = {"w": torch.zeros(1)}
-    >>> owed = owed_error(like, 3)
-    >>> [float(exchange(owed, {"w": torch.tensor([0.0])}, {"w": torch.tensor([r])})["w"]) for r in (4.0, 0, 0, 0)]
-    [0.0, 2.0, 2.0, 0.0]
+    >>> memory = FeedbackMemory({"w": torch.zeros(1)}, bands=3)
+    >>> sums = [(torch.tensor([0]), torch.tensor([r])) for r in (2, 0, 0, 0)]
+    >>> [int(apply_feedback(memory, {"w": a}, {"w": r})["w"]) for a, r in sums]
+    [0, 2, 2, 0]
+
+Guarantees: one draw of a record adds, to all that is ever returned by banded feedback, its a_i once and its r_i in each
+of the K steps after it: an L2 norm of at most sqrt(C1² + R²/K)/h, whatever the other records do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 TensorDict = dict[str, Tensor]
 
-# Weights times norms must not pass their bounds by rounding.
-_BELOW = 1 - 1e-6
-# No gradient is so long; without a bound one record could overflow a sum, and a run that stops over it tells of it.
+# Four roundings of 2⁻⁵³ each lie between a norm's bound and the number that is cut: quotient, product, division by K,
+# product with the gradient.
+_BELOW = 1 - 2.0**-50
+# What the accountant rounds of a feedback ratio, and B, are off by far less.
+_FED_BELOW = 1 - 2.0**-40
+# No gradient is so long; without a bound one record could overflow the published error.
 _LONGEST = 1e10
 
+# Norm bounds (b,) float64 → one vector of weights (b,) for each sum.
+Weighting = Callable[[Tensor], tuple[Tensor, ...]]
 
-def banded_weights(norms: Tensor, *, clip_norm: float, residual_clip_norm: float) -> tuple[Tensor, Tensor]:
-    """Weights of the clipped gradient and of its clipped-away part; both are multiples of the gradient.
+
+def clipped_weights(norms: Tensor, *, clip_norm: float, grid_step: float) -> Tensor:
+    """u_i: what a record's gradient is multiplied by before it is cut to integers.
 
     Args:
-        norms: (B,) >= 0. clip_norm: C1 > 0, may be inf. residual_clip_norm: R >= 0, may be inf.
+        norms: (B,) float64 >= 0, upper bounds. clip_norm: C1 > 0. grid_step: h, a power of two.
 
     Returns:
-        (a, r), each (B,), with a·norm <= C1, r·norm <= R and a + r <= 1.
+        (B,) with ‖trunc(u·G)‖ <= C1/h for every G that is no longer than its norm's bound.
     """
-    tiny = torch.finfo(norms.dtype).tiny
-    safe = norms.clamp_min(tiny)
-    kept = (clip_norm * _BELOW / safe).clamp_max(1.0)
-    residual = torch.minimum(1.0 - kept, residual_clip_norm * _BELOW / safe).clamp_min(0.0)
-    # Below the smallest normal number a weight has lost its digits, and could be too large by half of itself.
-    kept, residual = (torch.where(w < tiny, torch.zeros_like(w), w) for w in (kept, residual))
-    return kept, residual
+    return (clip_norm / norms).clamp_max(1.0).nan_to_num(1.0) * _BELOW / grid_step
 
 
-class OwedError:
-    """What banded feedback still owes: a window over the last K sums of clipped-away parts.
+def banded_weights(
+    norms: Tensor, *, clip_norm: float, residual_clip_norm: float, bands: int, grid_step: float
+) -> tuple[Tensor, Tensor]:
+    """Weights of the clipped gradient, and of a K-th of its clipped-away part; both are multiples of the gradient.
 
-    Made of raw gradients: private state, dropped at a crash. Make one with `owed_error`.
+    Args:
+        norms: (B,) float64 >= 0, upper bounds. clip_norm: C1 > 0. residual_clip_norm: R >= 0. bands: b >= 2.
+        grid_step: h, a power of two.
+
+    Returns:
+        (u, v), each (B,), with ‖trunc(u·G)‖ <= C1/h, ‖trunc(v·G)‖ <= R/(K·h), and (u + K·v)·h <= 1.
+    """
+    kept = clipped_weights(norms, clip_norm=clip_norm, grid_step=grid_step)
+    left = torch.where(norms > clip_norm, 1.0 - kept * grid_step, 0.0)
+    owed = torch.minimum(left, (residual_clip_norm / norms).nan_to_num(0.0))
+    return kept, owed * _BELOW / (bands - 1) / grid_step
+
+
+def paper_weights(norms: Tensor, *, clip_norm: float, grid_step: float) -> tuple[Tensor, Tensor]:
+    """Weights of the clipped and of the raw gradient; the raw one is clipped too, but at 1e10."""
+    kept = clipped_weights(norms, clip_norm=clip_norm, grid_step=grid_step)
+    return kept, clipped_weights(norms, clip_norm=_LONGEST, grid_step=grid_step)
+
+
+class FeedbackMemory:
+    """What banded feedback still owes: the last K sums of clipped-away parts, as integers.
+
+    Made of raw gradients: private state, dropped at a crash.
+
+    Args:
+        like: tensors shaped like the sums, by name. bands: b >= 1; at 1 nothing is ever owed.
     """
 
     def __init__(self, like: Mapping[str, Tensor], bands: int) -> None:
         self.bands = bands
-        self._window = bands - 1
-        self._slots = [{n: torch.zeros_like(t) for n, t in like.items()} for _ in range(self._window)]
-        self._newer = {n: torch.zeros_like(t) for n, t in like.items()}
-        # Slots [0, _count) hold the newer items as they came; slots [_count, K) the older ones' suffix sums.
-        self._count = 0
+        self._slots = [_integers_like(like) for _ in range(bands - 1)]
+        self._sum = _integers_like(like)
+        self._oldest = 0
 
     def tensors(self) -> TensorDict:
         """Everything it holds, for a checkpoint."""
         named = {f"{index}/{n}": t for index, slot in enumerate(self._slots) for n, t in slot.items()}
-        named |= {f"newer/{n}": t for n, t in self._newer.items()}
-        return named | {"count": torch.tensor([self._count])}
+        return named | {"oldest": torch.tensor([self._oldest])}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `tensors` gave.
@@ -76,72 +102,54 @@ class OwedError:
             KeyError: it is of other parameters or bands.
         """
         for name, own in self.tensors().items():
-            if name != "count":
+            if name != "oldest":
                 own.copy_(tensors[name])
-        self._count = int(tensors["count"][0])
+        self._oldest = int(tensors["oldest"][0])
+        for name, total in self._sum.items():
+            total.zero_()
+            for slot in self._slots:
+                total.add_(slot[name])
 
     def window_sum(self) -> TensorDict:
         """Σ of the last K pushed sums, zeros before there were so many."""
-        if self._count == self._window:
-            return dict(self._newer)
-        older = self._slots[self._count]
-        return {name: self._newer[name] + older[name] for name in self._newer}
+        return {name: total.clone() for name, total in self._sum.items()}
 
     def push(self, residual: Mapping[str, Tensor]) -> None:
         """Add the newest sum; the oldest of K leaves without a trace."""
-        if self._count == self._window:
-            self._turn()
-        slot = self._slots[self._count]
+        slot = self._slots[self._oldest]
         for name, value in residual.items():
+            self._sum[name] += value - slot[name]
             slot[name].copy_(value)
-            self._newer[name].add_(value)
-        self._count += 1
-
-    def _turn(self) -> None:
-        """The newer stack becomes the older: suffix sums in place, and an empty newer one."""
-        for index in range(self._window - 2, -1, -1):
-            for name, value in self._slots[index].items():
-                value.add_(self._slots[index + 1][name])
-        for value in self._newer.values():
-            value.zero_()
-        self._count = 0
+        self._oldest = (self._oldest + 1) % len(self._slots)
 
 
-def owed_error(like: Mapping[str, Tensor], bands: int) -> OwedError:
-    """Nothing owed yet, for sums shaped like these.
-
-    Args:
-        like: tensors by name. bands: b >= 1; at 1 nothing is ever owed.
-    """
-    return OwedError({name: tensor.detach() for name, tensor in like.items()}, bands)
-
-
-def exchange(owed: OwedError, clipped: Mapping[str, Tensor], residual: Mapping[str, Tensor]) -> TensorDict:
+def apply_feedback(memory: FeedbackMemory, clipped: Mapping[str, Tensor], residual: Mapping[str, Tensor]) -> TensorDict:
     """One step: pay back a K-th of what the last K steps clipped away, and owe this step's.
 
     Args:
-        clipped, residual: A_t and R_t, sums by name.
+        clipped, residual: A_t and R_t, sums of integers by name; R_t holds a K-th of each clipped-away part.
 
     Returns:
-        What is released before noise.
-
-    Guarantees: one draw of a record adds, to all that is ever returned, its a_i once and r_i/K in the K steps
-    after it: an L2 norm of at most sqrt(C1² + R²/K), whatever the other records do.
+        What is released before noise, int64.
     """
-    if owed.bands == 1:
-        return dict(clipped)
-    paid = owed.window_sum()
-    share = 1.0 / (owed.bands - 1)
-    released = {name: value + share * paid[name] for name, value in clipped.items()}
-    owed.push(residual)
+    released = {name: value.to(torch.int64) for name, value in clipped.items()}
+    if memory.bands == 1:
+        return released
+    for name, paid in memory.window_sum().items():
+        released[name] = released[name] + paid
+    memory.push({name: value.to(torch.int64) for name, value in residual.items()})
     return released
 
 
-class PaperError:
-    """e_t of the published update, on the scale of the mean. Private state; make one with `paper_error`."""
+class PublishedError:
+    """e_t of the published update, on the scale of the mean. Private state.
+
+    Args:
+        like: tensors shaped like the gradients, by name; e_0 = 0.
+    """
 
     def __init__(self, like: Mapping[str, Tensor]) -> None:
-        self.error = {name: torch.zeros_like(tensor) for name, tensor in like.items()}
+        self.error = {name: torch.zeros_like(tensor.detach()) for name, tensor in like.items()}
 
     def tensors(self) -> TensorDict:
         """Everything it holds, for a checkpoint."""
@@ -157,44 +165,53 @@ class PaperError:
             own.copy_(tensors[name])
 
 
-def paper_error(like: Mapping[str, Tensor]) -> PaperError:
-    """e_0 = 0, for gradients shaped like these."""
-    return PaperError({name: tensor.detach() for name, tensor in like.items()})
+def fed_back(error: Mapping[str, Tensor], *, clip_norm: float, batch_size: float, grid_step: float) -> TensorDict:
+    """trunc(clip(e, C2) · B/h), int64: what the published feedback adds to a step.
+
+    Args:
+        error: e by name. clip_norm: C2 >= 0, on the scale of the mean. batch_size: B. grid_step: h.
+
+    Returns:
+        Integers of an L2 norm of at most C2·B/h; zeros where e is not finite.
+    """
+    squares = sum(float(e.double().square().sum()) for e in error.values())
+    size = sum(e.numel() for e in error.values())
+    norm = torch.tensor([squares], dtype=torch.float64).sqrt() * (1 + (size + 4) * 2.0**-52)
+    scale = float((clip_norm / norm).clamp_max(1.0).nan_to_num(0.0)) * _FED_BELOW * (batch_size / grid_step)
+    if not (squares < float("inf")) or clip_norm == 0:
+        return {name: torch.zeros_like(e, dtype=torch.int64) for name, e in error.items()}
+    return {name: (e.double() * scale).trunc().to(torch.int64) for name, e in error.items()}
 
 
-def paper_weights(norms: Tensor, *, clip_norm: float) -> tuple[Tensor, Tensor]:
-    """Weights of the clipped and of the raw gradient; the raw one is clipped too, but at 1e10."""
-    kept, _ = banded_weights(norms, clip_norm=clip_norm, residual_clip_norm=0.0)
-    raw, _ = banded_weights(norms, clip_norm=_LONGEST, residual_clip_norm=0.0)
-    return kept, raw
-
-
-def paper_exchange(
-    owed: PaperError,
+def apply_published_feedback(
+    memory: PublishedError,
     clipped: Mapping[str, Tensor],
     raw: Mapping[str, Tensor],
     *,
     feedback_clip_norm: float,
     batch_size: float,
+    grid_step: float,
 ) -> TensorDict:
     """One step of v = mean clip(g, C1) + clip(e, C2); e ← e + mean g − v.
 
     Args:
-        clipped, raw: sums by name. feedback_clip_norm: C2, on the scale of the mean. batch_size: B = qN.
+        clipped, raw: sums by name, in grid steps. feedback_clip_norm: C2, on the scale of the mean.
+        batch_size: B = qN. grid_step: h.
 
     Returns:
-        v·B, what is released before noise, on the scale of sums.
+        v·B/h, what is released before noise, int64.
 
-    Guarantees: given the outputs so far, e adds a vector of norm at most C2 to the mean. It depends on every
-    earlier batch, so nothing amplifies it: the event to charge is `HiddenFeedbackGaussian`.
+    Guarantees: given the outputs so far, e adds a vector of norm at most C2·B/h. It depends on every earlier batch, so
+    nothing amplifies it: the event to charge is `HiddenFeedbackGaussian`. An error that is not finite begins anew at 0.
     """
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(e) for e in owed.error.values()]))
-    fed = float(banded_weights(norm[None], clip_norm=feedback_clip_norm, residual_clip_norm=0.0)[0])
-    if feedback_clip_norm == 0:
-        fed = 0.0
-    released = {}
-    for name, error in owed.error.items():
-        mean = clipped[name] / batch_size + fed * error
-        error.add_(raw[name] / batch_size - mean)
-        released[name] = mean * batch_size
+    fed = fed_back(memory.error, clip_norm=feedback_clip_norm, batch_size=batch_size, grid_step=grid_step)
+    released = {name: clipped[name].to(torch.int64) + fed[name] for name in memory.error}
+    unit = grid_step / batch_size
+    for name, error in memory.error.items():
+        moved = error.double() + (raw[name].double() - released[name].double()) * unit
+        error.copy_(moved.nan_to_num(0.0, posinf=0.0, neginf=0.0))
     return released
+
+
+def _integers_like(like: Mapping[str, Tensor]) -> TensorDict:
+    return {name: torch.zeros_like(tensor, dtype=torch.int64) for name, tensor in like.items()}

@@ -1,27 +1,33 @@
 """`gaussian`: the only function in privgen that adds noise, and the only one that redeems a receipt.
 
-    released_k = sums_k + N(0, (z_k Δ_k)² I)         Δ_k = sqrt(C1² + R²/K), C1 at one band
+    released_k = sums_k + ⌊N(0, (σ_k/h_k)² I)⌋       integers, in units of the grid step h_k;  σ_k/h_k ≥ z_k Δ_k / h_k
 
-All parts of a step are one joint Gaussian release with 1/z² = Σ 1/z_k² (DESIGN section 3).
+sums_k are integers too, so this is ⌊sums_k + N⌋: post-processing of the Gaussian mechanism, exactly. All parts
+of a step
+are one joint Gaussian release with 1/z² = Σ 1/z_k² (docs/privacy.md, theorems 1 and 11).
 
-Guarantees: it checks that this z is at least the admitted event's and that the bands are the event's, and uses
-the receipt up before any noise is drawn. That sums change by at most Δ_k when a record comes or goes is the
-clipping's guarantee (`privgen.gradients.clipped_sums`, `privgen.mechanism.error_feedback`).
+Guarantees: it checks, in fractions and without any slack, that this z is at least the admitted event's, that the bands
+are the event's and that what is fed back is no more than the event's ratio allows; and uses the receipt up before any
+noise is drawn. That sums change by at most Δ_k/h_k when a record comes or goes is the clipping's guarantee
+(`privgen.gradients.clipped_sums`, `privgen.mechanism.error_feedback`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from accountant.errors import ReceiptError
-from accountant.events import BandedGaussian, HiddenFeedbackGaussian, joint_noise_multiplier
+from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian, joint_noise_multiplier
 from accountant.ledger.guard import Receipt
-from accountant.plans.plan import ROUNDING, Part
+from accountant.plans.exact_release import feedback_ratio_upwards, joint_covers
+from accountant.plans.plan import Part
 from privgen.errors import ConfigError
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 
 TensorDict = dict[str, Tensor]
 
@@ -32,48 +38,81 @@ def gaussian(
     parts: tuple[Part, ...],
     bands: int,
     receipt: Receipt,
-    noise: NoiseSource,
+    noise: ExactGaussian,
+    batch_size: float | None = None,
+    counted_twice: frozenset[str] = frozenset(),
 ) -> dict[str, TensorDict]:
     """Release one step's sums together.
 
     Args:
-        sums: for each part its clipped (and fed-back) sums by parameter name.
-        parts: the same parts, with their noise multipliers and clip norms.
+        sums: for each part its clipped (and fed-back) sums by parameter name: int64, in grid steps of that part.
+        parts: the same parts, with their noise multipliers, clip norms and grid steps.
         bands: of the feedback that made the sums. receipt: the guard's, unused.
         noise: where the noise comes from.
+        batch_size: B = qN, where the published feedback is used: C2 is on the scale of the mean.
+        counted_twice: names of sums each of whose numbers stands for two equal ones in the vector whose norm Δ
+            bounds, such as what is off the diagonal of a symmetric matrix; their noise has σ/√2.
 
     Returns:
-        The noised sums, in the same form.
+        The noised sums, in the same form: int64, in grid steps.
 
     Raises:
         ReceiptError: the receipt was used, or admits less than these parts release.
-        ConfigError: the sums are not those of the parts, or not finite; nothing was released.
+        ConfigError: the sums are not those of the parts, or no integers; nothing was released.
     """
-    _require_admitted(parts, bands, receipt)
+    require_admitted(parts, bands, receipt.event, batch_size)
     if set(sums) != {part.name for part in parts}:
         raise ConfigError(f"Expected sums of {[part.name for part in parts]}, got {sorted(sums)}.")
-    if not all(bool(torch.isfinite(t).all()) for tensors in sums.values() for t in tensors.values()):
-        raise ConfigError("A clipped sum is not finite; nothing was released. The last checkpoint is good.")
+    if not all(t.dtype == torch.int64 for tensors in sums.values() for t in tensors.values()):
+        raise ConfigError("Expected sums of integers (int64): noise on floats is no Gaussian mechanism.")
     receipt.redeem(receipt.event)
-    return {part.name: _noised(sums[part.name], part, bands, noise) for part in parts}
+    return {part.name: _noised(sums[part.name], part, bands, noise, counted_twice) for part in parts}
 
 
-def _require_admitted(parts: tuple[Part, ...], bands: int, receipt: Receipt) -> None:
-    event = receipt.event
-    joint = joint_noise_multiplier(*(part.noise_multiplier for part in parts))
-    if joint < event.noise_multiplier * (1 - ROUNDING):
+def require_admitted(parts: tuple[Part, ...], bands: int, event: Event, batch_size: float | None) -> None:
+    """Raise ReceiptError unless what these parts release costs no more than the event.
+
+    Args:
+        bands: of the feedback. batch_size: B = qN, or None where no part feeds back as published.
+    """
+    noises = [part.noise_multiplier for part in parts]
+    if not joint_covers(noises, event.noise_multiplier):
         raise ReceiptError(
-            f"The parts' joint noise multiplier is {joint!r}, less than the {event.noise_multiplier!r} that was "
-            "admitted; admit the event of what is released."
+            f"The parts' joint noise multiplier is {joint_noise_multiplier(*noises)!r}, less than the "
+            f"{event.noise_multiplier!r} that was admitted; admit the event of what is released."
         )
     admitted = event.bands if isinstance(event, BandedGaussian) else 1
     if bands != admitted:
         raise ReceiptError(f"The sums were fed back over bands={bands}, but bands={admitted} was admitted.")
-    feeds_back = any(part.feedback_clip_norm for part in parts)
-    if feeds_back and not isinstance(event, HiddenFeedbackGaussian):
-        raise ReceiptError("The published feedback was used, but no HiddenFeedbackGaussian was admitted.")
+    if bands == 1 and any(part.residual_clip_norm for part in parts):
+        raise ReceiptError("A part has a residual_clip_norm, but one band, which pays nothing back, was admitted.")
+    if not any(part.feedback_clip_norm for part in parts):
+        return
+    allowed = event.feedback_ratio if isinstance(event, HiddenFeedbackGaussian) else 0.0
+    if batch_size is None or not math.isfinite(batch_size):
+        raise ReceiptError("The published feedback was used: expected batch_size, B = qN, to know its ratio by.")
+    ratio = feedback_ratio_upwards(
+        ((part.clip_norm, part.feedback_clip_norm, part.noise_multiplier) for part in parts),
+        noise_multiplier=event.noise_multiplier,
+        batch_size=batch_size,
+    )
+    if Fraction(ratio) > Fraction(allowed):
+        raise ReceiptError(
+            f"The published feedback has the ratio {ratio!r}, but {allowed!r} was admitted; admit a "
+            "HiddenFeedbackGaussian of what is released."
+        )
 
 
-def _noised(sums: Mapping[str, Tensor], part: Part, bands: int, noise: NoiseSource) -> TensorDict:
-    std = part.noise_multiplier * part.sensitivity(bands)
-    return {name: value + noise.normal(value.shape, std=std).to(value) for name, value in sums.items()}
+def _noised(
+    sums: Mapping[str, Tensor], part: Part, bands: int, noise: ExactGaussian, counted_twice: frozenset[str]
+) -> TensorDict:
+    std = part.noise_on_grid(bands)
+    # A float above 1/√2, and the product rounded up.
+    halved = math.nextafter(std * math.nextafter(math.sqrt(0.5), 1.0), math.inf)
+    return {
+        name: value
+        + torch.from_numpy(noise.floored(tuple(value.shape), std=halved if name in counted_twice else std)).to(
+            value.device
+        )
+        for name, value in sums.items()
+    }

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from accountant.events import BandedGaussian, Event
 from privgen.errors import ConfigError
-from privgen.mechanism.noise import KeyStream
+from privgen.mechanism.key_stream import KeyStream
 
 Coins = Callable[[int], NDArray[np.uint64]]
 

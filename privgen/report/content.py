@@ -232,8 +232,9 @@ def _mechanism(state: LedgerState) -> Section:
 
 def _noise(kind: object) -> str:
     known = {
-        "fast": "fast: torch's generator, its state from the operating system",
-        "secure": "secure: a cryptographic generator keyed by the operating system, four draws summed",
+        "floored-gaussian": "floored-gaussian: integers, exact in law, from AES under the operating system's key",
+        "fast": "fast: floating point, not exact; its ε did not hold",
+        "secure": "secure: floating point, not exact; its ε did not hold",
         "insecure-fixed-seed": "insecure-fixed-seed: somebody knows the seed, and can subtract the noise",
     }
     return known.get(str(kind), plain(kind or "not stated"))

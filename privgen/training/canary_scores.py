@@ -1,4 +1,4 @@
-"""`Watch`: how much each canary is felt in what was released, step by step; the scores of a one-run audit.
+"""`CanaryScorer`: how much each canary is felt in what was released, step by step; the scores of a one-run audit.
 
     score_i = Σ_blocks log(1 − bq + bq · exp(⟨c_i, Y + π_i c_i⟩ − ‖c_i‖²/2))       π_i = bq / (1 + e^−score_i)
 
@@ -9,36 +9,36 @@ This is the white-box attack of Steinke, Nasr & Jagielski 2023 (arXiv 2305.08846
 the likelihood ratio in place of a plain sum.
 
 Guarantees: a score is a function of what was released, of the canaries, and of the other records and their coins; all
-of that has one law whatever a canary's own coin says, so that an (ε, δ) of the run is one of the scores. `Watch` is
+of that has one law whatever a canary's own coin says, so that an (ε, δ) of the run is one of the scores.
+`CanaryScorer` is
 never given the canaries' coins. Scores are made of real records: they stay in `private/`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from accountant.events import BandedGaussian, Event
 from accountant.files import write_durably
 from accountant.ledger.guard import Receipt
 from accountant.plans.plan import Part, Plan
 from privgen.config import TrainConfig
-from privgen.gradients.clipped_sums import Sums, private_sums
-from privgen.mechanism.error_feedback import OwedError, PaperError
-from privgen.mechanism.noise import system_generator
+from privgen.gradients.clipped_sums import Sums, padded, private_sums
+from privgen.gradients.passes import record_pass
+from privgen.mechanism.error_feedback import FeedbackMemory, PublishedError
+from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.mechanism.sampling import assign_groups
 from privgen.training.canaries import SCORES, Canaries, Scores
-
-# Private names on purpose: what is watched must be what training runs.
-from privgen.training.private_step import _RECORD_LOSSES, _fed_back, _weighting
-from privgen.training.state import TrainState, begin_segment, parameters_of, trained_by
+from privgen.training.private_step import RecordTask, feed_back, record_task, weighting_of
+from privgen.training.state import TrainState, begin_segment
 
 # The reconstruction's gradient depends on latent vectors that nobody outside the step knows.
 _WATCHED = ("critic", "classifier")
@@ -52,13 +52,14 @@ class _Turn:
     """The canaries whose turn a step was, as one part saw them then.
 
     Args:
-        module: whose parameters. loss, batch, rows: as `private_sums` takes them. norms: (n,) of their gradients.
+        task: the part's, at the weights of that step. images, labels: of the canaries. numbers: what stood beside them,
+            for each pass of `_AT_ONCE`. norms: (n,) of their gradients.
     """
 
-    module: nn.Module
-    loss: Callable[..., Tensor]
-    batch: tuple[Tensor, ...]
-    rows: int
+    task: RecordTask
+    images: Tensor
+    labels: Tensor
+    numbers: list[tuple[Tensor, ...]]
     norms: Tensor
 
 
@@ -79,7 +80,7 @@ class _Block:
 
 
 @dataclass(kw_only=True)
-class Watch:
+class CanaryScorer:
     """The scores of m canaries, growing with each step.
 
     Args:
@@ -94,7 +95,7 @@ class Watch:
     blocks: int = 0
     _event: Event | None = None
     _open: list[_Block] = field(default_factory=list)
-    _without: dict[str, OwedError | PaperError] = field(default_factory=dict)
+    _without: dict[str, FeedbackMemory | PublishedError] = field(default_factory=dict)
 
     def step(
         self,
@@ -122,12 +123,14 @@ class Watch:
         bands = _bands(event)
         who = np.flatnonzero(self.groups == receipt.cycle % bands)
         chance = min(1.0, bands * event.sampling_rate) / (1 + np.exp(-self.scores[who].clip(-50, 50)))
-        self._open.append(_Block(who=who, expected=torch.from_numpy(chance).float().to(self.images.device)))
+        self._open.append(_Block(who=who, expected=torch.from_numpy(chance).to(self.images.device)))
         # The parameters change before the block ends.
-        kept = state if bands == 1 else replace(state, networks=copy.deepcopy(state.networks))
+        kept = state
+        if bands > 1:
+            kept = replace(state, networks=copy.deepcopy(state.networks), fakes=copy.deepcopy(state.fakes))
         return WatchedStep(
             watch=self,
-            kept=replace(kept, latents=system_generator(self.images.device)),
+            kept=replace(kept, beside=RecordNumbers(device=self.images.device)),
             config=config,
             parts={part.name: part for part in parts if part.name in _WATCHED},
             event=event,
@@ -143,7 +146,8 @@ class Watch:
     def score(self, block: _Block, event: Event, parts: Mapping[str, Part]) -> None:
         """Take a block that has ended into the scores."""
         felt = sum(
-            (_felt(block.turns[name], block, parts[name], _bands(event)) for name in block.turns), torch.zeros(1)
+            (_felt(block.turns[name], block, parts[name], _bands(event)) for name in block.turns),
+            torch.zeros(1, dtype=torch.float64),
         )
         rate = min(1.0, _bands(event) * event.sampling_rate)
         with np.errstate(divide="ignore"):
@@ -155,7 +159,7 @@ class Watch:
 class WatchedStep:
     """One step: what the canaries are not expected to do is told apart, and what is released is looked at."""
 
-    watch: Watch
+    watch: CanaryScorer
     kept: TrainState
     config: TrainConfig
     parts: Mapping[str, Part]
@@ -165,48 +169,51 @@ class WatchedStep:
     labels: Tensor
     _without: dict[str, TensorDict] = field(default_factory=dict)
 
-    def beside(self, part: Part, own: Sums, planted: Sums) -> Sums:
+    def merge_sums(self, part: Part, own: Sums, planted: Sums) -> Sums:
         """The data's sums and the canaries' as one."""
         if part.name in self.parts:
             expected = _added(own, self._expected(part))
             owed = self.watch._without.get(part.name)
-            self._without[part.name] = _fed_back(part, owed, expected, self.batch_size)
+            self._without[part.name] = feed_back(part, owed, expected.sums, self.batch_size)
         return _added(own, planted)
 
     def _expected(self, part: Part) -> Sums:
         """Sums over all canaries whose turn it is, each times its chance to be in."""
         block, watch = self.watch._open[-1], self.watch
         rows = torch.from_numpy(block.who).to(watch.images.device)
-        loss, batch, blocks = _RECORD_LOSSES[part.name](self.kept, self.config, watch.images[rows], watch.labels[rows])
-        module = trained_by(part.name, self.kept.networks)
-        weigh = _weighting(part, self.event)
-        found = None
+        images, labels = watch.images[rows], watch.labels[rows]
+        task = record_task(part.name, self.kept, self.config)
+        weigh = weighting_of(part, self.event)
+        found, numbers = None, []
         for at in range(0, max(1, len(rows)), _AT_ONCE):
             chunk = slice(at, at + _AT_ONCE)
-            chance = block.expected[chunk]
+            chance = _padded_to_pass(block.expected[chunk])
+            numbers.append(task.beside(_AT_ONCE) if task.beside is not None else ())
             sums = private_sums(
-                module,
-                loss,
-                tuple(tensor[chunk] for tensor in batch),
-                # Asked for no norms too, and for those of the whole chunk at once.
+                task.module,
+                task.loss,
+                (images[chunk], labels[chunk]),
+                # Asked for no norms too, and for those of a whole pass at once.
                 lambda norms, chance=chance: tuple(chance[: len(norms)] * w for w in weigh(norms)),
-                rows_per_record=blocks,
+                beside=lambda _, drawn=numbers[-1]: drawn,
                 physical_batch=_AT_ONCE,
             )
             found = sums if found is None else _added(found, sums)
-        block.turns[part.name] = _Turn(module=module, loss=loss, batch=batch, rows=blocks, norms=found.norms)
+        assert found is not None
+        block.turns[part.name] = _Turn(task=task, images=images, labels=labels, numbers=numbers, norms=found.norms)
         return found
 
-    def see(self, noised: Mapping[str, TensorDict]) -> None:
+    def observe_release(self, noised: Mapping[str, TensorDict]) -> None:
         """Look at one release."""
         bands = _bands(self.event)
         for block in self.watch._open:
             for name, part in self.parts.items():
                 added = part.clip_norm if block.slots == 0 else part.residual_clip_norm / (bands - 1)
                 weight = added / (part.noise_multiplier * part.sensitivity(bands)) ** 2
-                sums = block.outputs.setdefault(name, {key: torch.zeros_like(v) for key, v in noised[name].items()})
+                like = {key: torch.zeros_like(v, dtype=torch.float64) for key, v in noised[name].items()}
+                sums = block.outputs.setdefault(name, like)
                 for key, value in noised[name].items():
-                    sums[key] += weight * (value - self._without[name][key])
+                    sums[key] += (weight * part.step) * (value - self._without[name][key])
             block.slots += 1
         if self.watch._open[0].slots == bands:
             self.watch.score(self.watch._open.pop(0), self.event, self.parts)
@@ -232,21 +239,22 @@ def _felt(turn: _Turn, block: _Block, part: Part, bands: int) -> Tensor:
 
 
 def _along(turn: _Turn, direction: TensorDict) -> Tensor:
-    """(n,) ⟨g_i, direction⟩ of the gradients: the derivative of Σ w_i g_i · direction in each w_i."""
-    parameters = parameters_of(turn.module)
+    """(n,) ⟨g_i, direction⟩ of the gradients."""
     found = []
-    for at in range(0, len(turn.norms), _AT_ONCE):
-        batch = tuple(tensor[at : at + _AT_ONCE] for tensor in turn.batch)
-        weights = torch.ones(len(batch[0]), device=batch[0].device, requires_grad=True)
-        with torch.enable_grad():
-            total = (weights * turn.loss(*batch)).sum()
-            summed = torch.autograd.grad(total, list(parameters.values()), create_graph=True, allow_unused=True)
-            along = sum((g * direction[n]).sum() for n, g in zip(parameters, summed, strict=True) if g is not None)
-            found.append(torch.autograd.grad(along, weights)[0].detach())
-    return torch.cat(found) if found else turn.norms
+    for index, numbers in enumerate(turn.numbers):
+        first = index * _AT_ONCE
+        held = min(_AT_ONCE, len(turn.norms) - first)
+        records = tuple(padded(rows, first, held, _AT_ONCE) for rows in (turn.images, turn.labels))
+        found.append(record_pass(turn.task.module, turn.task.loss, records + numbers).inner_products(direction)[:held])
+    return torch.cat(found)
 
 
-def watch_of(planted: Canaries, plan: Plan, salt: bytes, private: Path, device: torch.device) -> Watch:
+def _padded_to_pass(chance: Tensor) -> Tensor:
+    """(_AT_ONCE,): zeros where no canary stands."""
+    return torch.cat([chance, chance.new_zeros(_AT_ONCE - len(chance))])
+
+
+def watch_of(planted: Canaries, plan: Plan, salt: bytes, private: Path, device: torch.device) -> CanaryScorer:
     """The watch of a run's canaries, with the scores that its private folder has.
 
     Args:
@@ -260,4 +268,4 @@ def watch_of(planted: Canaries, plan: Plan, salt: bytes, private: Path, device: 
     before = Scores.read(file.read_bytes()) if file.exists() else Scores(values=np.zeros(len(planted)), blocks=0)
     images = torch.from_numpy(planted.images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
     labels = torch.from_numpy(planted.labels).to(device)
-    return Watch(images=images, labels=labels, groups=groups, scores=before.values.copy(), blocks=before.blocks)
+    return CanaryScorer(images=images, labels=labels, groups=groups, scores=before.values.copy(), blocks=before.blocks)

@@ -28,6 +28,7 @@ from privgen.generate import load_generator, save_generator
 from privgen.methods.class_mixture.warm_start import statistics_step
 from privgen.training.canary_scores import WatchedStep
 from privgen.training.private_step import average_generator, generator_step, private_step, refresh_fakes
+from privgen.training.row_checks import check_parts
 from privgen.training.run_folder import RELEASED
 from privgen.training.session import Session
 from privgen.training.state import begin_segment
@@ -109,6 +110,7 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
     state.networks.generator.schedule_noise(progress)
     chosen, canaries = _chosen(session, receipt)
     parts = session.plan.parts_in(phase)
+    _look_at_rows(session, parts)
     drawn = private_step(
         state,
         session.plan,
@@ -142,6 +144,15 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
         nonfinite=drawn.nonfinite,
         checkpoint=_save(session) if due else None,
     )
+
+
+def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
+    """The row check, once for each reservation."""
+    if session.rows_checked_at == session.guard.reservations:
+        return
+    found = check_parts(session.state, session.config, parts, first=session.rows_checked_at is None)
+    session.rows_checked_at = session.guard.reservations
+    session.folder.append_row_check({"step": session.guard.steps, **found})
 
 
 def _warm_step(session: Session, receipt: Receipt) -> StepReport:

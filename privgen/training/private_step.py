@@ -1,7 +1,7 @@
 """The two halves of a step: the private one, which sees records, and the free one, which does not.
 
-    private:  receipt → one Poisson draw → per-record clipped sums of every part → error feedback →
-              one joint noised release → optimisers of critic, classifier and reconstruction
+    private:  receipt → one Poisson draw → per-record integer sums of every part → error feedback →
+              one joint release with exact noise → optimisers of critic, classifier and reconstruction
     free:     the generator learns from critic and classifier, whose parameters are already private
 
 Guarantees: records enter through `private_sums` alone, and what it returns leaves through `release.gaussian`
@@ -15,46 +15,68 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian
 from accountant.ledger.guard import Receipt
 from accountant.plans.plan import Part, Plan
 from privgen.config import TrainConfig
 from privgen.data.batches import DrawnImages
-from privgen.gradients.clipped_sums import Sums, private_sums
+from privgen.gradients.clipped_sums import Beside, Sums, Weighting, private_sums
+from privgen.gradients.passes import RecordLoss
+from privgen.gradients.spectral_norm import for_parameters
 from privgen.mechanism.error_feedback import (
-    OwedError,
-    PaperError,
+    FeedbackMemory,
+    PublishedError,
+    apply_feedback,
+    apply_published_feedback,
     banded_weights,
-    exchange,
-    paper_exchange,
+    clipped_weights,
     paper_weights,
 )
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.release import gaussian
 from privgen.methods.gan import losses
 from privgen.methods.gan.gradient_penalty import penalty_gradient
+from privgen.methods.gan.networks.generator import GivenNoise
 from privgen.training.state import TrainState, parameters_of, trained_by
 
 TensorDict = dict[str, Tensor]
 # Records' images, or what will be them once they are read.
 Rows = Tensor | DrawnImages
-# A loss a record, the tensors that it takes, and how many rows of a record a layer sees.
-RecordLoss = tuple[Callable[..., Tensor], tuple[Rows, ...], int]
 
 
-class Planted(Protocol):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordTask:
+    """What a private part asks of each record.
+
+    Args:
+        module: whose parameters the gradient is taken of. loss: (image (C, H, W), label, *numbers) → scalar, of one
+            record. beside: draws the numbers for every place of a pass, or None.
+    """
+
+    module: nn.Module
+    loss: RecordLoss
+    beside: Beside | None = None
+
+    def sums(self, images: Rows, labels: Tensor, weighting: Weighting, *, physical_batch: int | None) -> Sums:
+        """`private_sums` of these records."""
+        return private_sums(
+            self.module, self.loss, (images, labels), weighting, beside=self.beside, physical_batch=physical_batch
+        )
+
+
+class CanaryObserver(Protocol):
     """Records in the batch that are none of the data's, and who watches them:
     `privgen.training.canary_scores.WatchedStep`."""
 
     images: Tensor
     labels: Tensor
 
-    def beside(self, part: Part, own: Sums, planted: Sums) -> Sums:
+    def merge_sums(self, part: Part, own: Sums, planted: Sums) -> Sums:
         """Both sums as one."""
 
-    def see(self, noised: Mapping[str, TensorDict]) -> None:
+    def observe_release(self, noised: Mapping[str, TensorDict]) -> None:
         """Look at what is released, before the parameters change."""
 
 
@@ -81,8 +103,8 @@ def private_step(
     receipt: Receipt,
     images: Rows,
     labels: Tensor,
-    noise: NoiseSource,
-    planted: Planted | None = None,
+    noise: ExactGaussian,
+    planted: CanaryObserver | None = None,
 ) -> DrawStatistics:
     """One private step on one Poisson draw.
 
@@ -100,14 +122,17 @@ def private_step(
     to_release: dict[str, TensorDict] = {}
     sums: dict[str, Sums] = {}
     for part in parts:
-        sums[part.name] = _sums(part, state, config, event, images, labels)
+        task = record_task(part.name, state, config)
+        weigh = weighting_of(part, event)
+        size = state.physical_batches.get(part.name, config.physical_batch)
+        sums[part.name] = task.sums(images, labels, weigh, physical_batch=size)
         if planted is not None:
-            canaries = _sums(part, state, config, event, planted.images, planted.labels)
-            sums[part.name] = planted.beside(part, sums[part.name], canaries)
-        to_release[part.name] = _fed_back(part, state.owed.get(part.name), sums[part.name], batch_size)
-    noised = gaussian(to_release, parts=parts, bands=bands, receipt=receipt, noise=noise)
+            canaries = task.sums(planted.images, planted.labels, weigh, physical_batch=size)
+            sums[part.name] = planted.merge_sums(part, sums[part.name], canaries)
+        to_release[part.name] = feed_back(part, state.owed.get(part.name), sums[part.name].sums, batch_size)
+    noised = gaussian(to_release, parts=parts, bands=bands, receipt=receipt, noise=noise, batch_size=batch_size)
     if planted is not None:
-        planted.see(noised)
+        planted.observe_release(noised)
     for part in parts:
         _update(part, state, config, noised[part.name], batch_size)
     return DrawStatistics(
@@ -117,42 +142,38 @@ def private_step(
     )
 
 
-def _sums(part: Part, state: TrainState, config: TrainConfig, event: Event, images: Rows, labels: Tensor) -> Sums:
-    loss, batch, rows = _RECORD_LOSSES[part.name](state, config, images, labels)
-    return private_sums(
-        trained_by(part.name, state.networks),
-        loss,
-        batch,
-        _weighting(part, event),
-        rows_per_record=rows,
-        physical_batch=config.physical_batch,
-    )
-
-
-def _weighting(part: Part, event: Event) -> Callable[[Tensor], tuple[Tensor, ...]]:
+def weighting_of(part: Part, event: Event) -> Weighting:
     """Weights of each record from its norm: clipped, and what the feedback needs beside it."""
+    clip: dict[str, float] = {"clip_norm": part.clip_norm, "grid_step": part.step}
     if isinstance(event, HiddenFeedbackGaussian):
-        return lambda norms: paper_weights(norms, clip_norm=part.clip_norm)
+        return lambda norms: paper_weights(norms, **clip)
     if isinstance(event, BandedGaussian) and event.bands > 1:
-        return lambda norms: banded_weights(norms, clip_norm=part.clip_norm, residual_clip_norm=part.residual_clip_norm)
-    return lambda norms: banded_weights(norms, clip_norm=part.clip_norm, residual_clip_norm=0.0)[:1]
+        bands, residual = event.bands, part.residual_clip_norm
+        return lambda norms: banded_weights(norms, residual_clip_norm=residual, bands=bands, **clip)
+    return lambda norms: (clipped_weights(norms, **clip),)
 
 
-def _fed_back(part: Part, owed: OwedError | PaperError | None, sums: Sums, batch_size: float) -> TensorDict:
-    """The sums to release before noise, and the owed error brought up to date."""
-    if isinstance(owed, PaperError):
-        return paper_exchange(owed, *sums.sums, feedback_clip_norm=part.feedback_clip_norm, batch_size=batch_size)
-    if isinstance(owed, OwedError) and owed.bands > 1:
-        return exchange(owed, *sums.sums)
-    return sums.sums[0]
+def feed_back(
+    part: Part, owed: FeedbackMemory | PublishedError | None, sums: tuple[TensorDict, ...], batch_size: float
+) -> TensorDict:
+    """The sums to release before noise, int64 in grid steps, and the owed error brought up to date."""
+    if isinstance(owed, PublishedError):
+        return apply_published_feedback(
+            owed, *sums, feedback_clip_norm=part.feedback_clip_norm, batch_size=batch_size, grid_step=part.step
+        )
+    if isinstance(owed, FeedbackMemory) and owed.bands > 1:
+        return apply_feedback(owed, *sums)
+    return {name: value.to(torch.int64) for name, value in sums[0].items()}
 
 
 def _update(part: Part, state: TrainState, config: TrainConfig, noised: TensorDict, batch_size: float) -> None:
     """Post-processing of what was released: the optimiser's step, and what is free beside it."""
     module = trained_by(part.name, state.networks)
     free = _free_gradient(part, state, config)
+    unit = part.step / batch_size
+    means = for_parameters(module, {key: value.double() * unit for key, value in noised.items()})
     for key, parameter in parameters_of(module).items():
-        parameter.grad = (noised[key] / batch_size).to(parameter.dtype) + free.get(key, 0.0)
+        parameter.grad = means[key].to(parameter.dtype) + free.get(key, 0.0)
     state.optimisers[part.name].step()
     module.zero_grad(set_to_none=True)
     if part.name == "critic":
@@ -179,38 +200,55 @@ def latents(state: TrainState, count: int) -> Tensor:
     return torch.randn(count, state.networks.config.latent_dim, generator=generator, device=generator.device)
 
 
-def numbers(state: TrainState, count: int) -> Tensor:
-    """(count,) uniform in [0, 1), float64."""
-    generator = state.latents
-    return torch.rand(count, generator=generator, device=generator.device, dtype=torch.float64)
+def record_task(part: str, state: TrainState, config: TrainConfig) -> RecordTask:
+    """What this part asks of each record, at the weights as they are now.
+
+    Raises:
+        ValueError: there is no such part.
+    """
+    if part not in _RECORD_TASKS:
+        raise ValueError(f"Expected part={part!r} to be one of {', '.join(_RECORD_TASKS)}.")
+    return _RECORD_TASKS[part](state, config)
 
 
-def _critic_loss(state: TrainState, config: TrainConfig, images: Rows, labels: Tensor) -> RecordLoss:
-    """Each record against one generated image of its class: two rows a record, one clipped gradient."""
-    critic = state.networks.critic
-    fakes = _fakes(state, config, labels)
+def critic_task(state: TrainState, config: TrainConfig) -> RecordTask:
+    """Each record against one generated image of its class: two rows of the critic, one clipped gradient."""
+    networks, beside = state.networks, state.beside
+    if config.fake_batches:
+        _fill_pool(state)
 
-    def loss(real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
-        scores = critic(torch.cat([real, fake]), torch.cat([y, y]))  # (2b,)
-        return losses.critic_loss(config.adversarial, *scores.chunk(2))
+        def fake_of(y: Tensor, number: Tensor, _: Tensor) -> Tensor:
+            return state.fakes.matching(y, number)[None]
+    else:
 
-    return loss, (images, fakes, labels), 2
+        def fake_of(y: Tensor, z: Tensor, injected: Tensor) -> Tensor:
+            with torch.no_grad():
+                return networks.generator(z[None], y[None], GivenNoise(injected))
+
+    def numbers(size: int) -> tuple[Tensor, Tensor]:
+        if config.fake_batches:
+            return beside.uniform(size), beside.uniform(size, 0)
+        generator = networks.generator
+        return beside.normal(size, networks.config.latent_dim), beside.normal(size, generator.injected_numbers())
+
+    def loss(x: Tensor, y: Tensor, *own: Tensor) -> Tensor:
+        scores = networks.critic(torch.cat([x[None], fake_of(y, *own)]), torch.stack([y, y]))  # (2,)
+        return losses.critic_loss(config.adversarial, scores[0], scores[1])
+
+    return RecordTask(module=networks.critic, loss=loss, beside=numbers)
+
+
+@torch.no_grad()
+def _fill_pool(state: TrainState) -> None:
+    """An image of every class, where the generator's updates have not brought one yet."""
+    if not state.fakes.ready:
+        every = torch.arange(state.networks.config.classes, device=state.latents.device).repeat(state.fakes.each)
+        state.fakes.add(_generated(state, every), every)
 
 
 def _generated(state: TrainState, labels: Tensor) -> Tensor:
     """One new image of each label (n,): (n, C, H, W)."""
     return state.networks.generator(latents(state, len(labels)), labels, state.latents)
-
-
-@torch.no_grad()
-def _fakes(state: TrainState, config: TrainConfig, labels: Tensor) -> Tensor:
-    """One generated image of its class for each record: from the pool, or new."""
-    if not config.fake_batches:
-        return _generated(state, labels)
-    if not state.fakes.ready:
-        every = torch.arange(state.networks.config.classes, device=labels.device).repeat(state.fakes.each)
-        state.fakes.add(_generated(state, every), every)
-    return state.fakes.matching(labels, numbers(state, len(labels)))
 
 
 @torch.no_grad()
@@ -224,33 +262,37 @@ def refresh_fakes(state: TrainState, config: TrainConfig) -> None:
         state.fakes.add(_generated(state, labels), labels)
 
 
-def _classifier_loss(state: TrainState, config: TrainConfig, images: Rows, labels: Tensor) -> RecordLoss:
+def _classifier_task(state: TrainState, config: TrainConfig) -> RecordTask:
     classifier = state.networks.classifier
-    return (lambda x, y: losses.classifier_loss(classifier(x), y)), (images, labels), 1
+    return RecordTask(module=classifier, loss=lambda x, y: losses.classifier_loss(classifier(x[None]), y[None])[0])
 
 
-def _reconstruction_loss(state: TrainState, config: TrainConfig, images: Rows, labels: Tensor) -> RecordLoss:
-    networks = state.networks
+def _reconstruction_task(state: TrainState, config: TrainConfig) -> RecordTask:
+    networks, beside = state.networks, state.beside
 
-    def loss(x: Tensor, y: Tensor, noise: Tensor) -> Tensor:
-        mean, log_variance = networks.encoder(x, y)
+    def numbers(size: int) -> tuple[Tensor, Tensor]:
+        generator = networks.generator
+        return beside.normal(size, networks.config.latent_dim), beside.normal(size, generator.injected_numbers())
+
+    def loss(x: Tensor, y: Tensor, noise: Tensor, injected: Tensor) -> Tensor:
+        mean, log_variance = networks.encoder(x[None], y[None])
         z = mean + noise * torch.exp(0.5 * log_variance)
         return losses.reconstruction_loss(
-            networks.generator(z, y, state.latents),
-            x,
+            networks.generator(z, y[None], GivenNoise(injected)),
+            x[None],
             mean,
             log_variance,
             reconstruction_weight=config.reconstruction_weight,
             kl_weight=config.kl_weight,
-        )
+        )[0]
 
-    return loss, (images, labels, latents(state, len(labels))), 1
+    return RecordTask(module=trained_by("reconstruction", networks), loss=loss, beside=numbers)
 
 
-_RECORD_LOSSES = {
-    "critic": _critic_loss,
-    "classifier": _classifier_loss,
-    "reconstruction": _reconstruction_loss,
+_RECORD_TASKS: dict[str, Callable[[TrainState, TrainConfig], RecordTask]] = {
+    "critic": critic_task,
+    "classifier": _classifier_task,
+    "reconstruction": _reconstruction_task,
 }
 
 
@@ -283,13 +325,13 @@ def _generator_update(state: TrainState, config: TrainConfig, class_weight: floa
         total = total + class_weight * cross_entropy
         shown["class"] = float(cross_entropy.detach())
     if networks.config.mixture_clusters and config.anchor_weight:
-        astray = losses.anchor_loss(images, networks.generator.mixture(z, labels).clamp(-1, 1))
-        total = total + config.anchor_weight * astray
-        shown["astray"] = float(astray.detach())
+        anchor = losses.anchor_loss(images, networks.generator.mixture(z, labels).clamp(-1, 1))
+        total = total + config.anchor_weight * anchor
+        shown["anchor"] = float(anchor.detach())
     if config.diversity_weight:
-        alike = losses.diversity_loss(images, z)
-        total = total + config.diversity_weight * alike
-        shown["alike"] = float(alike.detach())
+        diversity = losses.diversity_loss(images, z)
+        total = total + config.diversity_weight * diversity
+        shown["diversity"] = float(diversity.detach())
     if not shown:
         return shown
     optimiser = state.optimisers["generator"]

@@ -37,11 +37,13 @@ from privgen.config import TrainConfig
 from privgen.data import DataSet
 from privgen.data.planned import private_notes, require_planned_data
 from privgen.errors import CheckpointError, RunError
-from privgen.mechanism.noise import NoiseSource, system_generator
+from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.mechanism.sampling import PoissonSampler
+from privgen.mechanism.system_generator import system_generator
 from privgen.methods.gan.networks import NetworkConfig
 from privgen.training.canaries import Canaries, draw_canaries
-from privgen.training.canary_scores import Watch, watch_of
+from privgen.training.canary_scores import CanaryScorer, watch_of
 from privgen.training.checkpoint import (
     Snapshot,
     checkpoint_name,
@@ -57,6 +59,7 @@ from privgen.training.state import TrainState, new_state, restore, snapshot
 
 SAMPLING = "Poisson, 64-bit cryptographic coins"
 _INSECURE = "insecure-fixed-seed"
+FLOORED_GAUSSIAN = "floored-gaussian"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +67,10 @@ class Options:
     """How to run; none of it is privacy-relevant but `noise`, which the ledger states.
 
     Args:
-        device: torch device. noise: makes a noise source for the device.
+        device: torch device. noise: makes the source of noise.
         coins: source of Poisson coins, or None for the operating system's; others are insecure.
-        latents: makes the source of latent vectors for the device; any but the default is insecure.
+        beside: makes the source of the numbers beside records; any but the default is insecure.
+        latents: makes the source of the free steps' latent vectors for the device.
         signing_key: an Ed25519 key file, or None.
         extend: go on past the plan's last step to the limit that PRV certifies.
         account: of a budget over many runs, or None.
@@ -74,8 +78,9 @@ class Options:
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    noise: Callable[[torch.device], NoiseSource] = NoiseSource.fast
+    noise: Callable[[], ExactGaussian] = ExactGaussian
     coins: Callable[[int], Any] | None = None
+    beside: Callable[[torch.device], RecordNumbers] = lambda device: RecordNumbers(device=device)
     latents: Callable[[torch.device], torch.Generator] = system_generator
     signing_key: Path | None = None
     extend: bool = False
@@ -94,7 +99,8 @@ class Session:
         salt: of the group assignment; persists over resumes.
         extended: whether to go on past the plan's end.
         planted: canaries, or None. watch: how they are felt.
-        outcome: why `train.run` ended: None while it runs.
+        rows_checked_at: the reservation at which rows were last looked at, or None.
+        outcome: why `loop.run` ended: None while it runs.
     """
 
     folder: RunFolder
@@ -106,11 +112,12 @@ class Session:
     guard: BudgetGuard
     ledger: Ledger
     sampler: PoissonSampler
-    noise: NoiseSource
+    noise: ExactGaussian
     salt: bytes
     extended: bool
     planted: Canaries | None = None
-    watch: Watch | None = None
+    watch: CanaryScorer | None = None
+    rows_checked_at: int | None = None
     outcome: str | None = None
 
     def save(self) -> str:
@@ -183,12 +190,12 @@ def begin(
         folder.write_fingerprint(data.fingerprint())
         folder.write_source(data.source, private_notes(data, stated_size=plan.dataset_size))
         planted = _plant(folder, data, options.canaries)
-        state = new_state(plan, network, config, options.latents(options.device))
+        state = new_state(plan, network, config, options.latents(options.device), options.beside(options.device))
         salt = os.urandom(16)
         facts = facts_of(None, salt=salt, config=config, network=network)
         first = snapshot(state, facts)
         digest = write_checkpoint(folder.private, checkpoint_name(0), first)
-        noise = options.noise(options.device)
+        noise = options.noise()
         ledger = Ledger.create(folder.ledger, head_path=folder.head, signer=signer.sign if signer else None)
     except BaseException:
         discard(folder)
@@ -237,7 +244,7 @@ def _planted(folder: RunFolder, known: LedgerState) -> Canaries | None:
 
 
 def _genesis(
-    plan: Plan, noise: NoiseSource, options: Options, signer: LedgerSigner | None, planted: Canaries | None
+    plan: Plan, noise: ExactGaussian, options: Options, signer: LedgerSigner | None, planted: Canaries | None
 ) -> dict[str, Any]:
     body: dict[str, Any] = {
         # No two runs begin alike, so that a ledger cannot stand for another and an account tells them apart.
@@ -271,7 +278,7 @@ def _session(
     state: TrainState,
     ledger: Ledger,
     salt: bytes,
-    noise: NoiseSource,
+    noise: ExactGaussian,
     options: Options,
     planted: Canaries | None,
 ) -> Session:
@@ -344,7 +351,7 @@ def resume(
         clean = known.clean_head and record.seq == known.entries - 1
         session_parts = _restored(own, snap, options, clean=clean)
         planted = _planted(folder, known)
-        noise = options.noise(options.device)
+        noise = options.noise()
         _require_no_less_secrecy(known, noise, options)
         body: dict[str, Any] = {
             "checkpoint_seq": record.seq,
@@ -375,16 +382,19 @@ def _require_begun(folder: RunFolder) -> None:
         Head(seq=0, digest=genesis.digest).save(folder.head)
 
 
-def _require_no_less_secrecy(known: LedgerState, noise: NoiseSource, options: Options) -> None:
+def _require_no_less_secrecy(known: LedgerState, noise: ExactGaussian, options: Options) -> None:
     """Raise RunError if noise or coins would be weaker than what the genesis says of the whole run."""
     own = known.genesis.get("noise")
+    if own not in (FLOORED_GAUSSIAN, _INSECURE):
+        raise RunError(
+            f"The run was begun with {own!r} noise, which is not exact in floating point: what it releases costs more "
+            f"than it says. It cannot go on; begin another run."
+        )
     if noise.kind == _INSECURE != own or (options.coins is not None and known.genesis.get("sampling") == SAMPLING):
         raise RunError(
             "The run was begun with noise and batches that nobody can guess; a fixed seed would void what it "
-            "promises: leave --insecure-fixed-seed away."
+            "promises: omit --insecure-fixed-seed."
         )
-    if own == "secure" != noise.kind:
-        raise RunError(f"The run was begun with secure noise and its ledger says so, not {noise.kind}: --noise secure.")
 
 
 def _own_plan(known: LedgerState, plan: Plan | None, folder: RunFolder) -> Plan:
@@ -446,6 +456,6 @@ def _restored(
         event = None if facts["event"] is None else event_from_json(facts["event"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"The checkpoint's state.json does not hold together: {error}") from error
-    state = new_state(plan, network, config, options.latents(options.device))
+    state = new_state(plan, network, config, options.latents(options.device), options.beside(options.device))
     restore(state, snap, plan=plan, event=event, clean=clean)
     return config, network, state, salt

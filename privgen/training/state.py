@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,7 +17,8 @@ from accountant.events import BandedGaussian, Event
 from accountant.plans.plan import Feedback, Part, Plan
 from privgen.config import TrainConfig
 from privgen.errors import CheckpointError
-from privgen.mechanism.error_feedback import OwedError, PaperError, owed_error, paper_error
+from privgen.mechanism.error_feedback import FeedbackMemory, PublishedError
+from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.methods.gan.fake_pool import FakePool
 from privgen.methods.gan.networks import Generator, NetworkConfig, Networks, build_networks
 from privgen.training.checkpoint import Snapshot
@@ -34,9 +35,10 @@ class TrainState:
         optimisers: by name; "generator" is the free one.
         event: of the current segment, or None before the first step.
         owed: hidden error of each part in the current segment; made of raw gradients, private.
-        latents: source of latent vectors and of the generator's injected noise. Nobody may know its seed: the
-            records of a batch take their numbers from it one after another, so to who knows the stream one
-            record more shifts what all later ones are paired with, and the sensitivity is not one record's.
+        beside: source of the numbers that stand beside records.
+        latents: source of latent vectors and of injected noise in the free steps, a stream of its own: what is
+            released of these tells nothing of the numbers beside records.
+        physical_batches: records in a pass of each part, as the row check left them; empty before it ran.
         fakes: generated images that critic and generator share; free, and not part of a checkpoint.
     """
 
@@ -44,9 +46,11 @@ class TrainState:
     averaged: Generator
     optimisers: Optimisers
     event: Event | None
-    owed: dict[str, OwedError | PaperError]
+    owed: dict[str, FeedbackMemory | PublishedError]
+    beside: RecordNumbers
     latents: torch.Generator
     fakes: FakePool
+    physical_batches: dict[str, int] = field(default_factory=dict)
 
 
 def trained_by(part: str, networks: Networks) -> nn.Module:
@@ -68,8 +72,18 @@ def parameters_of(module: nn.Module) -> dict[str, Tensor]:
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 
-def new_state(plan: Plan, network_config: NetworkConfig, config: TrainConfig, latents: torch.Generator) -> TrainState:
-    """Freshly initialised networks and optimisers, on the device of `latents`; nothing owed."""
+def new_state(
+    plan: Plan,
+    network_config: NetworkConfig,
+    config: TrainConfig,
+    latents: torch.Generator,
+    beside: RecordNumbers | None = None,
+) -> TrainState:
+    """Freshly initialised networks and optimisers, on the device of `latents`; nothing owed.
+
+    Args:
+        latents: of the free steps. beside: of numbers beside records, or None for the operating system's.
+    """
     device = latents.device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -81,6 +95,7 @@ def new_state(plan: Plan, network_config: NetworkConfig, config: TrainConfig, la
         optimisers=_optimisers(plan.parts, networks, config),
         event=None,
         owed={},
+        beside=RecordNumbers(device=device) if beside is None else beside,
         latents=latents,
         fakes=FakePool(
             classes=network_config.classes,
@@ -118,15 +133,15 @@ def _optimisers(parts: tuple[Part, ...], networks: Networks, config: TrainConfig
 
 
 def begin_segment(state: TrainState, plan: Plan, event: Event) -> None:
-    """A new segment starts with nothing owed (DESIGN 3.1)."""
+    """A new segment starts with nothing owed (docs/privacy.md, theorem 3)."""
     state.event = event
     state.owed = {}
     for part in plan.parts:
         like = parameters_of(trained_by(part.name, state.networks))
         if plan.feedback is Feedback.PAPER:
-            state.owed[part.name] = paper_error(like)
+            state.owed[part.name] = PublishedError(like)
         elif isinstance(event, BandedGaussian):
-            state.owed[part.name] = owed_error(like, event.bands)
+            state.owed[part.name] = FeedbackMemory(like, event.bands)
 
 
 def snapshot(state: TrainState, facts: Mapping[str, Any]) -> Snapshot:
@@ -171,7 +186,7 @@ def restore(state: TrainState, snap: Snapshot, *, plan: Plan, event: Event | Non
 
     Args:
         clean: the owed error comes back only if nothing ran after the checkpoint; after a crash it is
-            dropped and `begin_segment` starts a new segment (DESIGN 3.1, Resuming).
+            dropped and `begin_segment` starts a new segment (docs/privacy.md, theorem 3).
 
     Raises:
         CheckpointError: it is a checkpoint of other networks.

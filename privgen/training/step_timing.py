@@ -14,7 +14,8 @@ from accountant.budget import Budget
 from accountant.ledger.guard import BudgetGuard
 from accountant.plans.plan import Plan
 from privgen.config import TrainConfig
-from privgen.mechanism.noise import NoiseSource, system_generator
+from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.system_generator import system_generator
 from privgen.methods.gan.networks import NetworkConfig
 from privgen.training.private_step import generator_step, private_step
 from privgen.training.state import begin_segment, new_state
@@ -45,7 +46,7 @@ def _seconds(plan: Plan, network: NetworkConfig, config: TrainConfig, device: to
     guard = BudgetGuard(Budget(epsilon=1e6, delta=0.5))
     images = torch.rand(batch, *network.image_shape, device=device) * 2 - 1
     labels = torch.arange(batch, device=device) % network.classes
-    noise, taken = NoiseSource.fast(device), []
+    noise, taken = ExactGaussian(), []
     for _ in range(_REPEATS + 1):
         begun = time.perf_counter()
         private_step(

@@ -49,11 +49,11 @@ class FakePool:
             self._held[label] = min(self.each, int(self._held[label]) + len(new))
 
     def matching(self, labels: Tensor, numbers: Tensor) -> Tensor:
-        """One image of its class for each label (n,): (n, ...). There must be one of every class.
+        """One image of its class for each label: (...labels, C, H, W). There must be one of every class.
 
         Args:
-            numbers: (n,), uniform in [0, 1), one of each record's own.
+            labels: of any shape. numbers: the same, uniform in [0, 1), one of each record's own.
         """
         assert self._images is not None
         held = self._held.to(labels.device)[labels]
-        return self._images[labels, (numbers * held).long()]
+        return self._images[labels, (numbers.double() * held).long()]

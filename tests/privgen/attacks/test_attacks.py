@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from scipy import stats
 
@@ -28,7 +27,7 @@ from privgen.attacks.mechanism import DEMONSTRATION, attack, audit_mechanism
 from privgen.attacks.worlds import Setting, play, seeded_coins
 from privgen.cli import main
 from privgen.errors import EvaluationError
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 
 SURE = 1 - 1e-7
 ONE_PART = (Part(name="critic", clip_norm=0.25, residual_clip_norm=0.75, noise_multiplier=1.0),)
@@ -39,7 +38,7 @@ TWO_PARTS = (
 
 
 def seeded(seed):
-    return {"noise": NoiseSource.insecure_fixed_seed(seed, torch.device("cpu")), "coins": seeded_coins(seed)}
+    return {"noise": ExactGaussian.insecure_fixed_seed(seed), "coins": seeded_coins(seed)}
 
 
 def shown(setting, *, delta=1e-5, trials=200_000, seed=0):
@@ -162,7 +161,7 @@ def run(tmp_path_factory):
     PLAN.save(folder / "release" / "plan.json")
     genesis = {"budget": dict(genesis_budget(PLAN.budget)), "plan": PLAN.to_json(), "plan_digest": PLAN.digest}
     with Ledger.create(folder / "release" / "ledger.jsonl") as ledger:
-        ledger.append("genesis", genesis | {"sampling": "Poisson", "noise": "fast"})
+        ledger.append("genesis", genesis | {"sampling": "Poisson", "noise": "floored-gaussian"})
         guard = BudgetGuard(PLAN.budget, ledger=ledger)
         for left in range(12, 0, -1):
             guard.admit(PLAN.event_of(PLAN.schedule()[0]), at_most=left)
@@ -195,7 +194,8 @@ def test_every_format_shows_the_attacks(run, form):
 
 
 def test_an_attack_that_shows_more_than_is_certified_ends_with_status_1(run, monkeypatch):
-    monkeypatch.setattr(NoiseSource, "normal", lambda self, shape, *, std: 0.3 * std * self._draw(shape))
+    honest = ExactGaussian.floored
+    monkeypatch.setattr(ExactGaussian, "floored", lambda self, shape, *, std: honest(self, shape, std=0.3 * std))
     done = audit(run, "--empirical", "--trials", 3000, "--seed", 4)
     assert done.exit_code == 1
     assert "Error: the empirical audit failed" in done.stderr and "MORE THAN IS CERTIFIED" in done.stdout

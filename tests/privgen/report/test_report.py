@@ -84,7 +84,7 @@ def make_run(run, plan, *, text=None, steps=None, halted=True, grid=None):
         "plan_digest": plan.digest,
         "date": text or "2026-11-24",
         "sampling": text or "Poisson, 64-bit cryptographic coins",
-        "noise": text or "fast",
+        "noise": text or "floored-gaussian",
         "versions": {text or "privgen": text or "0.1.0"},
         "account": {"name": text or "clinic", "identity": text or "0" * 16},
     }

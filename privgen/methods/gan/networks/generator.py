@@ -29,6 +29,22 @@ from privgen.methods.gan.networks.config import NetworkConfig
 Source = torch.Generator | Callable[[torch.Size], Tensor]
 
 
+class GivenNoise:
+    """Injected noise that was drawn before: hands it out in the order in which the blocks ask.
+
+    Args:
+        numbers: (n,) for one image.
+    """
+
+    def __init__(self, numbers: Tensor) -> None:
+        self._numbers, self._used = numbers, 0
+
+    def __call__(self, shape: torch.Size) -> Tensor:
+        """The next ones, in this shape."""
+        first, self._used = self._used, self._used + math.prod(shape)
+        return self._numbers[first : self._used].view(shape)
+
+
 class UpsamplingNoise(nn.Module):
     """x + σ · N(0, 1): regularises the generator. It is not privacy noise.
 
@@ -136,6 +152,14 @@ class Generator(nn.Module):
         for block in self.blocks:
             h = block(h, source)
         return torch.tanh(self.image(functional.silu(self.norm(h))))
+
+    def injected_numbers(self) -> int:
+        """How many numbers one image's injected noise takes."""
+        height, count = self.config.start, 0
+        for block in self.blocks:
+            height *= 2
+            count += block.conv2.in_channels * height**2
+        return count
 
     def noise_levels(self) -> list[float]:
         """σ of each block as it is now, from the smallest map to the largest."""

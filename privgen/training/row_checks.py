@@ -1,0 +1,61 @@
+"""The row check of every private part, at the weights as they are: at a session's start and at every reservation.
+
+Where it fails for the size of pass that is asked for, records of that part pass one at a time from then on. It sees
+synthetic records only, so when and how it ran may be told; its verdict is in private/row-checks.jsonl.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from accountant.plans.plan import Part
+from privgen.config import TrainConfig
+from privgen.gradients.row_check import check_rows, safe_physical_batch
+from privgen.training.private_step import record_task
+from privgen.training.state import TrainState
+
+
+def check_parts(state: TrainState, config: TrainConfig, parts: tuple[Part, ...], *, first: bool) -> dict[str, Any]:
+    """Look at each part, and set the size of its passes.
+
+    Args:
+        parts: those of the current phase. first: whether this is the session's first look, which tries all kinds of
+            neighbours.
+
+    Returns:
+        What was found, for the private log.
+
+    Raises:
+        UnsupportedLayer: a record's gradient depends on others even where it passes alone.
+    """
+    require_deterministic(state.latents.device)
+    found: dict[str, Any] = {}
+    like = (
+        torch.zeros(0, *state.networks.config.image_shape, device=state.latents.device),
+        torch.zeros(0, dtype=torch.int64, device=state.latents.device),
+    )
+    for part in parts:
+        task = record_task(part.name, state, config)
+        size = state.physical_batches.get(part.name, config.physical_batch)
+        check = None
+        if not first:
+            check = check_rows(task.module, task.loss, like, physical_batch=size, beside=task.beside, whole=False)
+        if check is None or not check.holds:
+            size, check = safe_physical_batch(task.module, task.loss, like, physical_batch=size, beside=task.beside)
+            state.physical_batches[part.name] = size
+        found[part.name] = {
+            "physical_batch": state.physical_batches[part.name],
+            "verdict": "each row is its record's own" if check.holds else check.fault,
+        }
+    return found
+
+
+def require_deterministic(device: torch.device) -> None:
+    """Have a GPU compute the same bits each time, and choose no kernel by trying; on a CPU there is nothing to set."""
+    if device.type == "cuda":
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
