@@ -9,7 +9,7 @@ from pathlib import Path
 from accountant.plans.public_facts import PublicFacts
 from privgen.data import celeba as celeba_files
 from privgen.data import idx
-from privgen.data.assemble import data_set
+from privgen.data.assemble import assemble, data_set
 from privgen.data.embedded import digits, mnist_5k
 from privgen.data.folder import open_folder
 from privgen.data.identity import content_digest, content_ids, image_digest
@@ -67,6 +67,16 @@ def propose_data(
     opened, source = _opened(name, None if data_dir is None else data_dir.expanduser())
     facts = propose(opened, asked or AskedFacts(), name)
     return facts, _require_records(name, data_set(opened, facts, source))
+
+
+def load_records(name: str) -> ImageData:
+    """All records of one's own folder or file, none held out, by facts that they suggest: images to be measured.
+
+    Raises:
+        DataError: as `propose_data`.
+    """
+    opened, _ = _opened(source_name(name), None)
+    return assemble(opened.train, propose(opened, AskedFacts(), name)).records
 
 
 def _require_records(name: str, found: DataSet) -> DataSet:

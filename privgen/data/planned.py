@@ -101,8 +101,8 @@ def private_notes(data: DataSet, *, stated_size: int) -> tuple[str, ...]:
     empty = [name for name, count in zip(data.train.class_names, counts, strict=True) if not count]
     if empty:
         shown = ", ".join(empty[:3]) + (", …" if len(empty) > 3 else "")
-        notes.append(f"no record to train on in {len(empty)} of {len(counts)} classes ({shown}): they come out as noise")
-            f"{len(empty)} of {len(counts)} classes have no record to train on ({shown}): their images are noise"
+        notes.append(
+            f"{len(empty)} of {len(counts)} classes have no record to train on ({shown}) and come out as noise"
         )
     if not len(data.test.labels):
         notes.append("no record is held out, so nothing can be evaluated on records that were not trained on")

@@ -122,7 +122,7 @@ def test_classes_of_a_release_are_the_plans_and_a_listed_class_may_be_empty(trai
     assert about["class_names"] == ["flu", "measles", "zoster"]
     assert Plan.load(place / "run" / "release" / "plan.json").public_facts.classes == ("flu", "measles", "zoster")
     private = " ".join(run.stderr.split())
-    assert "(Private: do not publish this line.) no record to train on in 1 of 3 classes (measles)" in private
+    assert "(Private: do not publish this line.) 1 of 3 classes have no record to train on (measles)" in private
 
 
 def test_no_path_and_no_record_of_the_data_is_in_a_release(trained):
