@@ -53,9 +53,9 @@ def open_manifest(path: Path) -> Opened:
 
 def _keys(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
     if "id" in columns:
-        ids = [f"id/{row['id']}" for row in rows]
+        ids = [row["id"] for row in rows]
         require_unique(ids, str(path))
-        return ids
+        return [f"id/{one}" for one in ids]
     before: dict[str, int] = {}
     keys = []
     for row in rows:

@@ -54,17 +54,20 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         UnusableRecord: it is no image of one picture, it is damaged, or its file does not say what is white.
     """
     with _opened(path) as image:
-        pixels = _pixels(ImageOps.exif_transpose(image))
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+        # Turning forgets the format.
+        return picture_pixels(ImageOps.exif_transpose(image), image.format)
 
 
-def picture_pixels(image: Image.Image) -> NDArray[np.uint8]:
+def picture_pixels(image: Image.Image, file_format: str | None = None) -> NDArray[np.uint8]:
     """An image that is already open, as `read_image` would give it.
+
+    Args:
+        file_format: of the file that it is from, by Pillow's name, or None.
 
     Raises:
         UnusableRecord: what is white is not in it.
     """
-    pixels = _pixels(image)
+    pixels = _pixels(image, file_format)
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
@@ -88,21 +91,21 @@ def _require_one_picture(image: Image.Image) -> None:
         raise UnusableRecord(f"{pages} pages or frames in a {image.format}: save the one that is the record as a file")
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image, file_format: str | None) -> NDArray[np.uint8]:
     if image.mode.startswith(("I", "F")):
-        return _eight_bits(image)
+        return _eight_bits(image, file_format)
     grey = image.mode in _GREY
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return np.asarray(image.convert("L" if grey else "RGB"))
 
 
-def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
+def _eight_bits(image: Image.Image, file_format: str | None) -> NDArray[np.uint8]:
     """Sixteen bits lose their lower eight, always the same ones; of other numbers nobody knows what is white."""
     values = np.asarray(image)
     least, most = values.min(), values.max()
     # Pillow gives sixteen bits of a PNM or a PNG file as 32.
-    sixteen = image.mode.startswith("I;16") or image.format in ("PNG", "PPM")
+    sixteen = image.mode.startswith("I;16") or file_format in ("PNG", "PPM")
     if not sixteen:
         kind = "floating-point numbers" if image.mode == "F" else "integers of 32 bits, or with a sign,"
         raise UnusableRecord(
