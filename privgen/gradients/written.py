@@ -177,6 +177,11 @@ class Workspace:
         self._slice = torch.empty(0, dtype=torch.float32, device=device)
         self._used = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes that it holds."""
+        return 4 * (len(self._kept) + len(self._slice))
+
     def begin(self, kept: int) -> None:
         """A new pass that keeps so many numbers; what the last one kept is gone."""
         self._used = 0
