@@ -101,6 +101,7 @@ def plan(
     q, steps, z = chosen.rate_steps_and_noise(**known, size=size, bands=bands, solving=solving, chosen=reasons)
     schedule = _schedule(family, q, z, steps)
     first = schedule[0]
+    one_class = public_facts is not None and len(public_facts.classes) == 1
     kept, owed = chosen.clip_norms(clip_norm, feedback, bands, residual_ratio, reasons)
     made = Plan(
         epsilon=epsilon, delta=delta, neighbouring=neighbouring,
@@ -109,7 +110,8 @@ def plan(
         feedback=feedback, bands=bands, sampling_rate=first.sampling_rate, iterations=steps,
         phases=schedule if len(schedule) > 1 else (), warm_start=statistics, noise_multiplier=first.noise_multiplier,
         parts=_parts(
-            chosen.shares(shares, statistics, reasons), first.noise_multiplier, clip_norm=kept, residual_clip_norm=owed,
+            chosen.shares(shares, statistics, reasons, one_class=one_class), first.noise_multiplier,
+            clip_norm=kept, residual_clip_norm=owed,
             # ρ = 2·C2·qN/C1, the same in each part, is then the joint ratio too (docs/privacy.md, theorem 4). A little
             # less: what is rounded up of it must not pass what was solved for.
             feedback_clip_norm=ratio * kept / (2 * q * size) * (1 - 2.0**-48),

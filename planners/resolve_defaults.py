@@ -90,11 +90,15 @@ def given_rate(rate: float | None, batch: float | None, size: int) -> float | No
 
 
 def shares(
-    shares: Mapping[str, float] | None, warm_start: WarmStart | None, chosen: dict[str, str]
+    shares: Mapping[str, float] | None, warm_start: WarmStart | None, chosen: dict[str, str], *, one_class: bool = False
 ) -> dict[str, float]:
     if shares is None and warm_start is not None:
         chosen["shares"] = "critic 1: a warm start knows the classes, and neither classifier nor encoder adds to it"
         return {"critic": 1.0}
+    if shares is None and one_class:
+        chosen["shares"] = "the defaults without the classifier, which one class teaches nothing"
+        kept = {name: value for name, value in defaults.SHARES.items() if name != "classifier"}
+        return {name: value / sum(kept.values()) for name, value in kept.items()}
     if shares is None:
         chosen["shares"] = ", ".join(f"{name} {value:g}" for name, value in defaults.SHARES.items())
         return dict(defaults.SHARES)

@@ -126,6 +126,7 @@ def command(
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
     from privgen.metrics.evaluation import DEFAULT_METRICS, Wanted, evaluate, possible_metrics
+    from privgen.metrics.reference import has_several_classes
     from privgen.metrics.workers import Workers
 
     place = _place(run, out, reference_is_public)
@@ -134,10 +135,13 @@ def command(
     source = _source(run, where, data.train.class_names)
     by = protocols.PROTOCOLS[protocol]
     inception = inception_weights is not None or "inception" in (features, by.features)
-    possible = possible_metrics(data.train.images.shape[1:], labelled=source.labelled, inception=inception)
+    several = has_several_classes(data)
+    possible = possible_metrics(
+        data.train.images.shape[1:], labelled=source.labelled, inception=inception, several_classes=several
+    )
     wanted = Wanted(
         protocol=by,
-        metrics=_chosen(metrics, possible, DEFAULT_METRICS),
+        metrics=_chosen(metrics, possible, DEFAULT_METRICS, labelled=source.labelled, several=several),
         samples=samples,
         seeds=seeds,
         classifiers=classifiers,
@@ -242,16 +246,28 @@ def _budget(plan_path: Path) -> dict[str, float] | None:
     return {"epsilon": plan.epsilon, "delta": plan.delta}
 
 
-def _chosen(asked: tuple[str, ...] | None, possible: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
+def _chosen(
+    asked: tuple[str, ...] | None,
+    possible: tuple[str, ...],
+    default: tuple[str, ...],
+    *,
+    labelled: bool,
+    several: bool,
+) -> tuple[str, ...]:
     """What is measured. What was asked for by name is never left out: where it cannot be had, that is an error."""
     from privgen.cli.console import warn
 
     if asked is not None and "all" not in asked:
         return asked
     chosen = possible if asked else tuple(name for name in default if name in possible)
-    if "gen2real" not in possible:
+    if not several:
+        warn(
+            "The real training images are of one class, which a classifier cannot fail to tell: accuracies and a "
+            "LeNet's Inception Score and features say nothing and are left out."
+        )
+    elif not labelled:
         warn("These images have no labels: gen2real and real2gen are left out.")
-    if asked and "is" not in possible:
+    if several and asked and "is" not in possible:
         warn("The Inception Score of these images needs --inception-weights; it is left out.")
     return chosen
 

@@ -207,8 +207,8 @@ def _own(
         proposed.append(f"N = {counted} (--dataset-size)")
         reasons["dataset_size"] = "PROPOSED: the training records that were counted"
     if asked.classes is None:
-        more = ", …" if len(facts.classes) > _SHOWN else ""
-        proposed.append(f"{len(facts.classes)} classes: {', '.join(facts.classes[:_SHOWN])}{more} (--classes)")
+        shown = ", ".join(facts.classes[:_SHOWN]) + (", …" if len(facts.classes) > _SHOWN else "")
+        proposed.append(f"{len(facts.classes)} class{'es' * (len(facts.classes) > 1)}: {shown} (--classes)")
     if asked.shape is None:
         proposed.append(f"images {facts.images} (--shape, --resize)")
     if asked.name is None:

@@ -30,7 +30,7 @@ from privgen.metrics.gen2real import Labelled
 from privgen.metrics.inception_score import inception_score
 from privgen.metrics.neighbours import closest_pairs, copying, manifold, nearest
 from privgen.metrics.protocols import EvaluationProtocol
-from privgen.metrics.reference import Progress, Reference, extract, make_extractor
+from privgen.metrics.reference import Progress, Reference, extract, has_several_classes, make_extractor
 from privgen.metrics.sources import Made, Source
 from privgen.metrics.workers import Training, Workers
 
@@ -85,15 +85,21 @@ class Evaluation:
     closest: NDArray[np.uint8] | None
 
 
-def possible_metrics(shape: tuple[int, ...], *, labelled: bool, inception: bool) -> tuple[str, ...]:
+def possible_metrics(
+    shape: tuple[int, ...], *, labelled: bool, inception: bool, several_classes: bool = True
+) -> tuple[str, ...]:
     """All that can be measured.
 
     Args:
         shape: of an image (H, W, C). labelled: the generated images' classes are known.
         inception: Inception's weights are to be used; the IS of other than grey 28×28 images needs them.
+        several_classes: the training images are of two classes or more (`has_several_classes`): a classifier of one
+            is always right, and tells nothing.
     """
     left_out = set() if labelled else {"gen2real", "real2gen"}
-    if shape != (28, 28, 1) and not inception:
+    if not several_classes:
+        left_out |= set(ACCURACIES)
+    if not inception and not (shape == (28, 28, 1) and several_classes):
         left_out.add("is")
     return tuple(name for name in METRICS if name not in left_out)
 
@@ -199,8 +205,9 @@ class _Job:
 
     @cached_property
     def features(self) -> str:
-        grey_28 = self.data.train.images.shape[1:] == (28, 28, 1)
-        return self.wanted.features or self.wanted.protocol.features or ("lenet" if grey_28 else "pixels")
+        # A LeNet of one class has learnt to see nothing: it told black images from noise by 0.05.
+        lenet = self.data.train.images.shape[1:] == (28, 28, 1) and has_several_classes(self.data)
+        return self.wanted.features or self.wanted.protocol.features or ("lenet" if lenet else "pixels")
 
     @cached_property
     def first(self) -> Made:
@@ -223,7 +230,8 @@ class _Job:
 
     def _begin(self, classifier: str, seed: int, made: Made) -> list[Callable[[], Scores]]:
         metrics, answers = self.wanted.metrics, []
-        test = (self.data.test.images, self.data.test.labels)
+        # A classifier's recipes and the processes that train it take arrays; the held-out fifth fits into memory.
+        test = (np.asarray(self.data.test.images), self.data.test.labels)
         generated = None if made.labels is None else (made.images, made.labels)
         if "gen2real" in metrics and generated:
             answers.append(self._training(("gen2real",), classifier, seed, generated, test))

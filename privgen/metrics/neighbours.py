@@ -14,6 +14,7 @@ A small distance is a hint; that copying is bounded is what the privacy guarante
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -190,18 +191,23 @@ def copying(
     ordered = np.sort(held_out.distances)
     below = np.searchsorted(ordered, generated.distances, side="left")
     at_most = np.searchsorted(ordered, generated.distances, side="right")
-    known = {image.tobytes() for image in training}
+    # By digest, for the training images may be more than fit into memory.
+    known = {_digest(image) for image in training}
     return Copying(
         generated_median=float(np.median(generated.distances)),
         held_out_median=float(np.median(ordered)),
         nearer_than_held_out=float(1 - (below + at_most).mean() / (2 * len(ordered))),
         below_first_percent=float((generated.distances < np.quantile(ordered, 0.01)).mean()),
-        identical=sum(image.tobytes() in known for image in images),
-        held_out_identical=sum(image.tobytes() in known for image in others),
+        identical=sum(_digest(image) in known for image in images),
+        held_out_identical=sum(_digest(image) in known for image in others),
         generated=len(images),
         held_out=len(others),
         training=len(training),
     )
+
+
+def _digest(image: NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(image.tobytes()).digest()
 
 
 def closest_pairs(

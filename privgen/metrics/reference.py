@@ -37,6 +37,11 @@ def extract(
         progress(what, min(at + _CHUNK, len(images)), len(images))
 
 
+def has_several_classes(data: DataSet) -> bool:
+    """Whether the training images are of two classes or more, as everything that a classifier tells needs."""
+    return len(np.unique(data.train.labels)) > 1
+
+
 def make_extractor(
     name: str,
     data: DataSet,
@@ -61,6 +66,11 @@ def make_extractor(
         return Inception(find_inception(inception_weights), device)
     if name != "lenet":
         raise EvaluationError(f"Expected features={name!r} to be one of: {', '.join(EXTRACTORS)}.")
+    if not has_several_classes(data):
+        raise EvaluationError(
+            "Expected training images of two classes or more for --features lenet, which learns to tell them apart; "
+            "give --features pixels or inception."
+        )
     fingerprint = data.train.digest()
 
     def train() -> dict[str, NDArray[np.float32]]:
@@ -110,7 +120,7 @@ class Reference:
         """(N, d) of all training images."""
         if self._features is None:
             if isinstance(self.extractor, Pixels):  # as quickly made as read
-                self._features = self.extractor.features(self._images)
+                self._features = np.concatenate(list(self._run()))
             else:
                 key = f"features/1/{self._key}"
                 self._features = self._cache.recall(key, lambda: {"rows": np.concatenate(list(self._run()))})["rows"]
