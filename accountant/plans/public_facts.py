@@ -5,17 +5,17 @@ read from the data when training begins, one record alone in its class would dec
 plan, and a record that does not fit them contributes nothing (docs/privacy.md).
 
     >>> facts = PublicFacts(name="scans", classes=("benign", "malignant"), shape=(32, 32, 1), resize=32, crop="pad")
-    >>> PublicFacts.from_json(facts.to_json()) == facts
+    >>> PublicFacts.from_json(JsonObject(facts.to_json(), "the facts")) == facts
     True
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import TypedDict
 
 from accountant.errors import InvalidValue
+from accountant.json_reader import JsonObject
 
 # One record is the unit that is protected.
 UNITS = ("record",)
@@ -23,6 +23,17 @@ UNITS = ("record",)
 CROPS = ("centre", "none", "pad")
 MOST_CLASSES = 10_000
 _LONGEST = 200
+
+
+class PublicFactsJson(TypedDict):
+    """Public facts as JSON."""
+
+    name: str
+    classes: list[str]
+    shape: list[int]
+    unit: str
+    resize: int | None
+    crop: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +99,7 @@ class PublicFacts:
         size = "×".join(map(str, self.shape))
         return size if self.resize is None else f"{size}, resized (crop: {self.crop})"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> PublicFactsJson:
         """A JSON object; `from_json` is its inverse."""
         return {
             "name": self.name,
@@ -100,18 +111,36 @@ class PublicFacts:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> PublicFacts:
+    def from_json(cls, read: JsonObject) -> PublicFacts:
         """The facts that `to_json` wrote.
 
         Raises:
             InvalidValue: missing or unknown fields, a wrong type or a value out of range.
         """
-        names = {f.name for f in fields(cls)}
-        if not isinstance(data, Mapping) or set(data) != names:
-            raise InvalidValue(f"Expected public_facts to hold exactly: {', '.join(sorted(names))}; plan again.")
-        if isinstance(data["classes"], str) or isinstance(data["shape"], str):
-            raise InvalidValue("Expected classes and shape of public_facts to be lists; plan again.")
-        return cls(**data)
+        read.require_fields(PublicFactsJson.__annotations__)
+        height, width, channels = _integers(read, "shape")
+        return cls(
+            name=read.text("name"),
+            classes=tuple(_texts(read, "classes")),
+            shape=(height, width, channels),
+            unit=read.text("unit"),
+            resize=None if read.value("resize") is None else read.integer("resize"),
+            crop=read.optional_text("crop"),
+        )
+
+
+def _texts(read: JsonObject, name: str) -> list[str]:
+    found = read.value(name)
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise InvalidValue(f"Expected {read.where}'s {name} to be a list of text, got {found!r:.80}.")
+    return found
+
+
+def _integers(read: JsonObject, name: str) -> list[int]:
+    found = read.value(name)
+    if not isinstance(found, list) or len(found) != 3 or not all(type(item) is int for item in found):
+        raise InvalidValue(f"Expected {read.where}'s {name} to be a list of three integers, got {found!r:.80}.")
+    return found
 
 
 def _require_text(text: str, what: str) -> None:

@@ -7,15 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from privgen.cli.option_types import Names
+
 if TYPE_CHECKING:
+    import torch
+
     from privgen.data import DataSet
-    from privgen.metrics.evaluation import Evaluation, Wanted
-    from privgen.metrics.reference import Progress
+    from privgen.metrics.evaluation import Evaluation
+    from privgen.metrics.request import EvaluationRequest
+    from privgen.metrics.result import EvaluationRecord, PlannedBudget
     from privgen.metrics.sources import Source
+    from privgen.metrics.trainings import Progress
 
 EPILOG = """\b
 Examples:
@@ -24,23 +30,6 @@ Examples:
   privgen evaluate runs/fm --metrics all --seeds 5
   privgen evaluate generated.npz --dataset mnist --protocol dpdm --inception-weights weights.pth
 """
-
-
-class Names(click.ParamType):
-    """Names with commas between them."""
-
-    name = "NAME,NAME,..."
-
-    def __init__(self, *allowed: str) -> None:
-        self.allowed = allowed
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The names, each once, or an error that says which are known."""
-        names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
-        unknown = [name for name in names if name not in self.allowed]
-        if unknown:
-            self.fail(f"{unknown[0]!r} is not one of: {', '.join(self.allowed)}", param, ctx)
-        return names
 
 
 # Written out, for the modules that know them load torch.
@@ -123,23 +112,22 @@ def command(
     """
     import torch
 
+    from privgen.cli.devices import device_of
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
-    from privgen.metrics.evaluation import DEFAULT_METRICS, Wanted, evaluate, possible_metrics
+    from privgen.metrics.evaluation import evaluate
     from privgen.metrics.reference import has_several_classes
-    from privgen.metrics.workers import Workers
+    from privgen.metrics.request import DEFAULT_METRICS, EvaluationRequest, possible_metrics
 
     place = _place(run, out, reference_is_public)
     data = _real(dataset, place, data_dir)
-    where = torch.device(device)
+    where = device_of(device)
     source = _source(run, where, data.train.class_names)
     by = protocols.PROTOCOLS[protocol]
     inception = inception_weights is not None or "inception" in (features, by.features)
-    several = has_several_classes(data)
-    possible = possible_metrics(
-        data.train.images.shape[1:], labelled=source.labelled, inception=inception, several_classes=several
-    )
-    wanted = Wanted(
+    shape, several = data.train.images.shape[1:], has_several_classes(data)
+    possible = possible_metrics(shape, labelled=source.labelled, inception=inception, several_classes=several)
+    request = EvaluationRequest(
         protocol=by,
         metrics=_chosen(metrics, possible, DEFAULT_METRICS, labelled=source.labelled, several=several),
         samples=samples,
@@ -147,20 +135,22 @@ def command(
         classifiers=classifiers,
         features=features,
     )
-    count, each = _processes(wanted, threads or torch.get_num_threads(), where)
+    processes, each = _processes(request, threads or torch.get_num_threads(), where)
     torch.set_num_threads(each)
-    with _progress() as progress, Workers(count, threads=each, device=where, progress=progress) as workers:
+    with _progress() as progress:
         found = evaluate(
             source,
             data,
-            wanted,
+            request,
             cache=Cache(place.cache),
             inception_weights=inception_weights,
             device=where,
-            workers=workers,
+            processes=processes,
+            threads=each,
             progress=progress,
         )
-    result = found.result | {
+    result: EvaluationRecord = {
+        **found.result,
         "images": run.resolve().name,
         "plan": _budget(place.plan),
         "private": not reference_is_public,
@@ -207,17 +197,13 @@ def _place(run: Path, out: Path | None, public: bool) -> Place:
     return Place(results=results, images=results, cache=user_cache(), plan=run / "plan.json")
 
 
-def _source(run: Path, device: Any, class_names: tuple[str, ...]) -> Source:
+def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> Source:
     from privgen.errors import RunError
     from privgen.generate import load_generator
     from privgen.metrics.sources import GeneratorSource, read_images
 
     if (run / "release").is_dir() or (run / "generator.json").exists():
-        generator = load_generator(run)
-        try:
-            return GeneratorSource(generator.to(device))
-        except (RuntimeError, AssertionError) as error:
-            raise click.BadParameter(f"{device} is not to be had here ({error}).", param_hint="--device") from error
+        return GeneratorSource(load_generator(run).to(device))
     if run.suffix == ".npz" or run.is_dir():
         return read_images(run, class_names)
     raise RunError(f"There is no run, .npz file or folder of images at {run}; name one of these.")
@@ -237,7 +223,7 @@ def _real(given: str | None, place: Place, data_dir: Path | None) -> DataSet:
     return load_data(name, data_dir, facts=plan.public_facts if own and plan is not None else None)
 
 
-def _budget(plan_path: Path) -> dict[str, float] | None:
+def _budget(plan_path: Path) -> PlannedBudget | None:
     from accountant.plans.plan import Plan
 
     if not plan_path.exists():
@@ -254,7 +240,7 @@ def _chosen(
     labelled: bool,
     several: bool,
 ) -> tuple[str, ...]:
-    """What is measured. What was asked for by name is never left out: where it cannot be had, that is an error."""
+    """What is measured. What was asked for by name is never left out: where it is not available, that is an error."""
     from privgen.cli.console import warn
 
     if asked is not None and "all" not in asked:
@@ -272,17 +258,14 @@ def _chosen(
     return chosen
 
 
-def _processes(wanted: Wanted, threads: int, device: Any) -> tuple[int, int]:
+def _processes(request: EvaluationRequest, threads: int, device: torch.device) -> tuple[int, int]:
     """Processes that train classifiers beside this one, and threads for each."""
-    from privgen.metrics.evaluation import ACCURACIES
+    from privgen.metrics.request import ACCURACIES
 
-    # real2real and real2gen are two tests of one classifier.
-    kinds = ("gen2real" in wanted.metrics) + bool({"real2real", "real2gen"} & set(wanted.metrics))
-    trainings = kinds * wanted.seeds * len(wanted.classifiers or wanted.protocol.classifiers)
-    if threads == 1 or device.type != "cpu" or not trainings:
+    if threads == 1 or device.type != "cpu" or not request.trainings:
         return 0, threads
-    count = min(threads, trainings)
-    alone = set(wanted.metrics) <= set(ACCURACIES)
+    count = min(threads, request.trainings)
+    alone = set(request.metrics) <= set(ACCURACIES)
     return count, max(1, threads // (count if alone else count + 1))
 
 
@@ -297,14 +280,16 @@ def _progress() -> Iterator[Progress]:
         tasks: dict[str, TaskID] = {}
 
         def update(what: str, done: int, total: int) -> None:
+            # A classifier in a process of its own says nothing until it is done: its bar only moves.
+            known = total if done or total > 1 else None
             if what not in tasks:
-                tasks[what] = display.add_task(what)
-            display.update(tasks[what], completed=done, total=total)
+                tasks[what] = display.add_task(what, total=known)
+            display.update(tasks[what], completed=done, total=known)
 
         yield update
 
 
-def _keep(found: Evaluation, result: dict[str, Any], place: Place) -> list[Path]:
+def _keep(found: Evaluation, result: EvaluationRecord, place: Place) -> list[Path]:
     """Write the result, a table, a grid of generated images and the closest pairs; the last never into release/."""
     from accountant.files import write_durably
     from privgen.data.export import write_grid
@@ -326,7 +311,7 @@ def _keep(found: Evaluation, result: dict[str, Any], place: Place) -> list[Path]
     return kept
 
 
-def _show(result: dict[str, Any], kept: list[Path]) -> None:
+def _show(result: EvaluationRecord, kept: list[Path]) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
     from rich.text import Text

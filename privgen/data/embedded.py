@@ -53,5 +53,9 @@ def _split(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64], *, t
         ids=identities(f"{name}/{row}" for row in range(len(images))),
     )
     train, held_out = train_test_split(np.arange(len(images)), test_size=test, stratify=labels, random_state=0)
-    splits = (everything.subset(np.sort(rows)).renamed(to) for rows, to in ((train, "train"), (held_out, "test")))
-    return DataSet(name, *splits, source=name)
+    return DataSet(
+        name,
+        everything.subset(np.sort(train)).renamed("train"),
+        everything.subset(np.sort(held_out)).renamed("test"),
+        source=name,
+    )

@@ -63,9 +63,11 @@ def write_npz(
     Raises:
         OSError: it cannot be written; whatever stood there is untouched.
     """
-    names = {"class_names": np.array(class_names)} if class_names else {}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, images=images, labels=labels, **names)
+    if class_names:
+        np.savez_compressed(buffer, images=images, labels=labels, class_names=np.array(class_names))
+    else:
+        np.savez_compressed(buffer, images=images, labels=labels)
     write_durably(path, buffer.getvalue())
 
 

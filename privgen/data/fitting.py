@@ -31,7 +31,7 @@ def fitted(
     if resize is None:
         size, expected = (f"{height}×{width}" for height, width in (image.shape[:2], shape[:2]))
         raise UnusableRecord(f"an image of {size}, where {expected} is stated: give --resize to privgen plan")
-    square = {"centre": _central, "pad": _padded, "none": lambda whole: whole}[str(crop)](image)
+    square = image if crop == "none" else _padded(image) if crop == "pad" else _central(image)
     picture = Image.fromarray(square[..., 0] if square.shape[2] == 1 else square)
     resized = np.asarray(picture.resize((resize, resize), Image.Resampling.BILINEAR))
     return resized[..., None] if resized.ndim == 2 else resized

@@ -23,21 +23,31 @@ Size = tuple[int, int, int]
 
 
 class Source(Protocol):
-    """Records of one split, or all of them.
+    """Records of one split, or all of them."""
 
-    Attributes:
-        labels: the class of each, by name. known_classes: classes whose order the source states; others follow.
-        keys: the identity of each, unique; None: its content. keeps_ids: a replacement can have the same key.
-        persons: whose each record is, or None.
-        left_out: what is no record; whatever it is, it was left out for itself alone.
-    """
+    @property
+    def labels(self) -> Sequence[str]:
+        """The class of each, by name."""
 
-    labels: Sequence[str]
-    known_classes: tuple[str, ...]
-    keys: Sequence[str] | None
-    keeps_ids: bool
-    persons: Sequence[str] | None
-    left_out: tuple[LeftOut, ...]
+    @property
+    def known_classes(self) -> tuple[str, ...]:
+        """Classes whose order the source states; others follow."""
+
+    @property
+    def keys(self) -> Sequence[str] | None:
+        """The identity of each, unique; None: its content."""
+
+    @property
+    def keeps_ids(self) -> bool:
+        """Whether a record in another's place can have its key."""
+
+    @property
+    def persons(self) -> Sequence[str] | None:
+        """Whose each record is, or None."""
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What is no record; whatever it is, it was left out for itself alone."""
 
     def name_of(self, row: int) -> str:
         """What to call a record in private."""

@@ -6,6 +6,7 @@ Those whose files are pickles (CIFAR) are not read: loading a file must not run 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ class _Pictures:
         self.known_classes = tuple(names) if len(set(names)) == len(names) else ()
         known = self.known_classes
         self.labels = [known[k] if 0 <= k < len(known) else str(k) for k in _numbers(pictures)]
-        self.keys = self.persons = None
+        self.keys: Sequence[str] | None = None
+        self.persons: Sequence[str] | None = None
         self.keeps_ids = False
         self.left_out: tuple[LeftOut, ...] = ()
 

@@ -14,7 +14,6 @@ A small distance is a hint; that copying is bounded is what the privacy guarante
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from privgen.data.mapped import Images
 from privgen.errors import EvaluationError
 
 # Distances in memory at a time: few enough that the allocator hands the same pages out again.
@@ -179,9 +179,8 @@ class Copying:
 
 
 def copying(
-    generated: Nearest, held_out: Nearest, *, images: NDArray[np.uint8], others: NDArray[np.uint8],
-    training: NDArray[np.uint8],
-) -> Copying:  # fmt: skip
+    generated: Nearest, held_out: Nearest, *, images: NDArray[np.uint8], others: NDArray[np.uint8], training: Images
+) -> Copying:
     """Compare two sets' distances to the training images.
 
     Args:
@@ -191,28 +190,21 @@ def copying(
     ordered = np.sort(held_out.distances)
     below = np.searchsorted(ordered, generated.distances, side="left")
     at_most = np.searchsorted(ordered, generated.distances, side="right")
-    # By digest, for the training images may be more than fit into memory.
-    known = {_digest(image) for image in training}
+    known = {training[row].tobytes() for row in range(len(training))}
     return Copying(
         generated_median=float(np.median(generated.distances)),
         held_out_median=float(np.median(ordered)),
         nearer_than_held_out=float(1 - (below + at_most).mean() / (2 * len(ordered))),
         below_first_percent=float((generated.distances < np.quantile(ordered, 0.01)).mean()),
-        identical=sum(_digest(image) in known for image in images),
-        held_out_identical=sum(_digest(image) in known for image in others),
+        identical=sum(image.tobytes() in known for image in images),
+        held_out_identical=sum(image.tobytes() in known for image in others),
         generated=len(images),
         held_out=len(others),
         training=len(training),
     )
 
 
-def _digest(image: NDArray[np.uint8]) -> bytes:
-    return hashlib.sha256(image.tobytes()).digest()
-
-
-def closest_pairs(
-    found: Nearest, images: NDArray[np.uint8], training: NDArray[np.uint8], *, pairs: int = 40
-) -> NDArray[np.uint8]:
+def closest_pairs(found: Nearest, images: NDArray[np.uint8], training: Images, *, pairs: int = 40) -> NDArray[np.uint8]:
     """(2 · pairs, H, W, C): the generated images nearest to a training image, each before that training image."""
     order = np.argsort(found.distances, kind="stable")[:pairs]
     both = np.stack([images[order], training[found.indices[order]]], axis=1)  # (pairs, 2, H, W, C)

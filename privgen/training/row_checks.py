@@ -10,19 +10,21 @@ from typing import Any
 
 import torch
 
-from accountant.plans.plan import Part
+from accountant.plans.parts import Part
 from privgen.config import TrainConfig
 from privgen.gradients.row_check import check_rows, safe_physical_batch
 from privgen.training.private_step import record_task
 from privgen.training.state import TrainState
 
 
-def check_parts(state: TrainState, config: TrainConfig, parts: tuple[Part, ...], *, first: bool) -> dict[str, Any]:
+def check_parts(
+    state: TrainState, config: TrainConfig, parts: tuple[Part, ...], *, first: bool, seed: int
+) -> dict[str, Any]:
     """Look at each part, and set the size of its passes.
 
     Args:
-        parts: those of the current phase. first: whether this is the session's first look, which tries all kinds of
-            neighbours.
+        parts: those of the current phase. seed: of the synthetic records. first: whether this is the session's first
+            look, which tries all kinds of neighbours.
 
     Returns:
         What was found, for the private log.
@@ -41,7 +43,9 @@ def check_parts(state: TrainState, config: TrainConfig, parts: tuple[Part, ...],
         size = state.physical_batches.get(part.name, config.physical_batch)
         check = None
         if not first:
-            check = check_rows(task.module, task.loss, like, physical_batch=size, beside=task.beside, whole=False)
+            check = check_rows(
+                task.module, task.loss, like, physical_batch=size, beside=task.beside, whole=False, seed=seed
+            )
         if check is None or not check.holds:
             size, check = safe_physical_batch(task.module, task.loss, like, physical_batch=size, beside=task.beside)
             state.physical_batches[part.name] = size

@@ -61,5 +61,5 @@ def test_one_class_works_from_plan_to_evaluation(scans, warm):
 
 def test_a_lenet_of_one_class_is_refused_with_the_reason(scans):
     """It had learnt to see nothing: FID said 0.05 for black images against noise."""
-    with pytest.raises(EvaluationError, match=r"two classes or more for --features lenet.*give --features pixels"):
+    with pytest.raises(EvaluationError, match=r"two classes or more for a LeNet.*give --features pixels"):
         make_extractor("lenet", load_data("scans"), cache=Cache(None))

@@ -15,8 +15,9 @@ from privgen.data.batches import DrawnImages, drawn_images, to_tensor
 from privgen.data.mapped import MappedImages, map_member, taken
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
-from privgen.metrics.evaluation import METRICS, Wanted, evaluate
+from privgen.metrics.evaluation import evaluate
 from privgen.metrics.protocols import PROTOCOLS
+from privgen.metrics.request import METRICS, EvaluationRequest
 from privgen.metrics.sources import FixedSource
 
 CPU = torch.device("cpu")
@@ -166,7 +167,7 @@ def test_images_on_disk_are_evaluated_and_attacked_as_those_in_memory_are(tmp_pa
     images = written(tmp_path / "x.npz", 300)
     source = FixedSource(np.roll(images, 1, axis=1)[:150], np.arange(150) % 3)
     metrics = tuple(name for name in METRICS if name != "is")  # which trains a LeNet, as slow as all the others
-    wanted = Wanted(
+    wanted = EvaluationRequest(
         protocol=PROTOCOLS["privgen-1"], metrics=metrics, samples=100, classifiers=("logreg",), features="pixels"
     )
     found = []
