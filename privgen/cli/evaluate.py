@@ -17,6 +17,7 @@ from privgen.cli.option_types import Names
 if TYPE_CHECKING:
     import torch
 
+    from privgen.data import DataSet
     from privgen.metrics.evaluation import Evaluation
     from privgen.metrics.request import EvaluationRequest
     from privgen.metrics.result import EvaluationRecord, PlannedBudget
@@ -113,22 +114,23 @@ def command(
 
     from privgen.catalogue import DEFAULT_METRICS
     from privgen.cli.devices import device_of
-    from privgen.data import load_data
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
     from privgen.metrics.evaluation import evaluate
+    from privgen.metrics.reference import has_several_classes
     from privgen.metrics.request import EvaluationRequest, possible_metrics
 
     place = _place(run, out, reference_is_public)
-    data = load_data(dataset or _dataset(place.plan), data_dir)
+    data = _real(dataset, place, data_dir)
     where = device_of(device)
     source = _source(run, where, data.train.class_names)
     by = protocols.PROTOCOLS[protocol]
     inception = inception_weights is not None or "inception" in (features, by.features)
-    possible = possible_metrics(data.train.images.shape[1:], labelled=source.labelled, inception=inception)
+    shape, several = data.train.images.shape[1:], has_several_classes(data)
+    possible = possible_metrics(shape, labelled=source.labelled, inception=inception, several_classes=several)
     request = EvaluationRequest(
         protocol=by,
-        metrics=_chosen(metrics, possible, DEFAULT_METRICS),
+        metrics=_chosen(metrics, possible, DEFAULT_METRICS, labelled=source.labelled, several=several),
         samples=samples,
         seeds=seeds,
         classifiers=classifiers,
@@ -164,12 +166,16 @@ def command(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """results: where the result goes; images: where pairs go that show training images; plan: names the data set."""
+    """results: where the result goes; images: where pairs go that show training images; plan: states the data.
+
+    source: what the run's data are loaded by, or None.
+    """
 
     results: Path
     images: Path
     cache: Path
     plan: Path
+    source: str | None = None
 
 
 def _place(run: Path, out: Path | None, public: bool) -> Place:
@@ -181,7 +187,13 @@ def _place(run: Path, out: Path | None, public: bool) -> Place:
         folder = RunFolder.existing(run)
         hidden = folder.private / "results"
         results = out or (folder.release if public else hidden)
-        return Place(results=results, images=out or hidden, cache=folder.private / "cache", plan=folder.plan)
+        return Place(
+            results=results,
+            images=out or hidden,
+            cache=folder.private / "cache",
+            plan=folder.plan,
+            source=folder.source(),
+        )
     results = out or Path(f"evaluation-{run.resolve().stem}")
     return Place(results=results, images=results, cache=user_cache(), plan=run / "plan.json")
 
@@ -198,13 +210,18 @@ def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> So
     raise RunError(f"There is no run, .npz file or folder of images at {run}; name one of these.")
 
 
-def _dataset(plan_path: Path) -> str:
+def _real(given: str | None, place: Place, data_dir: Path | None) -> DataSet:
+    """The real images, by the plan's public facts where there are a plan and the run's own data."""
     from accountant.plans.plan import Plan
+    from privgen.data import load_data
+    from privgen.dataset_sizes import PUBLISHED, is_own, source_name
 
-    name = Plan.load(plan_path).dataset if plan_path.exists() else None
-    if name is None:
-        raise click.UsageError("No plan here names the real data set; give --dataset.")
-    return name
+    plan = Plan.load(place.plan) if place.plan.exists() else None
+    name = given or place.source or (plan.dataset if plan is not None else None)
+    if name is None or (given is None and name not in PUBLISHED and not is_own(name)):
+        raise click.UsageError("No run here says where the real data are; give --dataset.")
+    own = plan is not None and is_own(source_name(name)) and plan.dataset not in PUBLISHED
+    return load_data(name, data_dir, facts=plan.public_facts if own and plan is not None else None)
 
 
 def _budget(plan_path: Path) -> PlannedBudget | None:
@@ -216,16 +233,28 @@ def _budget(plan_path: Path) -> PlannedBudget | None:
     return {"epsilon": plan.epsilon, "delta": plan.delta}
 
 
-def _chosen(asked: tuple[str, ...] | None, possible: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
+def _chosen(
+    asked: tuple[str, ...] | None,
+    possible: tuple[str, ...],
+    default: tuple[str, ...],
+    *,
+    labelled: bool,
+    several: bool,
+) -> tuple[str, ...]:
     """What is measured. What was asked for by name is never left out: where it is not available, that is an error."""
     from privgen.cli.console import warn
 
     if asked is not None and "all" not in asked:
         return asked
     chosen = possible if asked else tuple(name for name in default if name in possible)
-    if "gen2real" not in possible:
+    if not several:
+        warn(
+            "The real training images are of one class, which a classifier cannot fail to tell: accuracies and a "
+            "LeNet's Inception Score and features say nothing and are left out."
+        )
+    elif not labelled:
         warn("These images have no labels: gen2real and real2gen are left out.")
-    if asked and "is" not in possible:
+    if several and asked and "is" not in possible:
         warn("The Inception Score of these images needs --inception-weights; it is left out.")
     return chosen
 

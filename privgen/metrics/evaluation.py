@@ -28,7 +28,7 @@ from privgen.metrics.features import Extractor, ImageClassifier
 from privgen.metrics.fid import frechet_distance, gaussian_statistics, kernel_distance
 from privgen.metrics.inception_score import inception_score
 from privgen.metrics.neighbours import closest_pairs, copying, manifold, nearest
-from privgen.metrics.reference import Reference, extract, make_classifier, make_extractor
+from privgen.metrics.reference import Reference, extract, has_several_classes, make_classifier, make_extractor
 from privgen.metrics.request import EvaluationRequest
 from privgen.metrics.result import (
     PRIVACY,
@@ -187,7 +187,8 @@ class _Job:
 
     @cached_property
     def features(self) -> str:
-        default = "lenet" if self._grey_28 else "pixels"
+        # A LeNet of one class has learnt to see nothing: it told black images from noise by 0.05.
+        default = "lenet" if self._grey_28 and has_several_classes(self.data) else "pixels"
         return self.request.features or self.request.protocol.features or default
 
     @cached_property

@@ -54,14 +54,20 @@ class EvaluationRequest:
         return kinds * self.seeds * len(self.chosen_classifiers)
 
 
-def possible_metrics(shape: tuple[int, ...], *, labelled: bool, inception: bool) -> tuple[str, ...]:
+def possible_metrics(
+    shape: tuple[int, ...], *, labelled: bool, inception: bool, several_classes: bool = True
+) -> tuple[str, ...]:
     """All that can be measured.
 
     Args:
         shape: of an image (H, W, C). labelled: the generated images' classes are known.
         inception: Inception's weights are to be used; the IS of other than grey 28×28 images needs them.
+        several_classes: the training images are of two classes or more: a classifier of one is always right, and
+            tells nothing.
     """
     left_out = set() if labelled else {name for name, metric in METRICS.items() if metric.needs_labels}
-    if shape != (28, 28, 1) and not inception:
+    if not several_classes:
+        left_out |= set(ACCURACIES)
+    if not inception and not (shape == (28, 28, 1) and several_classes):
         left_out.add("is")
     return tuple(name for name in METRICS if name not in left_out)

@@ -28,7 +28,12 @@ PLAN = Plan(
 
 
 def made_run(
-    folder: Path, *, plan: Plan | None = PLAN, steps: int = STEPS, halt: bool = True, genesis: Mapping[str, object] | None = None
+    folder: Path,
+    *,
+    plan: Plan | None = PLAN,
+    steps: int = STEPS,
+    halt: bool = True,
+    genesis: Mapping[str, object] | None = None,
 ) -> Path:
     """The folder of a run that took so many steps; `genesis` adds to its first entry or changes it."""
     release, private = folder / "release", folder / "private"
