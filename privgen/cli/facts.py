@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from accountant.budget import Neighbouring
     from accountant.plans.plan import Plan
     from accountant.plans.public_facts import PublicFacts
-    from privgen.data.propose import AskedFacts
+    from privgen.cli.option_types import OptionType
+from privgen.data.propose import AskedFacts
 
 Command = Callable[..., Any]
 _SHOWN = 12
 
 
-class ClassNames(click.ParamType):
+class ClassNames(OptionType):
     """benign,malignant; a name with a comma in it stands in double quotes"""
 
     name = "NAME,NAME,..."
@@ -41,7 +42,7 @@ class ClassNames(click.ParamType):
         return names
 
 
-class ImageShape(click.ParamType):
+class ImageShape(OptionType):
     """28x28x1: height, width, channels"""
 
     name = "HxWxC"
