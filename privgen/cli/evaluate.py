@@ -1,4 +1,4 @@
-"""`privgen evaluate`: what generated images are worth, by a named protocol. Reads private data without privacy."""
+"""`privgen evaluate`: the quality of generated images, by a named protocol. Reads private data without privacy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Examples:
 """
 
 
-# Written out, for the modules that know them load torch.
+# Written out, because the modules that define them import torch.
 METRICS = Names("all", "gen2real", "real2real", "real2gen", "fid", "kid", "is", "coverage", "copying")
 PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 
@@ -39,29 +39,33 @@ PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 @click.command(epilog=EPILOG)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--protocol", type=PROTOCOLS, default="privgen-1", show_default=True, help="Fixes what is not given here."
+    "--protocol", type=PROTOCOLS, default="privgen-1", show_default=True, help="Determines what is not given here."
 )
 @click.option(
     "--metrics",
     type=METRICS,
-    help=f"Among {','.join(METRICS.allowed)}; all: what these images allow.  [default: gen2real,fid,kid,is, of these "
-    "what they allow]",
+    help=f"Among {','.join(METRICS.allowed)}; all: every metric that the images allow.  [default: those of "
+    "gen2real,fid,kid,is that the images allow]",
 )
 @click.option("--samples", type=click.IntRange(min=100), help="Generated images.  [default: the protocol's]")
 @click.option(
-    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Of accuracies: mean and std over them."
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="For accuracies: mean and std over the seeds.",
 )
 @click.option(
     "--classifier",
     "classifiers",
     type=click.Choice(["cnn", "mlp", "logreg"]),
     multiple=True,
-    help="May be given again.  [default: the protocol's]",
+    help="May be repeated.  [default: the protocol's]",
 )
 @click.option(
     "--features",
     type=click.Choice(["pixels", "lenet", "inception"]),
-    help="What images are compared by.  [default: the protocol's; privgen-1: lenet for grey 28×28, otherwise pixels]",
+    help="Features to compare images by.  [default: the protocol's; privgen-1: lenet for grey 28×28, otherwise pixels]",
 )
 @click.option(
     "--inception-weights",
@@ -73,7 +77,7 @@ PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 @click.option(
     "--reference-is-public",
     is_flag=True,
-    help="The data set is public, training images too: the result may go into release/.",
+    help="The data set is public, including its training images: the result may go into release/.",
 )
 @click.option(
     "--out",
@@ -84,9 +88,9 @@ PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="CPU threads; with 2 or more, classifiers are trained beside the rest.  [default: one a core]",
+    help="CPU threads; with 2 or more, classifiers are trained in parallel with the rest.  [default: one per core]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print only the result, as JSON, on stdout.")
 def command(
     run: Path,
     protocol: str,
@@ -106,8 +110,8 @@ def command(
 ) -> None:
     """Measure the images of RUN: a run's folder, its release folder, an .npz file, or a folder of images.
 
-    Nothing is selected on the real test set. The result is computed on private data without privacy, so it is kept
-    in the run's private folder unless the data set is public.
+    Nothing is selected on the real test set. The result is computed from private data without privacy, so it goes into
+    the run's private folder unless the data set is public.
     """
     import torch
 
@@ -163,7 +167,7 @@ def command(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """results: where the result goes; images: where pairs go that show training images; plan: names the data set."""
+    """results: for the result; images: for the pairs, which show training images; plan: names the data set."""
 
     results: Path
     images: Path
@@ -202,7 +206,7 @@ def _dataset(plan_path: Path) -> str:
 
     name = Plan.load(plan_path).dataset if plan_path.exists() else None
     if name is None:
-        raise click.UsageError("No plan here names the real data set; give --dataset.")
+        raise click.UsageError("There is no plan here that names the real data set; give --dataset.")
     return name
 
 
@@ -216,21 +220,21 @@ def _budget(plan_path: Path) -> PlannedBudget | None:
 
 
 def _chosen(asked: tuple[str, ...] | None, possible: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
-    """What is measured. What was asked for by name is never left out: where it is not available, that is an error."""
+    """The metrics to measure. One that was asked for by name is never skipped: it is measured, or an error."""
     from privgen.cli.console import warn
 
     if asked is not None and "all" not in asked:
         return asked
     chosen = possible if asked else tuple(name for name in default if name in possible)
     if "gen2real" not in possible:
-        warn("These images have no labels: gen2real and real2gen are left out.")
+        warn("These images have no labels: gen2real and real2gen are skipped.")
     if asked and "is" not in possible:
-        warn("The Inception Score of these images needs --inception-weights; it is left out.")
+        warn("The Inception Score of these images needs --inception-weights; it is skipped.")
     return chosen
 
 
 def _processes(request: EvaluationRequest, threads: int, device: torch.device) -> tuple[int, int]:
-    """Processes that train classifiers beside this one, and threads for each."""
+    """Processes that train classifiers in parallel with this one, and the threads of each."""
     from privgen.metrics.request import ACCURACIES
 
     if threads == 1 or device.type != "cpu" or not request.trainings:
@@ -242,7 +246,7 @@ def _processes(request: EvaluationRequest, threads: int, device: torch.device) -
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Bars on stderr, one for each thing that is done."""
+    """Progress bars on stderr, one for each task."""
     from rich.progress import Progress, TaskID
 
     from privgen.cli.console import err_console
@@ -251,7 +255,7 @@ def _progress() -> Iterator[Progress]:
         tasks: dict[str, TaskID] = {}
 
         def update(what: str, done: int, total: int) -> None:
-            # A classifier in a process of its own says nothing until it is done: its bar only moves.
+            # A classifier in another process reports nothing until it is done: its bar only pulses.
             known = total if done or total > 1 else None
             if what not in tasks:
                 tasks[what] = display.add_task(what, total=known)
@@ -261,7 +265,7 @@ def _progress() -> Iterator[Progress]:
 
 
 def _keep(found: Evaluation, result: EvaluationRecord, place: Place) -> list[Path]:
-    """Write the result, a table, a grid of generated images and the closest pairs; the last never into release/."""
+    """Write the result, its table, a grid of generated images, and the closest pairs, never into release/."""
     from accountant.files import write_durably
     from privgen.data.export import write_grid
     from privgen.metrics.protocols import DEFAULT
@@ -302,4 +306,4 @@ def _show(result: EvaluationRecord, kept: list[Path]) -> None:
     console.print(note(result), markup=False, soft_wrap=True)
     console.print(f"Kept in {kept[0]}, {kept[1].name} and {kept[2].name}.", markup=False, soft_wrap=True)
     for path in kept[3:]:
-        console.print(f"Closest pairs in {path}: it shows training images.", markup=False, soft_wrap=True)
+        console.print(f"Closest pairs in {path}, which shows training images.", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`EvaluationRequest`: what to measure, by which protocol, checked before anything is computed."""
+"""`EvaluationRequest`: what to measure and by which protocol, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class EvaluationRequest:
 
     Args:
         protocol: by which. metrics: among METRICS, >= 1.
-        samples: generated images, or None: the protocol's number. seeds: of accuracies, >= 1.
-        classifiers: among cnn, mlp, logreg; none: the protocol's.
-        features: pixels, lenet or inception, or None: the protocol's.
+        samples: generated images, or None for the protocol's number. seeds: of accuracies, >= 1.
+        classifiers: among cnn, mlp and logreg, or () for the protocol's.
+        features: pixels, lenet or inception, or None for the protocol's.
 
     Raises:
         EvaluationError: a metric is unknown, or a number out of range.
@@ -47,7 +47,7 @@ class EvaluationRequest:
 
     @property
     def chosen_classifiers(self) -> tuple[str, ...]:
-        """Those that are given, or the protocol's."""
+        """The given classifiers, or the protocol's."""
         return self.classifiers or self.protocol.classifiers
 
     @property
@@ -58,11 +58,11 @@ class EvaluationRequest:
 
 
 def possible_metrics(shape: tuple[int, ...], *, labelled: bool, inception: bool) -> tuple[str, ...]:
-    """All that can be measured.
+    """Everything that can be measured.
 
     Args:
-        shape: of an image (H, W, C). labelled: the generated images' classes are known.
-        inception: Inception's weights are to be used; the IS of other than grey 28×28 images needs them.
+        shape: of an image (H, W, C). labelled: whether the classes of the generated images are known.
+        inception: whether Inception's weights will be used; the IS needs them unless images are grey 28×28.
     """
     left_out = set() if labelled else {"gen2real", "real2gen"}
     if shape != (28, 28, 1) and not inception:
