@@ -20,7 +20,7 @@ from privgen.attacks.one_run import CanaryFinding, one_run_bound, read_canaries
 from privgen.attacks.summary import Empirical
 from privgen.attacks.worlds import seeded_coins
 from privgen.data import DataSet, load_data
-from privgen.data.load import whereabouts
+from privgen.data.load import ON_DISK, whereabouts
 from privgen.errors import CheckpointError, DataError, EvaluationError, RunError
 from privgen.generate import LoadedGenerator, load_generator
 from privgen.mechanism.floored_gaussian import ExactGaussian
@@ -29,7 +29,6 @@ from privgen.training.run_folder import RunFolder
 # Many trials cost little and allow a high confidence; a run has few canaries.
 CONFIDENCE, CANARY_CONFIDENCE = 0.999, 0.95
 Attack = Callable[..., Membership]
-_DOWNLOADED = ("mnist", "fashion-mnist", "celeba")
 
 
 def attack_run(
@@ -122,12 +121,13 @@ def _data_at_hand(plan: Plan, run: Path, data_dir: Path | None) -> DataSet:
     """The run's own data. A foreign ledger may name any path, so this needs the run's private folder."""
     if not (run / "private" / "fingerprint.json").exists():
         raise DataError("it needs the run's private folder, which knows what it was trained on.")
-    if plan.dataset is None:
-        raise DataError("the plan names no data set.")
-    if plan.dataset in _DOWNLOADED and whereabouts(plan.dataset, data_dir) is None:
-        raise DataError(f"{plan.dataset} is not available on this machine; give its folder by --data-dir.")
-    data = load_data(plan.dataset, data_dir)
+    name = RunFolder(run).source() or plan.dataset
+    if name is None:
+        raise DataError("the run does not say where its data are.")
+    if name in ON_DISK and whereabouts(name, data_dir) is None:
+        raise DataError(f"{name} is not available on this machine; give its folder by --data-dir.")
+    data = load_data(name, data_dir, facts=plan.public_facts)
     RunFolder(run).require_fingerprint(data.fingerprint())
     if not len(data.test.labels):
-        raise DataError(f"{plan.dataset} has no held-out records.")
+        raise DataError(f"{data.name} has no held-out records.")
     return data

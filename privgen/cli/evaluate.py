@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from privgen.catalogue import METRICS
 from privgen.cli.option_types import Names
 
 if TYPE_CHECKING:
     import torch
 
+    from privgen.data import DataSet
     from privgen.metrics.evaluation import Evaluation
     from privgen.metrics.request import EvaluationRequest
     from privgen.metrics.result import EvaluationRecord, PlannedBudget
@@ -31,8 +33,7 @@ Examples:
 """
 
 
-# Written out, because the modules that define them import torch.
-METRICS = Names("all", "gen2real", "real2real", "real2gen", "fid", "kid", "is", "coverage", "copying")
+# Written out, because the module that defines them imports torch.
 PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 
 
@@ -43,8 +44,8 @@ PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 )
 @click.option(
     "--metrics",
-    type=METRICS,
-    help=f"Among {','.join(METRICS.allowed)}; all: every metric that the images allow.  [default: those of "
+    type=Names("all", known=METRICS),
+    help=f"Among {','.join(METRICS)}; all: every metric that the images allow.  [default: those of "
     "gen2real,fid,kid,is that the images allow]",
 )
 @click.option("--samples", type=click.IntRange(min=100), help="Generated images.  [default: the protocol's]")
@@ -115,23 +116,25 @@ def command(
     """
     import torch
 
+    from privgen.catalogue import DEFAULT_METRICS
     from privgen.cli.devices import device_of
-    from privgen.data import load_data
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
     from privgen.metrics.evaluation import evaluate
-    from privgen.metrics.request import DEFAULT_METRICS, EvaluationRequest, possible_metrics
+    from privgen.metrics.reference import has_several_classes
+    from privgen.metrics.request import EvaluationRequest, possible_metrics
 
     place = _place(run, out, reference_is_public)
-    data = load_data(dataset or _dataset(place.plan), data_dir)
+    data = _real(dataset, place, data_dir)
     where = device_of(device)
     source = _source(run, where, data.train.class_names)
     by = protocols.PROTOCOLS[protocol]
     inception = inception_weights is not None or "inception" in (features, by.features)
-    possible = possible_metrics(data.train.images.shape[1:], labelled=source.labelled, inception=inception)
+    shape, several = data.train.images.shape[1:], has_several_classes(data)
+    possible = possible_metrics(shape, labelled=source.labelled, inception=inception, several_classes=several)
     request = EvaluationRequest(
         protocol=by,
-        metrics=_chosen(metrics, possible, DEFAULT_METRICS),
+        metrics=_chosen(metrics, possible, DEFAULT_METRICS, labelled=source.labelled, several=several),
         samples=samples,
         seeds=seeds,
         classifiers=classifiers,
@@ -167,12 +170,16 @@ def command(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """results: for the result; images: for the pairs, which show training images; plan: names the data set."""
+    """results: folder of the result; images: folder of the pairs, which show training images; plan: states the data.
+
+    source: how the run's data are loaded, or None.
+    """
 
     results: Path
     images: Path
     cache: Path
     plan: Path
+    source: str | None = None
 
 
 def _place(run: Path, out: Path | None, public: bool) -> Place:
@@ -184,7 +191,13 @@ def _place(run: Path, out: Path | None, public: bool) -> Place:
         folder = RunFolder.existing(run)
         hidden = folder.private / "results"
         results = out or (folder.release if public else hidden)
-        return Place(results=results, images=out or hidden, cache=folder.private / "cache", plan=folder.plan)
+        return Place(
+            results=results,
+            images=out or hidden,
+            cache=folder.private / "cache",
+            plan=folder.plan,
+            source=folder.source(),
+        )
     results = out or Path(f"evaluation-{run.resolve().stem}")
     return Place(results=results, images=results, cache=user_cache(), plan=run / "plan.json")
 
@@ -201,13 +214,18 @@ def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> So
     raise RunError(f"There is no run, .npz file or folder of images at {run}; name one of these.")
 
 
-def _dataset(plan_path: Path) -> str:
+def _real(given: str | None, place: Place, data_dir: Path | None) -> DataSet:
+    """The real images; by the plan's public facts, if there is a plan and they are the run's own data."""
     from accountant.plans.plan import Plan
+    from privgen.data import load_data
+    from privgen.dataset_sizes import PUBLISHED, is_own, source_name
 
-    name = Plan.load(plan_path).dataset if plan_path.exists() else None
-    if name is None:
-        raise click.UsageError("There is no plan here that names the real data set; give --dataset.")
-    return name
+    plan = Plan.load(place.plan) if place.plan.exists() else None
+    name = given or place.source or (plan.dataset if plan is not None else None)
+    if name is None or (given is None and name not in PUBLISHED and not is_own(name)):
+        raise click.UsageError("There is no run here that says where the real data are; give --dataset.")
+    own = plan is not None and is_own(source_name(name)) and plan.dataset not in PUBLISHED
+    return load_data(name, data_dir, facts=plan.public_facts if own and plan is not None else None)
 
 
 def _budget(plan_path: Path) -> PlannedBudget | None:
@@ -219,23 +237,35 @@ def _budget(plan_path: Path) -> PlannedBudget | None:
     return {"epsilon": plan.epsilon, "delta": plan.delta}
 
 
-def _chosen(asked: tuple[str, ...] | None, possible: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
+def _chosen(
+    asked: tuple[str, ...] | None,
+    possible: tuple[str, ...],
+    default: tuple[str, ...],
+    *,
+    labelled: bool,
+    several: bool,
+) -> tuple[str, ...]:
     """The metrics to measure. One that was asked for by name is never skipped: it is measured, or an error."""
     from privgen.cli.console import warn
 
     if asked is not None and "all" not in asked:
         return asked
     chosen = possible if asked else tuple(name for name in default if name in possible)
-    if "gen2real" not in possible:
+    if not several:
+        warn(
+            "The real training images are of one class, in which a classifier is always right: accuracies and a "
+            "LeNet's Inception Score and features mean nothing and are skipped."
+        )
+    elif not labelled:
         warn("These images have no labels: gen2real and real2gen are skipped.")
-    if asked and "is" not in possible:
+    if several and asked and "is" not in possible:
         warn("The Inception Score of these images needs --inception-weights; it is skipped.")
     return chosen
 
 
 def _processes(request: EvaluationRequest, threads: int, device: torch.device) -> tuple[int, int]:
     """Processes that train classifiers in parallel with this one, and the threads of each."""
-    from privgen.metrics.request import ACCURACIES
+    from privgen.catalogue import ACCURACIES
 
     if threads == 1 or device.type != "cpu" or not request.trainings:
         return 0, threads

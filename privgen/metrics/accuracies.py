@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -68,7 +67,8 @@ class AccuracyPlan:
 
     def _of(self, classifier: str, seed: int, made: LabelledImages) -> Iterator[AskedAccuracy]:
         metrics = self.request.metrics
-        test: Labelled = (self.data.test.images, self.data.test.labels)
+        # Read whole where they are on disk: a process that trains a classifier is sent arrays.
+        test: Labelled = (self.data.test.images[:], self.data.test.labels)
         generated = None if made.labels is None else (made.images, made.labels)
         if "gen2real" in metrics and generated is not None:
             yield self._training({"gen2real": test}, classifier, seed, generated)
@@ -104,10 +104,8 @@ class AccuracyPlan:
         return train.images[chosen], train.labels[chosen]
 
     def _key(self, classifier: str, seed: int) -> str:
-        test = self.data.test
-        digest = hashlib.sha256(test.images[:].tobytes() + test.labels.tobytes()).hexdigest()
         recipe = self.request.protocol.recipe(classifier).about
-        return f"real2real/1/{recipe}/{self.samples}/{seed}/{self.data.fingerprint()}/{digest}"
+        return f"real2real/1/{recipe}/{self.samples}/{seed}/{self.data.train.digest()}/{self.data.test.digest()}"
 
 
 def summaries(asked: Iterable[AskedAccuracy], answers: Iterator[tuple[float, ...]], cache: Cache) -> Accuracies:

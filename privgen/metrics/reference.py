@@ -29,6 +29,11 @@ def extract(extractor: Extractor, images: Images, what: str, progress: Progress)
         progress(what, min(at + _CHUNK, len(images)), len(images))
 
 
+def has_several_classes(data: DataSet) -> bool:
+    """Whether the training images are of two classes or more, as everything that a classifier tells needs."""
+    return len(np.unique(data.train.labels)) > 1
+
+
 def make_extractor(
     name: str,
     data: DataSet,
@@ -72,7 +77,12 @@ def make_classifier(
 
 
 def _lenet(data: DataSet, cache: Cache, device: torch.device | None, progress: Progress) -> LeNet:
-    fingerprint = data.fingerprint()
+    if not has_several_classes(data):
+        raise EvaluationError(
+            "Expected training images of two classes or more for a LeNet, which learns to tell them apart; give "
+            "--features pixels or inception."
+        )
+    fingerprint = data.train.digest()
 
     def train() -> Arrays:
         lenet = train_lenet(
@@ -107,7 +117,7 @@ class Reference:
     ) -> None:
         self.extractor = extractor
         self._images = data.train.images
-        self._key = f"{extractor.identity}/train/{data.fingerprint()}"
+        self._key = f"{extractor.identity}/train/{data.train.digest()}"
         self._cache = cache
         self._progress = progress
         self._features: NDArray[np.float32] | None = None

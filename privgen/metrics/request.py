@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from privgen.catalogue import ACCURACIES, METRICS
 from privgen.errors import EvaluationError
 from privgen.metrics.protocols import EvaluationProtocol
-
-DEFAULT_METRICS = ("gen2real", "fid", "kid", "is")
-METRICS = ("gen2real", "real2real", "real2gen", "fid", "kid", "is", "coverage", "copying")
-ACCURACIES = METRICS[:3]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,14 +54,20 @@ class EvaluationRequest:
         return kinds * self.seeds * len(self.chosen_classifiers)
 
 
-def possible_metrics(shape: tuple[int, ...], *, labelled: bool, inception: bool) -> tuple[str, ...]:
+def possible_metrics(
+    shape: tuple[int, ...], *, labelled: bool, inception: bool, several_classes: bool = True
+) -> tuple[str, ...]:
     """Everything that can be measured.
 
     Args:
         shape: of an image (H, W, C). labelled: whether the classes of the generated images are known.
         inception: whether Inception's weights will be used; the IS needs them unless images are grey 28×28.
+        several_classes: whether the training images are of two classes or more: with one class a classifier is
+            always right, which means nothing.
     """
-    left_out = set() if labelled else {"gen2real", "real2gen"}
-    if shape != (28, 28, 1) and not inception:
+    left_out = set() if labelled else {name for name, metric in METRICS.items() if metric.needs_labels}
+    if not several_classes:
+        left_out |= set(ACCURACIES)
+    if not inception and not (shape == (28, 28, 1) and several_classes):
         left_out.add("is")
     return tuple(name for name in METRICS if name not in left_out)

@@ -7,7 +7,7 @@ made = source.make(source.count(10000), seed=0)          # made.images, made.lab
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from privgen.data import load_data
+from privgen.data.export import safe_names
+from privgen.data.load import load_records
+from privgen.data.source import UNLABELLED
 from privgen.errors import EvaluationError
 from privgen.generate import LoadedGenerator
 
@@ -106,14 +108,15 @@ def read_images(path: Path, class_names: tuple[str, ...]) -> FixedSource:
         EvaluationError: the file cannot be used, or a subfolder is not named after a class. DataError: a folder's
             images cannot be read.
     """
-    return _npz(path, len(class_names)) if path.suffix == ".npz" else _folder(path, class_names)
+    return _npz(path, class_names) if path.suffix == ".npz" else _folder(path, class_names)
 
 
-def _npz(path: Path, classes: int) -> FixedSource:
+def _npz(path: Path, class_names: tuple[str, ...]) -> FixedSource:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images = arrays["images"]
             labels = arrays["labels"] if "labels" in arrays.files else None
+            names = tuple(arrays["class_names"].tolist()) if "class_names" in arrays.files else class_names
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise EvaluationError(f"Cannot read {path} ({error}); it must hold an array called images.") from error
     images = images[..., None] if images.ndim == 3 else images
@@ -123,22 +126,33 @@ def _npz(path: Path, classes: int) -> FixedSource:
         return FixedSource(images, None)
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
         raise EvaluationError(f"{path}: expected {len(images)} integer labels, got {labels.shape} {labels.dtype}.")
-    if not 0 <= labels.min() <= labels.max() < classes:
-        raise EvaluationError(f"{path}: expected labels from 0 to {classes - 1}, got {labels.min()} to {labels.max()}.")
-    return FixedSource(images, labels.astype(np.int64))
+    if not 0 <= labels.min() <= labels.max() < len(names):
+        raise EvaluationError(
+            f"{path}: expected labels from 0 to {len(names) - 1}, got {labels.min()} to {labels.max()}."
+        )
+    index = _index(path, [names[label] for label in np.unique(labels)], class_names)
+    return FixedSource(images, np.array([index[names[label]] for label in labels.tolist()], dtype=np.int64))
 
 
 def _folder(path: Path, class_names: tuple[str, ...]) -> FixedSource:
-    found = load_data(f"image-folder:{path}")
-    # As `privgen sample` names subfolders.
-    known = ["".join(c if c.isalnum() or c in "-_ " else "-" for c in name) for name in class_names]
-    unknown = [name for name in found.train.class_names if name not in known]
+    found = load_records(f"image-folder:{path}")
+    if found.class_names == (UNLABELLED,) != class_names and len(class_names) > 1:
+        return FixedSource(np.asarray(found.images), None)
+    index = _index(path, found.class_names, class_names)
+    labels = [index[found.class_names[label]] for label in found.labels.tolist()]
+    return FixedSource(np.asarray(found.images), np.array(labels, dtype=np.int64))
+
+
+def _index(path: Path, found: Sequence[str], class_names: tuple[str, ...]) -> dict[str, int]:
+    """The number of each class that was found, by its name or by the name of its folder."""
+    known = {name: number for number, name in enumerate(safe_names(class_names))}
+    known |= {name: number for number, name in enumerate(class_names)}
+    if len(class_names) == 1:
+        known[UNLABELLED] = 0
+    unknown = [name for name in found if name not in known]
     if unknown:
         raise EvaluationError(
-            f"{path} has subfolders that are not classes of the data set ({', '.join(unknown[:3])}); expected names "
-            f"among: {', '.join(known)}."
+            f"{path} has subfolders or labels that are not classes of the data set ({', '.join(unknown[:3])}); "
+            f"expected names among: {', '.join(class_names)}."
         )
-    index = np.array([known.index(name) for name in found.train.class_names])
-    # The loader holds some images out for testing; here all of them are wanted.
-    images = np.concatenate([found.train.images, found.test.images])
-    return FixedSource(images, index[np.concatenate([found.train.labels, found.test.labels])])
+    return {name: known[name] for name in found}

@@ -65,6 +65,9 @@ def _measures(result: EvaluationRecord) -> Iterator[Measure]:
         yield from _coverage(result["coverage"])
     if "copying" in result:
         yield from _copying(result["copying"])
+    for name, numbers in result.get("further", {}).items():
+        for key, value in numbers.items():
+            yield f"{name}: {key}", f"{value:.4g}", f"{made} images"
 
 
 def _accuracies(name: str, how: str, found: Mapping[str, AccuracySummary]) -> Iterator[Measure]:

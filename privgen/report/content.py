@@ -219,6 +219,7 @@ def _mechanism(state: LedgerState) -> Section:
         return _mechanism_section(Table(caption="Sampling and noise", head=("item", "value"), rows=tuple(rows)))
     rows += [
         ("data set", f"{plain(plan.dataset or 'not named')}, N = {plan.dataset_size} records (public)"),
+        *_public_facts(plan),
         ("error feedback", _feedback(plan)),
     ]
     phases = tuple(
@@ -251,6 +252,13 @@ def _noise(kind: object) -> str:
 
 def _mechanism_section(*tables: Table) -> Section:
     return Section(key="mechanism", title="Sampling and noise", blocks=tables)
+
+
+def _public_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
+    facts = plan.public_facts
+    if facts is None:
+        return ()
+    return ("classes (public)", plain(", ".join(facts.classes))), ("images (public)", facts.images)
 
 
 def _feedback(plan: Plan) -> str:

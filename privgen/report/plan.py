@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from planners import Affordable, Choice, Search
 
 _BANDED = ("bands", "R/C1", "saved", "delay")
+_CLASSES_SHOWN = 12
 
 
 def render_plan(plan: Plan, console: Console, notes: Sequence[tuple[str, str, str]] = ()) -> None:
@@ -155,6 +156,7 @@ def _rows(plan: Plan) -> list[tuple[str, str, str]]:
     noise = noise_to_batch(plan, plan.schedule()[0])
     rows = [
         ("data set", f"{plan.dataset or 'not named'}, N = {plan.dataset_size}", why.get("dataset_size", "")),
+        *_public_facts(plan),
         ("delta", f"{plan.delta:g}", why.get("delta", "given")),
         ("sampling rate", _over_phases(plan, "sampling_rate"), why.get("sampling_rate", "given")),
         ("iterations", f"{plan.iterations} ({passes:.1f} expected passes)", why.get("iterations", "given")),
@@ -174,6 +176,16 @@ def _rows(plan: Plan) -> list[tuple[str, str, str]]:
         if prv is not None:
             rows.append((f"{proved} by PRV", f"{lower_text(prv.lower)} ≤ ε ≤ {upper_text(prv.upper)}", ""))
     return rows
+
+
+def _public_facts(plan: Plan) -> list[tuple[str, str, str]]:
+    """What is public of the data besides N."""
+    facts = plan.public_facts
+    if facts is None:
+        return []
+    names = ", ".join(facts.classes[:_CLASSES_SHOWN]) + (", …" if len(facts.classes) > _CLASSES_SHOWN else "")
+    why = plan.defaults.get("public_facts", "stated")
+    return [("classes", f"{len(facts.classes)}: {names}", why), ("images", facts.images, why)]
 
 
 def noise_to_batch(plan: Plan, phase: Phase) -> float:

@@ -16,9 +16,9 @@ from privgen.training.loop import run as train_run
 
 @pytest.fixture(scope="module")
 def run(lab, npz_file, tmp_path_factory):
-    data = load_data(f"npz:{npz_file}")
+    data = load_data(f"npz:{npz_file}", facts=lab.own_facts)
     out = tmp_path_factory.mktemp("empirical") / "run"
-    plan = lab.plan(dataset=data.name, dataset_size=len(data.train.labels), iterations=6)
+    plan = lab.own_plan(len(data.train.labels), iterations=6)
     with lab.begin(out, plan=plan, data=data, canaries=40) as session:
         for _ in train_run(session):
             pass
@@ -52,7 +52,7 @@ def audit(run, form, monkeypatch):
 
 
 membership_of = empirical.membership_of
-REAL = "that were trained on, from held-out ones"
+REAL = "that were trained on from held-out ones"
 
 
 def test_what_is_made_of_real_records_is_in_no_page(run, monkeypatch):
