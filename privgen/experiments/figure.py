@@ -1,4 +1,4 @@
-"""The plot of docs/results/clipping-bias.md, from finished trials alone."""
+"""The plot of docs/results/clipping-bias.md, drawn from finished trials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from privgen.experiments.summary import Group, Spread, difference, dp_sgd_of, gr
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# DP-SGD, banded from few bands to many, published, then correlated noise from few bands to many.
+# DP-SGD, banded (few bands to many), published, then correlated noise (few bands to many).
 _COLOURS = (
     "#222222", "#9fd8cb", "#4fb3a1", "#00897b", "#00503f", "#c77700", "#b3261e",
     "#c5b0e6", "#a184d6", "#7b57c2", "#4b2e83",
@@ -33,7 +33,7 @@ def plot(finished: Sequence[Finished], path: Path) -> None:
     found = groups(finished)
     matched = [g for g in found if g.stage == "match"]
     if not matched:
-        raise ConfigError("No finished trial of the stage match: there is nothing to draw yet.")
+        raise ConfigError("No finished trial of the stage match: there is nothing to plot yet.")
     task = matched[0].trial.task
     matched = [g for g in matched if g.trial.task == task]
     epsilons = sorted({g.trial.epsilon for g in matched})

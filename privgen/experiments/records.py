@@ -1,4 +1,4 @@
-"""Finished trials as JSON lines: one line a trial, appended and flushed, so that a grid can be interrupted.
+"""Finished trials as JSON lines, one for each trial, appended and flushed so that a grid can be interrupted.
 
 >>> import tempfile
 >>> log = TrialLog(Path(tempfile.mkdtemp()) / "results.jsonl")
@@ -27,7 +27,7 @@ class Finished:
     """A trial that was trained.
 
     Args:
-        stage: of the grid for which it was trained first. trial: its settings. result: what `train` returned.
+        stage: of the grid, the first that needed it. trial: its settings. result: what `train` returned.
     """
 
     stage: str
@@ -39,7 +39,7 @@ class TrialLog:
     """A file of finished trials, read once and appended to.
 
     Args:
-        path: may not exist yet. A last line that a crash cut off is dropped.
+        path: need not exist yet. A last line that a crash cut off is dropped.
 
     Raises:
         ConfigError: a line does not hold a finished trial.
@@ -57,12 +57,12 @@ class TrialLog:
                 self._finished[finished.trial] = finished
 
     def find(self, trial: Trial) -> TrialResult | None:
-        """The result of this trial, if it was trained."""
+        """The result of this trial, or None if it was not trained."""
         finished = self._finished.get(trial)
         return None if finished is None else finished.result
 
     def add(self, finished: Finished) -> None:
-        """Append it, flushed.
+        """Append a trial and flush the file.
 
         Raises:
             OSError: it cannot be written.

@@ -1,4 +1,4 @@
-"""What came of one trial, as it stands in results.jsonl, and the check that a line of that file holds it."""
+"""The result of a trial as it is stored in results.jsonl, and the check of a line of that file."""
 
 # Without deferred annotations: they would hide NotRequired from __required_keys__.
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _Rounded = TypeVar("_Rounded", bound=Mapping[str, object])
 
 
 class Scores(TypedDict):
-    """Of held-out records: the loss, and the accuracy (%) of classifiers."""
+    """On held-out records: the loss, and the accuracy (%) of classifiers."""
 
     loss: float
     accuracy: NotRequired[float]
@@ -58,10 +58,10 @@ class TrialResult(Scores):
 
 
 def parsed_result(data: object) -> TrialResult:
-    """The result that a line holds.
+    """The result in a line, after checking its fields.
 
     Raises:
-        TypeError, KeyError: it holds none.
+        TypeError, KeyError: it is not a result.
     """
     if not isinstance(data, dict):
         raise TypeError(f"expected a JSON object as result, got {type(data).__name__}")
@@ -75,7 +75,7 @@ def parsed_result(data: object) -> TrialResult:
 
 
 def rounded(values: _Rounded) -> _Rounded:
-    """Four digits, which are more than three seeds can tell apart.
+    """To four digits, which is more than three seeds can resolve.
 
     >>> rounded({"loss": 0.123456})
     {'loss': 0.1235}

@@ -1,8 +1,7 @@
-"""From finished trials to numbers: mean and spread over seeds, and what can be told from DP-SGD.
+"""From finished trials to numbers: means and spreads over seeds, and which differences are significant.
 
-A difference counts as told apart where it is more than `T_FOUR` standard errors, the two-sided 5 % point of
-Student's t with four degrees of freedom (two groups of three seeds). Of many comparisons one in twenty then is
-luck.
+A difference is significant if it exceeds `T_FOUR` standard errors, the two-sided 5 % point of Student's t with four
+degrees of freedom (two groups of three seeds). Out of many comparisons, one in twenty is then chance.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ T_FOUR = 2.78
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:
-    """Of some numbers.
+    """The mean and the spread of some numbers.
 
     Args:
-        mean: of them. std: sample standard deviation, 0 of one number. count: how many.
+        mean: of the numbers. std: sample standard deviation, 0 for one number. count: how many there are.
     """
 
     mean: float
@@ -34,7 +33,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Of at least one number."""
+        """The spread of at least one number."""
         numbers = list(values)
         std = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
         return cls(mean=statistics.fmean(numbers), std=std, count=len(numbers))
@@ -50,10 +49,10 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """The trials that differ in their seed alone.
+    """Trials that differ only in their seed.
 
     Args:
-        stage: of the grid. trial: their settings, seed 0. finished: the trials, no tuning seed among them.
+        stage: of the grid. trial: their settings, with seed 0. finished: the trials, without the tuning seed.
     """
 
     stage: str
@@ -88,9 +87,9 @@ class Group:
 
 
 def groups(finished: Sequence[Finished]) -> list[Group]:
-    """All groups, in the order in which they were trained; trials with the tuning seed are left out.
+    """All groups, in the order of training; trials with the tuning seed are omitted.
 
-    A trial that two stages share is of the first.
+    A trial that two stages share belongs to the first.
     """
     found: dict[Trial, list[Finished]] = {}
     for one in finished:
@@ -100,7 +99,7 @@ def groups(finished: Sequence[Finished]) -> list[Group]:
 
 
 def difference(one: Group, other: Group, name: AtEnd = "accuracy") -> Spread:
-    """`one` − `other` of two means; `error` is the difference's standard error."""
+    """The difference `one` − `other` of two means; `error` is its standard error."""
     a, b = one.at_end(name), other.at_end(name)
     count = min(a.count, b.count)
     # A Spread whose error is √(e_a² + e_b²).
@@ -109,12 +108,12 @@ def difference(one: Group, other: Group, name: AtEnd = "accuracy") -> Spread:
 
 
 def told_apart(gap: Spread) -> bool:
-    """Whether a difference is more than chance would make it, by Student's t."""
+    """Whether a difference is significant by Student's t."""
     return gap.count > 1 and abs(gap.mean) > T_FOUR * gap.error
 
 
 def dp_sgd_of(group: Group, among: Sequence[Group]) -> Group | None:
-    """DP-SGD at its own best, of the same task, ε and steps."""
+    """DP-SGD at its best, for the same task, ε and steps."""
 
     def same(other: Trial) -> bool:
         own = group.trial
@@ -125,7 +124,7 @@ def dp_sgd_of(group: Group, among: Sequence[Group]) -> Group | None:
 
 
 def method_name(trial: Trial) -> str:
-    """What a reader calls it."""
+    """A method's name for readers."""
     names = {"none": "DP-SGD", "paper": f"paper, ρ = {trial.feedback_ratio:g}"}
     names["correlated"] = f"correlated noise, b = {trial.bands}"
     names["banded"] = f"banded, b = {trial.bands}"
@@ -134,7 +133,7 @@ def method_name(trial: Trial) -> str:
 
 
 def change_name(trial: Trial) -> str:
-    """What a variant changes."""
+    """The change that a variant makes, for readers."""
     changes = []
     if trial.momentum == 0:
         changes.append("no momentum")

@@ -2,8 +2,8 @@
 
     receipt = guard.admit(event) → Poisson draw → clipped sums → feedback → release.gaussian(…, receipt) → optimiser
 
-Noise and coins come from the trial's seed, so that a trial can be repeated. That protects nobody: the data is
-public, and the ε of a trial is that of the same training with noise that nobody can guess.
+Noise and coins come from the trial's seed, so that it can be repeated. Such noise protects nobody, but the data are
+public; the ε of a trial is that of the same training with noise that nobody can guess.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Run:
 
 
 def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: None) -> TrialResult:
-    """Train once and say what came of it.
+    """Train once and measure the result.
 
     Args:
         data: public. tick: called after each step.
@@ -67,7 +67,7 @@ def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: Non
         accuracy (of classifiers) and loss at the end, their curve, the probes, the certified budget, z, CPU seconds.
 
     Raises:
-        BudgetExhausted: cannot happen, for the noise was solved for this many steps.
+        BudgetExhausted: never, because the noise was solved for this number of steps.
     """
     begun = time.process_time()
     made = mechanism(trial, part=part_of(trial), dataset_size=len(data.labels))
@@ -124,7 +124,7 @@ def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: Non
 
 
 def _stand_ins(data: Records, count: int) -> tuple[Tensor, Tensor]:
-    """So many records, the same in every trial, that stand for all where the bias is measured."""
+    """`count` records, the same in every trial, on which the bias is measured in place of all."""
     rows = np.random.default_rng(0).choice(len(data.labels), min(count, len(data.labels)), replace=False)
     return data.images[np.sort(rows)], data.labels[np.sort(rows)]
 

@@ -1,4 +1,4 @@
-"""All measures of one source of generated images, by one protocol, as one result.
+"""All measurements of one source of generated images, by one protocol, as one result.
 
     request = EvaluationRequest(protocol=PROTOCOLS["privgen-1"], metrics=("gen2real", "fid"), samples=10000)
     found = evaluate(source, load_data("fashion-mnist"), request)
@@ -53,7 +53,7 @@ _GRID = 100
 class Evaluation:
     """result: for a JSON file. sample: (n, H, W, C) generated images.
 
-    closest: pairs of a generated and its nearest training image, or None. It shows training images: private.
+    closest: pairs of a generated image and its nearest training image, or None. Private: it shows training images.
     """
 
     result: Measurements
@@ -76,12 +76,12 @@ def evaluate(
     """Measure a source's images against real ones.
 
     Args:
-        source: of generated images. data: real ones; classifiers are tested on its test split, all else is compared
-            with its training split. cache: of what depends on real images alone; None keeps nothing.
-        inception_weights: a file, or None to look in torch-fidelity's cache. device: None is the CPU.
-        processes: that train the classifiers on the CPU while the rest is measured here; 0 trains them here as well,
-            one after the other. threads: of torch in each of these processes.
-        progress: called with what is being done, how much of it is done, and how much it is.
+        source: of generated images. data: real ones; classifiers are tested on its test split, and everything else is
+            compared with its training split. cache: of what depends on real images alone; None keeps nothing.
+        inception_weights: a file, or None to look in torch-fidelity's cache. device: None means the CPU.
+        processes: that train classifiers on the CPU while the rest is measured here; with 0, they are trained here
+            one after another. threads: of torch in each of these processes.
+        progress: called with what is being done, how much of it is done, and its total.
 
     Raises:
         EvaluationError: the images do not fit the data, or something asked for is not available.
@@ -119,7 +119,7 @@ class _Job:
         return Evaluation({**self._conditions(), **accuracies, **comparisons}, self.first.images[:_GRID], closest)
 
     def _compared(self) -> tuple[Comparisons, NDArray[np.uint8] | None]:
-        """What is measured in this process, and the closest pairs where copying is."""
+        """What is measured in this process, and the closest pairs if copying is measured."""
         metrics, closest = self.request.metrics, None
         found: Comparisons = {}
         if "fid" in metrics:
@@ -250,7 +250,7 @@ class _Job:
         }
 
     def _classifier(self) -> tuple[ImageClassifier, str]:
-        """Whose probabilities the Inception Score takes, and what it is called."""
+        """The classifier whose probabilities the Inception Score uses, and its name."""
         kind, name = ("lenet", f"LeNet trained on {self.data.name}") if self._grey_28 else ("inception", "Inception-v3")
         classifier = make_classifier(
             kind,

@@ -1,4 +1,4 @@
-"""`EvaluationRequest`: what to measure, by which protocol, checked before anything is computed."""
+"""`EvaluationRequest`: what to measure and by which protocol, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class EvaluationRequest:
 
     Args:
         protocol: by which. metrics: among METRICS, >= 1.
-        samples: generated images, or None: the protocol's number. seeds: of accuracies, >= 1.
-        classifiers: among cnn, mlp, logreg; none: the protocol's.
-        features: pixels, lenet or inception, or None: the protocol's.
+        samples: generated images, or None for the protocol's number. seeds: of accuracies, >= 1.
+        classifiers: among cnn, mlp and logreg, or () for the protocol's.
+        features: pixels, lenet or inception, or None for the protocol's.
 
     Raises:
         EvaluationError: a metric is unknown, or a number out of range.
@@ -44,7 +44,7 @@ class EvaluationRequest:
 
     @property
     def chosen_classifiers(self) -> tuple[str, ...]:
-        """Those that are given, or the protocol's."""
+        """The given classifiers, or the protocol's."""
         return self.classifiers or self.protocol.classifiers
 
     @property
@@ -57,13 +57,13 @@ class EvaluationRequest:
 def possible_metrics(
     shape: tuple[int, ...], *, labelled: bool, inception: bool, several_classes: bool = True
 ) -> tuple[str, ...]:
-    """All that can be measured.
+    """Everything that can be measured.
 
     Args:
-        shape: of an image (H, W, C). labelled: the generated images' classes are known.
-        inception: Inception's weights are to be used; the IS of other than grey 28×28 images needs them.
-        several_classes: the training images are of two classes or more: a classifier of one is always right, and
-            tells nothing.
+        shape: of an image (H, W, C). labelled: whether the classes of the generated images are known.
+        inception: whether Inception's weights will be used; the IS needs them unless images are grey 28×28.
+        several_classes: whether the training images are of two classes or more: with one class a classifier is
+            always right, which means nothing.
     """
     left_out = set() if labelled else {name for name, metric in METRICS.items() if metric.needs_labels}
     if not several_classes:

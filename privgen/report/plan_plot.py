@@ -1,4 +1,4 @@
-"""A plan as a picture: ε over the steps by RDP and by PRV with the target, and the joint search's front."""
+"""A plan as a plot: ε over the steps by RDP and by PRV, the target, and the Pareto front of a joint search."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def plot_plan(plan: Plan, path: Path, search: Search | None = None) -> None:
     """Write a PNG.
 
     Args:
-        plan: of one phase or several. path: where to. search: its front is drawn beside, if given.
+        plan: of one or several phases. path: to write to. search: if given, its Pareto front is plotted too.
 
     Raises:
-        OSError: it cannot be written; whatever stood there is untouched.
+        OSError: it cannot be written; an older file is left untouched.
     """
     from matplotlib.figure import Figure
 
