@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accountant.files import write_durably
+from privgen.cli.option_types import OptionType
 
 if TYPE_CHECKING:
     from accountant.budget import Neighbouring
     from accountant.plans.plan import Plan
     from accountant.plans.public_facts import PublicFacts
-    from privgen.cli.option_types import OptionType
-from privgen.data.propose import AskedFacts
+    from privgen.data.propose import AskedFacts
 
 Command = Callable[..., Any]
 _SHOWN = 12
