@@ -58,7 +58,7 @@ def affordable(
     """One row for each multiple of the noise that the steps need without feedback, by RDP, to 1 %.
 
     Args:
-        epsilon, delta: the certified budget. sampling_rate: q. iterations: T. batch_size: B = qN, > 0.
+        epsilon: of the certified budget. delta: of it. sampling_rate: q. iterations: T. batch_size: B = qN, > 0.
         clip_norm: C1, > 0. neighbouring: adjacency. phases: shape of a schedule. before: what is
             charged beside the steps. times: multiples, > 1.
 

@@ -1,4 +1,4 @@
-"""`privgen evaluate`: what generated images are worth, by a named protocol. Reads private data without privacy."""
+"""`privgen evaluate`: the quality of generated images, by a named protocol. Reads private data without privacy."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from privgen.catalogue import METRICS
 from privgen.cli.option_types import Names
 
 if TYPE_CHECKING:
@@ -32,37 +33,40 @@ Examples:
 """
 
 
-# Written out, for the modules that know them load torch.
-METRICS = Names("all", "gen2real", "real2real", "real2gen", "fid", "kid", "is", "coverage", "copying")
+# Written out, because the module that defines them imports torch.
 PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 
 
 @click.command(epilog=EPILOG)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--protocol", type=PROTOCOLS, default="privgen-1", show_default=True, help="Fixes what is not given here."
+    "--protocol", type=PROTOCOLS, default="privgen-1", show_default=True, help="Determines what is not given here."
 )
 @click.option(
     "--metrics",
-    type=METRICS,
-    help=f"Among {','.join(METRICS.allowed)}; all: what these images allow.  [default: gen2real,fid,kid,is, of these "
-    "what they allow]",
+    type=Names("all", known=METRICS),
+    help=f"Among {','.join(METRICS)}; all: every metric that the images allow.  [default: those of "
+    "gen2real,fid,kid,is that the images allow]",
 )
 @click.option("--samples", type=click.IntRange(min=100), help="Generated images.  [default: the protocol's]")
 @click.option(
-    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Of accuracies: mean and std over them."
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="For accuracies: mean and std over the seeds.",
 )
 @click.option(
     "--classifier",
     "classifiers",
     type=click.Choice(["cnn", "mlp", "logreg"]),
     multiple=True,
-    help="May be given again.  [default: the protocol's]",
+    help="May be repeated.  [default: the protocol's]",
 )
 @click.option(
     "--features",
     type=click.Choice(["pixels", "lenet", "inception"]),
-    help="What images are compared by.  [default: the protocol's; privgen-1: lenet for grey 28×28, otherwise pixels]",
+    help="Features to compare images by.  [default: the protocol's; privgen-1: lenet for grey 28×28, otherwise pixels]",
 )
 @click.option(
     "--inception-weights",
@@ -74,7 +78,7 @@ PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 @click.option(
     "--reference-is-public",
     is_flag=True,
-    help="The data set is public, training images too: the result may go into release/.",
+    help="The data set is public, including its training images: the result may go into release/.",
 )
 @click.option(
     "--out",
@@ -85,9 +89,9 @@ PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="CPU threads; with 2 or more, classifiers are trained beside the rest.  [default: one a core]",
+    help="CPU threads; with 2 or more, classifiers are trained in parallel with the rest.  [default: one per core]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print only the result, as JSON, on stdout.")
 def command(
     run: Path,
     protocol: str,
@@ -107,17 +111,18 @@ def command(
 ) -> None:
     """Measure the images of RUN: a run's folder, its release folder, an .npz file, or a folder of images.
 
-    Nothing is selected on the real test set. The result is computed on private data without privacy, so it is kept
-    in the run's private folder unless the data set is public.
+    Nothing is selected on the real test set. The result is computed from private data without privacy, so it goes into
+    the run's private folder unless the data set is public.
     """
     import torch
 
+    from privgen.catalogue import DEFAULT_METRICS
     from privgen.cli.devices import device_of
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
     from privgen.metrics.evaluation import evaluate
     from privgen.metrics.reference import has_several_classes
-    from privgen.metrics.request import DEFAULT_METRICS, EvaluationRequest, possible_metrics
+    from privgen.metrics.request import EvaluationRequest, possible_metrics
 
     place = _place(run, out, reference_is_public)
     data = _real(dataset, place, data_dir)
@@ -165,9 +170,9 @@ def command(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """results: where the result goes; images: where pairs go that show training images; plan: states the data.
+    """results: folder of the result; images: folder of the pairs, which show training images; plan: states the data.
 
-    source: what the run's data are loaded by, or None.
+    source: how the run's data are loaded, or None.
     """
 
     results: Path
@@ -210,7 +215,7 @@ def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> So
 
 
 def _real(given: str | None, place: Place, data_dir: Path | None) -> DataSet:
-    """The real images, by the plan's public facts where there are a plan and the run's own data."""
+    """The real images; by the plan's public facts, if there is a plan and they are the run's own data."""
     from accountant.plans.plan import Plan
     from privgen.data import load_data
     from privgen.dataset_sizes import PUBLISHED, is_own, source_name
@@ -218,7 +223,7 @@ def _real(given: str | None, place: Place, data_dir: Path | None) -> DataSet:
     plan = Plan.load(place.plan) if place.plan.exists() else None
     name = given or place.source or (plan.dataset if plan is not None else None)
     if name is None or (given is None and name not in PUBLISHED and not is_own(name)):
-        raise click.UsageError("No run here says where the real data are; give --dataset.")
+        raise click.UsageError("There is no run here that says where the real data are; give --dataset.")
     own = plan is not None and is_own(source_name(name)) and plan.dataset not in PUBLISHED
     return load_data(name, data_dir, facts=plan.public_facts if own and plan is not None else None)
 
@@ -240,7 +245,7 @@ def _chosen(
     labelled: bool,
     several: bool,
 ) -> tuple[str, ...]:
-    """What is measured. What was asked for by name is never left out: where it is not available, that is an error."""
+    """The metrics to measure. One that was asked for by name is never skipped: it is measured, or an error."""
     from privgen.cli.console import warn
 
     if asked is not None and "all" not in asked:
@@ -248,19 +253,19 @@ def _chosen(
     chosen = possible if asked else tuple(name for name in default if name in possible)
     if not several:
         warn(
-            "The real training images are of one class, which a classifier cannot fail to tell: accuracies and a "
-            "LeNet's Inception Score and features say nothing and are left out."
+            "The real training images are of one class, in which a classifier is always right: accuracies and a "
+            "LeNet's Inception Score and features mean nothing and are skipped."
         )
     elif not labelled:
-        warn("These images have no labels: gen2real and real2gen are left out.")
+        warn("These images have no labels: gen2real and real2gen are skipped.")
     if several and asked and "is" not in possible:
-        warn("The Inception Score of these images needs --inception-weights; it is left out.")
+        warn("The Inception Score of these images needs --inception-weights; it is skipped.")
     return chosen
 
 
 def _processes(request: EvaluationRequest, threads: int, device: torch.device) -> tuple[int, int]:
-    """Processes that train classifiers beside this one, and threads for each."""
-    from privgen.metrics.request import ACCURACIES
+    """Processes that train classifiers in parallel with this one, and the threads of each."""
+    from privgen.catalogue import ACCURACIES
 
     if threads == 1 or device.type != "cpu" or not request.trainings:
         return 0, threads
@@ -271,7 +276,7 @@ def _processes(request: EvaluationRequest, threads: int, device: torch.device) -
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Bars on stderr, one for each thing that is done."""
+    """Progress bars on stderr, one for each task."""
     from rich.progress import Progress, TaskID
 
     from privgen.cli.console import err_console
@@ -280,7 +285,7 @@ def _progress() -> Iterator[Progress]:
         tasks: dict[str, TaskID] = {}
 
         def update(what: str, done: int, total: int) -> None:
-            # A classifier in a process of its own says nothing until it is done: its bar only moves.
+            # A classifier in another process reports nothing until it is done: its bar only pulses.
             known = total if done or total > 1 else None
             if what not in tasks:
                 tasks[what] = display.add_task(what, total=known)
@@ -290,7 +295,7 @@ def _progress() -> Iterator[Progress]:
 
 
 def _keep(found: Evaluation, result: EvaluationRecord, place: Place) -> list[Path]:
-    """Write the result, a table, a grid of generated images and the closest pairs; the last never into release/."""
+    """Write the result, its table, a grid of generated images, and the closest pairs, never into release/."""
     from accountant.files import write_durably
     from privgen.data.export import write_grid
     from privgen.metrics.protocols import DEFAULT
@@ -331,4 +336,4 @@ def _show(result: EvaluationRecord, kept: list[Path]) -> None:
     console.print(note(result), markup=False, soft_wrap=True)
     console.print(f"Kept in {kept[0]}, {kept[1].name} and {kept[2].name}.", markup=False, soft_wrap=True)
     for path in kept[3:]:
-        console.print(f"Closest pairs in {path}: it shows training images.", markup=False, soft_wrap=True)
+        console.print(f"Closest pairs in {path}, which shows training images.", markup=False, soft_wrap=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accountant.files import write_durably
+from privgen.cli.option_types import OptionType
 
 if TYPE_CHECKING:
     from accountant.budget import Neighbouring
@@ -26,7 +27,7 @@ Command = Callable[..., Any]
 _SHOWN = 12
 
 
-class ClassNames(click.ParamType):
+class ClassNames(OptionType):
     """benign,malignant; a name with a comma in it stands in double quotes"""
 
     name = "NAME,NAME,..."
@@ -41,7 +42,7 @@ class ClassNames(click.ParamType):
         return names
 
 
-class ImageShape(click.ParamType):
+class ImageShape(OptionType):
     """28x28x1: height, width, channels"""
 
     name = "HxWxC"

@@ -123,6 +123,7 @@ def command(
         if session is None:
             return
         with session:
+            _compile()
             _train(session, stopped)
 
 
@@ -304,6 +305,15 @@ def _stop_on_signals() -> Iterator[dict[str, int]]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+def _compile() -> None:
+    """Compile the summing loops; said where it is waited for, which it is once on a machine."""
+    from privgen.gradients.kernels import compile_loops
+
+    seconds = compile_loops()
+    if seconds > 1:
+        warn(f"Compiled the loops that sum gradients in {seconds:.1f} s; they are kept for the next run.")
 
 
 def _train(session: Session, stopped: dict[str, int]) -> None:

@@ -21,12 +21,12 @@ from privgen.data.source import UNLABELLED
 from privgen.errors import EvaluationError
 from privgen.generate import LoadedGenerator
 
-Counted = Callable[[int, int], object]  # called with images made and asked for
+Counted = Callable[[int, int], object]  # called with the images made and their total
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImages:
-    """images: (n, H, W, C) uint8. labels: (n,) class indices from 0, or None: they are not known."""
+    """images: (n, H, W, C) uint8. labels: (n,) class indices from 0, or None if they are not known."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64] | None
@@ -36,20 +36,20 @@ class Source(Protocol):
     """Makes images.
 
     Attributes:
-        labelled: their classes are known.
+        labelled: whether their classes are known.
     """
 
     labelled: bool
 
     def count(self, asked: int) -> int:
-        """How many of `asked` there are."""
+        """How many of `asked` images it can give."""
 
     def make(self, count: int, seed: int, *, progress: Counted = ...) -> LabelledImages:
-        """`count` images; another seed gives others where there are others."""
+        """`count` images; a different seed gives different ones, if there are any."""
 
 
 class GeneratorSource:
-    """A trained generator: classes balanced, as many images as are asked for."""
+    """A trained generator: any number of images, with balanced classes."""
 
     labelled = True
 
@@ -57,29 +57,29 @@ class GeneratorSource:
         self._generator = generator
 
     def count(self, asked: int) -> int:
-        """All that are asked for."""
+        """All of them."""
         return asked
 
     def make(self, count: int, seed: int, *, progress: Counted = lambda done, total: None) -> LabelledImages:
-        """Images by a seed; `progress` is called with images made and asked for."""
+        """Images by a seed; `progress` is called with the images made and their total."""
         images = self._generator(count, seed=seed, on_batch=lambda made: progress(made, count))
         return LabelledImages(images, self._generator.labels_for(count))
 
 
 class FixedSource:
-    """Images that were made before; of more than are asked for, a choice by the seed, as many of each class."""
+    """Existing images. If there are more than are asked for, the seed chooses, with equal numbers of each class."""
 
     def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> None:
         self._images, self._labels = images, labels
         self.labelled = labels is not None
 
     def count(self, asked: int) -> int:
-        """As many as there are at most."""
+        """At most as many as there are."""
         return min(asked, len(self._images))
 
     def make(self, count: int, seed: int, *, progress: Counted = lambda done, total: None) -> LabelledImages:
         """A choice of `count` images."""
-        # Shuffled even when all are taken: files are sorted by class.
+        # Shuffled even if all are taken, because files are sorted by class.
         random = np.random.default_rng(seed)
         order = random.permutation(len(self._images))
         if self._labels is not None and count < len(order):
@@ -90,7 +90,7 @@ class FixedSource:
 
 
 def _turns(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n,): how many images of the same class stand before each."""
+    """(n,): how many images of the same class come before each."""
     turns = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
         (places,) = np.nonzero(labels == label)
@@ -99,13 +99,13 @@ def _turns(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def read_images(path: Path, class_names: tuple[str, ...]) -> FixedSource:
-    """Images of an .npz file (arrays images and, if known, labels) or a folder with one subfolder a class.
+    """Images of an .npz file (arrays images and, if known, labels) or of a folder with a subfolder for each class.
 
     Args:
-        path: the file or folder. class_names: of the real data, by which subfolders are told.
+        path: the file or folder. class_names: of the real data, which the subfolders are named after.
 
     Raises:
-        EvaluationError: the file cannot be used, or the subfolders are not the classes. DataError: a folder's
+        EvaluationError: the file cannot be used, or a subfolder is not named after a class. DataError: a folder's
             images cannot be read.
     """
     return _npz(path, class_names) if path.suffix == ".npz" else _folder(path, class_names)
@@ -144,7 +144,7 @@ def _folder(path: Path, class_names: tuple[str, ...]) -> FixedSource:
 
 
 def _index(path: Path, found: Sequence[str], class_names: tuple[str, ...]) -> dict[str, int]:
-    """The number of each class that was found, by its name or by what its folder is called."""
+    """The number of each class that was found, by its name or by the name of its folder."""
     known = {name: number for number, name in enumerate(safe_names(class_names))}
     known |= {name: number for number, name in enumerate(class_names)}
     if len(class_names) == 1:
@@ -152,7 +152,7 @@ def _index(path: Path, found: Sequence[str], class_names: tuple[str, ...]) -> di
     unknown = [name for name in found if name not in known]
     if unknown:
         raise EvaluationError(
-            f"{path} has subfolders or labels that are no classes of the data set ({', '.join(unknown[:3])}); expected "
-            f"names among: {', '.join(class_names)}."
+            f"{path} has subfolders or labels that are not classes of the data set ({', '.join(unknown[:3])}); "
+            f"expected names among: {', '.join(class_names)}."
         )
     return {name: known[name] for name in found}

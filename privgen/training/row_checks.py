@@ -12,6 +12,8 @@ import torch
 
 from accountant.plans.parts import Part
 from privgen.config import TrainConfig
+from privgen.errors import ConfigError
+from privgen.gradients.kernels import flushes_subnormals
 from privgen.gradients.row_check import check_rows, safe_physical_batch
 from privgen.training.private_step import record_task
 from privgen.training.state import TrainState
@@ -57,7 +59,16 @@ def check_parts(
 
 
 def require_deterministic(device: torch.device) -> None:
-    """Have a GPU compute the same bits each time, and choose no kernel by trying; on a CPU there is nothing to set."""
+    """Have a GPU compute the same bits each time, and choose no kernel by trying; see that all threads round alike.
+
+    Raises:
+        ConfigError: a thread takes subnormal numbers for zero.
+    """
+    if flushes_subnormals():
+        raise ConfigError(
+            "Some thread of this process takes subnormal numbers for zero, so that a record's gradient would depend on "
+            "which thread computes it; leave torch.set_flush_denormal off."
+        )
     if device.type == "cuda":
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from privgen.errors import UnsupportedLayer
+from privgen.errors import ConfigError, UnsupportedLayer
 from privgen.gradients import row_check
 from privgen.gradients.clipped_sums import private_sums
-from privgen.gradients.kernels import add_truncated
+from privgen.gradients.kernels import add_truncated, flushes_subnormals
 from privgen.gradients.row_check import check_rows, safe_physical_batch
 from privgen.mechanism.error_feedback import banded_weights
 from privgen.methods.gan.networks import NetworkConfig, build_networks
+from privgen.training.row_checks import require_deterministic
 
 STEP = 2.0**-22
 
@@ -144,3 +145,16 @@ def test_shapes_that_do_not_agree_are_no_memory_error():
     rows, totals = torch.ones(3, 5), torch.zeros(1, 5, dtype=torch.float64)
     with pytest.raises(ValueError, match="agree"):
         add_truncated([(rows, torch.ones(2, 3, dtype=torch.float64), totals)])
+
+
+def test_a_thread_that_flushes_subnormal_numbers_is_seen():
+    """Set for one thread, as torch does it, it would make a row's bits depend on the thread that sums it."""
+    assert not flushes_subnormals()
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush")
+    try:
+        assert flushes_subnormals()
+        with pytest.raises(ConfigError, match="subnormal"):
+            require_deterministic(torch.device("cpu"))
+    finally:
+        torch.set_flush_denormal(False)
