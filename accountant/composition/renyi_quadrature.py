@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accountant.composition.dominating_pairs import Floats, Mixture, MixturePair
+from accountant.composition.mixture_logs import SECOND_ORDER, MixtureLogs, mixture_logs
 from accountant.composition.rounding import ELEMENTARY, SUM, U
 
 TAIL = 12.0
@@ -31,22 +32,8 @@ _FAR = 20.0
 # Nats that the strip should give the rule at least, and candidates for the strip's half width.
 _STRIP = 66.0
 _WIDTHS = np.geomspace(1e-6, 0.999, 300)
-# Second-order terms of rounding: all first-order sums stay below 1e-3, or nothing is claimed.
-_SECOND, _LARGEST_ERROR = 1.01, 1e-3
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _OverBase:
-    """A mixture over n = N(0, σ²), at the points of a grid; each error is absolute and a bound.
-
-    Args:
-        log, log_error: L. excess, excess_error: mixture / n − 1; ∞ where it is too large to be used.
-    """
-
-    log: Floats
-    log_error: Floats
-    excess: Floats
-    excess_error: Floats
+# Where first-order errors are not below this, nothing is claimed.
+_LARGEST_ERROR = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -57,8 +44,8 @@ class Line:
     sigma: float
     base: Floats
     base_error: Floats
-    over: _OverBase
-    under: _OverBase
+    over: MixtureLogs
+    under: MixtureLogs
     width: int
 
     @classmethod
@@ -86,8 +73,8 @@ class Line:
             sigma=sigma,
             base=base,
             base_error=U * (6 * square + 2 * ELEMENTARY * (abs(math.log(sigma)) + 1)),
-            over=_over_base(p, x, sigma),
-            under=_over_base(q, x, sigma),
+            over=mixture_logs(p, x, sigma=sigma),
+            under=mixture_logs(q, x, sigma=sigma),
             width=width,
         )
 
@@ -135,7 +122,7 @@ def _far_from_one(line: Line, orders: Floats, exponents: Floats, strip: float) -
     of_base = terms @ (line.base_error + 6 * U * np.abs(line.base))
     off = orders * of_order + of_base + U * (np.abs(largest) + 2 * ELEMENTARY + SUM) * total
     ends = (terms[:, 0] + terms[:, -1]) * (line.sigma / TAIL / line.step)
-    whole = (total + _SECOND * off + ends) / max(0.0, 1 - strip)
+    whole = (total + SECOND_ORDER * off + ends) / max(0.0, 1 - strip)
     upper = largest + np.log(whole * line.step)
     upper = upper + 4 * U * (np.abs(largest) + np.abs(upper) + ELEMENTARY)
     good = np.isfinite(upper) & (off <= _LARGEST_ERROR * total) & (strip < _LARGEST_ERROR)
@@ -146,7 +133,7 @@ def _near_one(line: Line, orders: Floats, exponents: Floats, strip: float) -> tu
     over, under, order = line.over, line.under, orders[:, None]
     ratio = (over.excess - under.excess) / (1 + under.excess)
     ratio_error = (over.excess_error + (1 + np.abs(ratio)) * under.excess_error) / (1 + under.excess)
-    ratio_error = ratio_error * _SECOND + 6 * U * np.abs(ratio)
+    ratio_error = ratio_error * SECOND_ORDER + 6 * U * np.abs(ratio)
     p, p_error = _density(line, over)
     q, q_error = _density(line, under)
     # P − Q: from the ratio where it is small, as a difference where it is large.
@@ -165,15 +152,15 @@ def _near_one(line: Line, orders: Floats, exponents: Floats, strip: float) -> tu
     series_error = q * 1.2 * order * (order - 1) * np.abs(ratio) * ratio_error + series * (q_error + 64 * U)
     terms, errors = np.where(close, series, direct), np.where(close, series_error, direct_error)
     total = terms.sum(axis=1) * line.step
-    off = errors.sum(axis=1) * line.step * _SECOND + (SUM + 4) * U * np.abs(terms).sum(axis=1) * line.step
+    off = errors.sum(axis=1) * line.step * SECOND_ORDER + (SUM + 4) * U * np.abs(terms).sum(axis=1) * line.step
     ends = integrand[:, 0] + integrand[:, -1] + (orders - 1) * (q[0] + q[-1])
-    off += ends * line.sigma / TAIL + _SECOND * strip * (3 + np.abs(total) + 2 * orders)
+    off += ends * line.sigma / TAIL + SECOND_ORDER * strip * (3 + np.abs(total) + 2 * orders)
     upper = np.log1p(total + off) * (1 + 2 * ELEMENTARY * U)
     good = np.isfinite(upper) & (off <= _LARGEST_ERROR * (1 + total)) & (strip < _LARGEST_ERROR)
     return np.where(good, upper, np.inf), np.log1p(total)
 
 
-def _density(line: Line, mixture: _OverBase) -> tuple[Floats, Floats]:
+def _density(line: Line, mixture: MixtureLogs) -> tuple[Floats, Floats]:
     """The mixture's density at the points, and its relative error."""
     size = np.abs(line.base) + np.abs(mixture.log)
     return np.exp(line.base + mixture.log), line.base_error + mixture.log_error + U * (4 * size + ELEMENTARY)
@@ -185,34 +172,3 @@ def _binomial_tail(order: Floats, u: Floats) -> Floats:
     for k in range(16, 2, -1):
         tail = (order - k + 1) / k * u * (1 + tail)
     return order * (order - 1) / 2 * u * u * (1 + tail)
-
-
-def _over_base(mixture: Mixture, x: Floats, sigma: float) -> _OverBase:
-    """`_OverBase`: by log1p of the excess in the middle, by logarithms added where that is too large or cancels."""
-    variance = sigma * sigma
-    count = len(mixture.components)
-    excess, excess_error = np.zeros_like(x), np.zeros_like(x)
-    log, size = np.full(x.shape, -np.inf), np.zeros_like(x)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for weight, mean in mixture.components:
-            # Σ weight is 1, up to the weights' own rounding, which is counted with every component's.
-            exponent = mean * (2 * x - mean) / (2 * variance)
-            magnitude = abs(mean) * (2 * np.abs(x) + abs(mean)) / (2 * variance)
-            grown = weight * np.expm1(exponent)
-            excess += grown
-            excess_error += U * ((2 * count + 12) * np.abs(grown) + 8 * weight * np.exp(exponent) * magnitude)
-            log = np.logaddexp(log, exponent + math.log(weight))
-            size = np.maximum(size, 8 * magnitude + 2 * ELEMENTARY * abs(math.log(weight)))
-        inner = np.log1p(excess)
-        inner_error = _SECOND * excess_error / (1 + excess) + 2 * ELEMENTARY * U * np.abs(inner)
-        outer_error = U * (size + count * (3 * ELEMENTARY + 2) + np.abs(log) * (count + 2) + count + 6)
-    if count == 1 and mixture.components[0][1] == 0:
-        zero = np.zeros_like(x)
-        return _OverBase(log=zero, log_error=zero, excess=zero, excess_error=zero)
-    middle = np.isfinite(excess) & (excess > -0.5) & (excess < 1e290)
-    return _OverBase(
-        log=np.where(middle, inner, log),
-        log_error=np.where(middle, inner_error, outer_error),
-        excess=np.where(middle | (excess <= -0.5), excess, np.inf),
-        excess_error=np.where(middle | (excess <= -0.5), excess_error, np.inf),
-    )
