@@ -32,7 +32,8 @@ import torch
 
 from accountant import LedgerError
 from accountant.audit.audit import audit_run
-from accountant.ledger.chain import Head, parse_entries
+from accountant.ledger.chain import Head
+from accountant.ledger.entry import parse_entries
 from accountant.ledger.guard import DEFAULT_BLOCK
 from accountant.ledger.replay import LedgerState, replay
 from planners import plan
@@ -44,7 +45,7 @@ from privgen.methods.gan.networks import NetworkConfig
 from privgen.training.checkpoint import read_checkpoint, released_digest
 from privgen.training.loop import run
 from privgen.training.run_folder import RunFolder
-from privgen.training.session import Options, Session, begin, resume
+from privgen.training.session import Halted, Options, Session, begin, resume
 from privgen.training.state import parameters_of, trained_by
 
 RECORDS, ITERATIONS = 200, 600
@@ -75,7 +76,7 @@ def synthetic() -> DataSet:
     return DataSet("synthetic", *splits)
 
 
-def open_run(out: Path, data: DataSet, options: Options) -> Session | LedgerState:
+def open_run(out: Path, data: DataSet, options: Options) -> Session | Halted:
     """Begin, or resume what an earlier life left; one that never got as far as a ledger is begun again."""
     ledger = RunFolder(out).ledger
     if ledger.exists() and b"\n" in ledger.read_bytes():
@@ -105,7 +106,7 @@ def live(out: Path, data: DataSet, side: Path) -> int:
     try:
         session = open_run(out, data, Options(noise=lambda: CountedNoise(drawn)))
         (side / "opened").touch()
-        if isinstance(session, LedgerState):
+        if isinstance(session, Halted):
             return HALTED
         for report in run(session):
             if report.checkpoint:

@@ -2,7 +2,7 @@
 
 the least joint z for which the statistics alone cost fraction · ε      1/z_i² = share_i / z²
 
->>> start = warm_start_within(epsilon=10.0, delta=1e-5, fraction=0.4, neighbouring=Neighbouring.ADD_OR_REMOVE_ONE)
+>>> start = warm_start_within(Budget(epsilon=10.0, delta=1e-5), fraction=0.4)
 >>> start.steps, round(start.noise_multiplier, 2)
 (6, 1.16)
 """
@@ -10,11 +10,13 @@ the least joint z for which the statistics alone cost fraction · ε      1/z_i�
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from accountant.budget import Neighbouring
+from accountant.budget import Budget
 from accountant.errors import InvalidValue
 from accountant.plans.warm_start import WarmStart
-from planners.solvers import solve_noise_multiplier
+from planners.solving.cost import EventFamily
+from planners.solving.solutions import Target, least_noise
 
 # In root mean squares of pixels in [0, 1]: about an image's, and about an image's less its class's mean.
 CLIP_NORM, CENTRED_CLIP_NORM = 0.5, 0.25
@@ -23,18 +25,11 @@ ROUNDS = 4
 _MEANS, _CLUSTERS, _COVARIANCES = 0.04, 0.16, 0.8
 
 
-def warm_start_within(
-    *,
-    epsilon: float,
-    delta: float,
-    fraction: float,
-    neighbouring: Neighbouring,
-    chosen: dict[str, str] | None = None,
-) -> WarmStart | None:
+def warm_start_within(budget: Budget, *, fraction: float, chosen: dict[str, str] | None = None) -> WarmStart | None:
     """The warm start that costs `fraction` of ε by itself, or None for a fraction of 0.
 
     Args:
-        epsilon: > 0. delta: in (0, 1). fraction: in [0, 1); what the steps are left with is solved for afterwards.
+        budget: of the whole run. fraction: in [0, 1); what the steps are left with is solved for afterwards.
         chosen: takes the sentence that says how it was chosen.
 
     Raises:
@@ -44,9 +39,8 @@ def warm_start_within(
         raise InvalidValue(f"Expected warm_start={fraction!r} in [0, 1): the part of ε that statistics may cost alone.")
     if fraction == 0:
         return None
-    z = solve_noise_multiplier(
-        epsilon=fraction * epsilon, delta=delta, sampling_rate=1.0, iterations=1, neighbouring=neighbouring
-    )
+    part = Target(budget=replace(budget, epsilon=fraction * budget.epsilon))
+    z = least_noise(part, EventFamily(), sampling_rate=1.0, iterations=1)
     if chosen is not None:
         chosen["warm_start"] = (
             f"{ROUNDS + 2} releases of class statistics that cost {fraction:g} of ε by themselves: means, "

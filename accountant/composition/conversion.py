@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accountant.composition.dominating_pairs import Floats
 from accountant.composition.rounding import U
+from accountant.mixtures import Floats
 
 
 @dataclass(frozen=True, slots=True)

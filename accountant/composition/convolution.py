@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from accountant.composition.dominating_pairs import Floats
 from accountant.composition.rounding import U
 from accountant.errors import PrvFailure
+from accountant.mixtures import Floats
 
 if TYPE_CHECKING:
     from accountant.composition.discretise import Law
@@ -76,7 +76,9 @@ def log_moment(law: Law, theta: float) -> float:
     largest = float(exponents.max())
     with np.errstate(under="ignore"):
         total = float(np.exp(exponents - largest).sum())
-    return largest + math.log(total) + U * (8 * max(abs(float(slope[0])), abs(float(slope[-1]))) + 4 * abs(largest) + 128)
+    return (
+        largest + math.log(total) + U * (8 * max(abs(float(slope[0])), abs(float(slope[-1]))) + 4 * abs(largest) + 128)
+    )
 
 
 def _slope(law: Law, theta: float) -> Floats:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accountant.composition.dominating_pairs import Floats
 from accountant.composition.loss_cells import LossCells
 from accountant.composition.rounding import ELEMENTARY, U
+from accountant.mixtures import Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

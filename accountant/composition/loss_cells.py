@@ -5,9 +5,8 @@ nearer tail, each enclosed; where a loss says more about a mass than the tails d
 
     >>> from accountant.budget import Neighbouring
     >>> from accountant.events import SubsampledGaussian
-    >>> from accountant.composition.dominating_pairs import dominating_pair
-    >>> pair = dominating_pair(SubsampledGaussian(sampling_rate=1.0, noise_multiplier=1.0),
-    ...                        Neighbouring.ADD_OR_REMOVE_ONE)
+    >>> event = SubsampledGaussian(sampling_rate=1.0, noise_multiplier=1.0)
+    >>> pair = event.dominating_pair(Neighbouring.ADD_OR_REMOVE_ONE)
     >>> cells = LossCells.of(pair, mesh=0.5, reach=6.0)
     >>> bool(cells.p.low.sum() <= 1.0 <= cells.p.high.sum() + cells.p.below + cells.p.above)
     True
@@ -20,11 +19,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accountant.composition.dominating_pairs import Floats, Mixture, MixturePair
 from accountant.composition.mixture_logs import mixture_logs
 from accountant.composition.privacy_loss import inverse_log_ratio
 from accountant.composition.rounding import CDF, CDF_PER_SQUARE, U
 from accountant.errors import PrvFailure
+from accountant.mixtures import Floats, Mixture, MixturePair
 
 _MOST_CELLS = 1 << 22
 
@@ -94,9 +93,7 @@ class LossCells:
 
     def reversed(self) -> LossCells:
         """The cells of log Q/P, in which Q has P's place."""
-        return LossCells(
-            mesh=self.mesh, first=-self.last, p=self.q.reversed(), q=self.p.reversed(), slack=self.slack
-        )
+        return LossCells(mesh=self.mesh, first=-self.last, p=self.q.reversed(), q=self.p.reversed(), slack=self.slack)
 
 
 def _slack(pair: MixturePair, x: Floats, levels: Floats) -> float:

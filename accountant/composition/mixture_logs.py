@@ -3,7 +3,7 @@
 Both are a polynomial's in e^(x/σ²): the middle is taken by log1p of Σ w·expm1(·), accurate when it is tiny, the rest by
 adding logarithms. Quadrature and cells are made of these.
 
-    >>> from accountant.composition.dominating_pairs import Mixture
+    >>> from accountant.mixtures import Mixture
     >>> logs = mixture_logs(Mixture(((0.5, 0.0), (0.5, 1.0))), np.array([0.5]), sigma=1.0)
     >>> float(logs.log[0]), bool(logs.log_error[0] < 1e-14)
     (0.0, True)
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accountant.composition.dominating_pairs import Floats, Mixture
 from accountant.composition.rounding import ELEMENTARY, U
+from accountant.mixtures import Floats, Mixture
 
 # Times a first-order sum of errors: the second order is below a hundredth of it where it is below 1e-3.
 SECOND_ORDER = 1.01

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accountant.composition.dominating_pairs import Floats
 from accountant.composition.rounding import U
+from accountant.mixtures import Floats
 
 # Nats of e^(−θt) after which a tail is added as a whole.
 _SHOWN = 40.0

@@ -27,14 +27,14 @@ import numpy as np
 from accountant.budget import EpsilonBounds, Neighbouring, require_delta, require_neighbouring
 from accountant.composition.block_meter import BlockMeter
 from accountant.composition.conversion import Conversion, delta_of, epsilon_of
-from accountant.composition.dominating_pairs import Floats, MixturePair, charges_per_block, dominating_pair
 from accountant.composition.gaussian import gaussian_delta, gaussian_epsilon_bounds
 from accountant.composition.profile import TiltedSum, crossing
 from accountant.composition.prv_bounds import Charges, Composition, Scales
 from accountant.composition.renyi import default_orders, pair_curve
 from accountant.composition.rounding import U
 from accountant.errors import InvalidValue, PrvFailure
-from accountant.events import Event, require_count
+from accountant.events import Event, require_count, require_event
+from accountant.mixtures import Floats, MixturePair
 
 _ORDERS = default_orders()
 # What the mesh may add to ε, relative; so a plan's noise is within a few parts in ten thousand of the least.
@@ -79,7 +79,7 @@ class PrvAccountant:
         self.delta_error = delta_error
         self.group_size = group_size
         self._charges: dict[MixturePair, int] = {}
-        self._meter = BlockMeter()
+        self._meter = BlockMeter(group_size)
 
     def copy(self) -> PrvAccountant:
         """An independent accountant that has composed the same."""
@@ -102,8 +102,9 @@ class PrvAccountant:
             InvalidValue: event or count is not what is expected.
         """
         require_count(count)
-        pair = dominating_pair(event, self.neighbouring, self.group_size)
-        charges = self._meter.charge(event, count) * charges_per_block(event, self.group_size)
+        require_event(event)
+        pair = event.dominating_pair(self.neighbouring, self.group_size)
+        charges = self._meter.charge(event, count)
         if charges:
             self._charges[pair] = self._charges.get(pair, 0) + charges
         return self

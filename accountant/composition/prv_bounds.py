@@ -16,11 +16,11 @@ import numpy as np
 
 from accountant.composition.convolution import Tilted, convolve, log_moment, tilt
 from accountant.composition.discretise import Law, cheaper, costlier
-from accountant.composition.dominating_pairs import Floats, MixturePair
 from accountant.composition.loss_cells import LossCells
 from accountant.composition.profile import TiltedSum
 from accountant.composition.rounding import U
 from accountant.errors import PrvFailure
+from accountant.mixtures import Floats, MixturePair
 
 Charges = tuple[tuple[MixturePair, int], ...]
 _LARGEST_SIZE, _SMALLEST_SIZE = 1 << 21, 1 << 10
@@ -47,9 +47,7 @@ class Scales:
     reach: float
 
     @classmethod
-    def near(
-        cls, orders: Floats, divergences: Floats, *, best: int, steps: int, delta: float, error: float
-    ) -> Scales:
+    def near(cls, orders: Floats, divergences: Floats, *, best: int, steps: int, delta: float, error: float) -> Scales:
         """For the order at index `best`, so fine that the mesh adds about `error` to ε.
 
         Raises:

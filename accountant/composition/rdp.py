@@ -27,11 +27,11 @@ import numpy as np
 from accountant.budget import Neighbouring, require_delta, require_neighbouring
 from accountant.composition.block_meter import BlockMeter
 from accountant.composition.conversion import Conversion, delta_of, epsilon_of
-from accountant.composition.dominating_pairs import Floats
-from accountant.composition.renyi import curve, default_orders
+from accountant.composition.renyi import default_orders, pair_curve
 from accountant.composition.rounding import U
 from accountant.errors import InvalidValue
-from accountant.events import Event, require_count
+from accountant.events import Event, require_count, require_event
+from accountant.mixtures import Floats
 
 _DEFAULT_ORDERS = default_orders()
 _DEFAULT_ORDERS.setflags(write=False)
@@ -65,7 +65,7 @@ class RdpAccountant:
         self._settled = np.zeros(len(self.orders))
         self._sums = 0
         self._current: tuple[Event, int] | None = None
-        self._meter = BlockMeter()
+        self._meter = BlockMeter(group_size)
         self._curves: dict[Event, Floats] = {}
         self._conversions: dict[float, Conversion] = {}
 
@@ -91,6 +91,7 @@ class RdpAccountant:
             InvalidValue: event or count is not what is expected.
         """
         require_count(count)
+        require_event(event)
         self._curve(event)
         charges = self._meter.charge(event, count)
         if charges:
@@ -148,6 +149,7 @@ class RdpAccountant:
     def epsilon_after(self, event: Event, steps: int, delta: float) -> float:
         """What `get_epsilon(delta)` would say after `steps` more of this event. Changes nothing."""
         require_count(steps, "steps")
+        require_event(event)
         charges = self._meter.would_charge(event, steps)
         return epsilon_of(self._total(event, charges), self._conversion(delta))
 
@@ -162,7 +164,8 @@ class RdpAccountant:
     def _curve(self, event: Event) -> Floats:
         known = self._curves.get(event)
         if known is None:
-            known = self._curves[event] = curve(event, self.neighbouring, self.orders, self.group_size)
+            pair = event.dominating_pair(self.neighbouring, self.group_size)
+            known = self._curves[event] = pair_curve(pair, self.orders)
         return known
 
     def _conversion(self, delta: float) -> Conversion:

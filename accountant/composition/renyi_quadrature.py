@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accountant.composition.dominating_pairs import Floats, Mixture, MixturePair
 from accountant.composition.mixture_logs import SECOND_ORDER, MixtureLogs, mixture_logs
 from accountant.composition.rounding import ELEMENTARY, SUM, U
+from accountant.mixtures import Floats, Mixture, MixturePair
 
 TAIL = 12.0
 _LARGEST_GRID = 400_000
@@ -46,7 +46,7 @@ class Line:
     base_error: Floats
     over: MixtureLogs
     under: MixtureLogs
-    width: int
+    spreads: tuple[float, float]
 
     @classmethod
     def covering(cls, pair: MixturePair, p: Mixture, q: Mixture, order: float) -> Line | None:
@@ -55,13 +55,14 @@ class Line:
         The slope of log P is a mean of P's component over σ², so every stationary point of the integrand lies
         in the hull of α·(means of P) − (α − 1)·(means of Q), and beyond it the integrand falls as a Gaussian.
         """
-        sigma, width = pair.sigma, len(q.components) - 1
+        sigma = pair.sigma
         p_means = [mean for _, mean in p.components]
         q_means = [mean for _, mean in q.components]
+        spreads = max(p_means) - min(p_means), max(q_means) - min(q_means)
         corners = [order * m - (order - 1) * n for m in p_means for n in q_means] + p_means + q_means + [0.0]
         low, high = min(corners) - TAIL * sigma, max(corners) + TAIL * sigma
-        curvature = 1 / sigma**2 + width * (order - 1) / (4 * sigma**4)
-        step = min(sigma / 4, sigma**2 / 4, 2 * math.pi / math.sqrt(2 * _STRIP * curvature))
+        curvature = 1 / sigma**2 + (order - 1) * (spreads[1] / sigma**2) ** 2 / 4
+        step = min(sigma / 4, sigma**2 / (4 * max(spreads)), 2 * math.pi / math.sqrt(2 * _STRIP * curvature))
         count = (high - low) / step + 2
         if not count < _LARGEST_GRID:
             return None
@@ -75,21 +76,19 @@ class Line:
             base_error=U * (6 * square + 2 * ELEMENTARY * (abs(math.log(sigma)) + 1)),
             over=mixture_logs(p, x, sigma=sigma),
             under=mixture_logs(q, x, sigma=sigma),
-            width=width,
+            spreads=spreads,
         )
 
     def strip(self, order: float) -> float:
         """The rule's error relative to the integral of the integrand's modulus on the line, for orders up to this one.
 
-        At height b the modulus of n·(polynomial)^α is at most e^(b²/2σ²) times its value on the line, and a
-        polynomial with k negative roots is there at least cos(b/2σ²)^k of its value on the line.
+        At height b a mixture's modulus is at most e^(b²/2σ²) times its value on the line, and at least
+        cos(b·spread/2σ²) times that: no two of its components are turned further apart than b·spread/σ² < π.
         """
-        angle = math.pi * _WIDTHS
-        height = angle * self.sigma**2
+        height = math.pi * _WIDTHS * self.sigma**2 / max(self.spreads)
+        turned = height * self.spreads[1] / self.sigma**2
         logs = (
-            (angle * self.sigma) ** 2 / 2
-            - self.width * (order - 1) * np.log(np.cos(angle / 2))
-            - 2 * math.pi * height / self.step
+            (height / self.sigma) ** 2 / 2 - (order - 1) * np.log(np.cos(turned / 2)) - 2 * math.pi * height / self.step
         )
         least = float(np.min(logs))
         return 2.1 * math.exp(least) if least < -1 else math.inf

@@ -11,7 +11,7 @@ chosen by. Proof: with predictable per-step divergences whose sum never passes B
 is a supermartingale, so the whole has divergence at most B(α) at α (Feldman & Zrnic 2021, arXiv 2008.11193,
 theorem 4.3 in the form for one order), and B(α) converts to (ε, δ) (`accountant.composition.conversion`). The
 least over several
-orders is no filter: which order is the best would depend on outputs. PRV is none either (DESIGN section 10).
+orders is no filter: which order is the best would depend on outputs. PRV is none either (docs/privacy.md, theorem 6).
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "clinic.jsonl"
@@ -39,10 +39,12 @@ import numpy as np
 from accountant.budget import Budget
 from accountant.composition.conversion import Conversion
 from accountant.composition.rdp import RdpAccountant
+from accountant.composition.segments import compose_segments
 from accountant.errors import BudgetExhausted, InvalidValue, LedgerBroken, LedgerError, LedgerLocked
 from accountant.events import Event, SubsampledGaussian, event_to_json, require_count
-from accountant.ledger.chain import Entry, Ledger, read_entries
-from accountant.ledger.replay import LedgerState, replay
+from accountant.ledger.chain import Ledger
+from accountant.ledger.entry import Entry, read_entries
+from accountant.ledger.replay import LedgerState, charged, replay
 
 _WAIT_SECONDS, _POLL_SECONDS = 20.0, 0.02
 _Result = TypeVar("_Result")
@@ -99,7 +101,7 @@ class Account:
         order = default_order(budget) if order is None else float(order)
         if not _limit(budget, order) > 0:
             raise InvalidValue(
-                f"At order={order:g} not even one release fits ε = {budget.epsilon:g}; leave --order away for "
+                f"At order={order:g} not even one release fits ε = {budget.epsilon:g}; omit --order for "
                 f"{default_order(budget):.4g}."
             )
         with Ledger.create(path) as ledger:
@@ -204,9 +206,7 @@ def _limit(budget: Budget, order: float) -> float:
 
 def _spent(state: LedgerState, order: float) -> float:
     accountant = RdpAccountant(neighbouring=state.budget.neighbouring, orders=[order])
-    for segment in state.segments:
-        accountant.new_segment().compose(segment.event, segment.reserved)
-    return float(accountant.divergences()[0])
+    return float(compose_segments(accountant, charged(state.segments)).divergences()[0])
 
 
 def _affordable(state: AccountState, event: Event, wanted: int) -> int:

@@ -26,18 +26,19 @@ that were not chosen by looking at outputs; who does choose them so needs an `ac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from accountant.budget import Budget
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
+from accountant.composition.segments import compose_segments
 from accountant.errors import BudgetExhausted, InvalidValue, ReceiptError
 from accountant.events import Event, event_to_json, require_count
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Ledger
-from accountant.ledger.replay import LedgerState, Segment, replay
+from accountant.ledger.replay import LedgerState, Segment, charged, replay
 
 DEFAULT_BLOCK = 64
 _ISSUED_BY_A_GUARD = object()
@@ -119,7 +120,7 @@ class BudgetGuard:
         self._outstanding = 0
         self._reservations = 0
         self._used = self._segments[-1].reserved if self._segments else 0
-        self._rdp = self._composed(RdpAccountant(neighbouring=budget.neighbouring))
+        self._rdp = self._composed()
         self._prv_affordable: dict[tuple[object, ...], int] = {}
 
     def _adopt(self, state: LedgerState) -> None:
@@ -131,14 +132,9 @@ class BudgetGuard:
         self._segments = list(state.segments)
         self._closed_steps = sum(segment.reserved for segment in self._segments[:-1])
 
-    def _composed(self, accountant: Any) -> Any:
-        for segment in self._segments:
-            if segment.reserved:
-                accountant.new_segment()
-                accountant.compose(segment.event, segment.reserved)
-        if self._segments and not self._segments[-1].reserved:
-            accountant.new_segment()
-        return accountant
+    def _composed(self) -> RdpAccountant:
+        accountant = compose_segments(RdpAccountant(self.budget.neighbouring), charged(self._segments))
+        return accountant.new_segment() if self._at_cut() else accountant
 
     @property
     def steps(self) -> int:
@@ -242,7 +238,7 @@ class BudgetGuard:
         return max(by_rdp, min(wanted, self._affordable_by_prv(event)))
 
     def _rdp_after(self, event: Event, steps: int) -> float:
-        return float(self._rdp.epsilon_after(event, steps, self.budget.delta))
+        return self._rdp.epsilon_after(event, steps, self.budget.delta)
 
     def _affordable_by_prv(self, event: Event) -> int:
         """Steps of this event that PRV certifies from here; found once for a segment and remembered."""
@@ -258,12 +254,8 @@ class BudgetGuard:
     def _search_prv(self, closed: tuple[Segment, ...], event: Event, *, at_least: int) -> int:
         def fits(steps: int) -> bool:
             accountant = PrvAccountant(neighbouring=self.budget.neighbouring)
-            for segment in closed:
-                accountant.new_segment()
-                accountant.compose(segment.event, segment.reserved)
-            accountant.new_segment()
-            accountant.compose(event, steps)
-            return accountant.get_epsilon(self.budget.delta) <= self.budget.epsilon
+            composed = compose_segments(accountant, (*charged(closed), (event, steps)))
+            return composed.get_epsilon(self.budget.delta) <= self.budget.epsilon
 
         if not fits(max(1, at_least)):
             return at_least
@@ -288,7 +280,7 @@ class BudgetGuard:
         self._segments[-1] = Segment(last.event, self._used, self._used)
         if self._outstanding:
             self._credit += self._outstanding
-            self._rdp = self._composed(RdpAccountant(neighbouring=self.budget.neighbouring))
+            self._rdp = self._composed()
         self._outstanding = 0
 
     def halt(self, reason: str) -> None:
@@ -302,7 +294,7 @@ class BudgetGuard:
             self.ledger.append("halt", {"reason": reason, "steps": self.steps})
 
 
-def _largest(wanted: int, fits: Any) -> int:
+def _largest(wanted: int, fits: Callable[[int], bool]) -> int:
     """The largest number from 0 to `wanted` that fits, where fitting is monotone and 0 always does."""
     if wanted <= 0 or fits(wanted):
         return max(0, wanted)

@@ -3,8 +3,8 @@
 `verify_ledger` checks the chain and every entry's meaning and returns a `LedgerState`. The guard goes on from
 that state when a run resumes, and the audit prices it; there is no second reading of a ledger.
 
-What counts as spent (DESIGN section 5): within a segment the steps that a commit counted, and every step
-that was reserved after it, whether it ran or not. A resume after a crash starts a new segment.
+What counts as spent (docs/privacy.md, "Spending: the guard"): within a segment the steps that a commit counted, and
+every step that was reserved after it, whether it ran or not. A resume after a crash starts a new segment.
 
     >>> import tempfile
     >>> from accountant.ledger.chain import Ledger
@@ -21,15 +21,17 @@ that was reserved after it, whether it ran or not. A resume after a crash starts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from accountant.budget import Budget, Neighbouring
+from accountant.composition.segments import Composition
 from accountant.errors import AccountantError, LedgerBroken
 from accountant.events import Event, event_from_json
-from accountant.ledger.chain import Entry, Head, read_entries
+from accountant.ledger.chain import Head
+from accountant.ledger.entry import Entry, read_entries
 from accountant.ledger.signing import verify_signature
 from accountant.plans.plan import Plan
 
@@ -47,6 +49,11 @@ class Segment:
     event: Event
     committed: int
     reserved: int
+
+
+def charged(segments: Iterable[Segment]) -> Composition:
+    """What these segments are charged for, to be composed; without those in which nothing was reserved."""
+    return tuple((segment.event, segment.reserved) for segment in segments if segment.reserved)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,7 +194,7 @@ def _genesis(entry: Entry) -> LedgerState:
         budget = Budget(epsilon=data["epsilon"], delta=data["delta"], neighbouring=Neighbouring(data["neighbouring"]))
         plan = None if entry.body.get("plan") is None else Plan.from_json(entry.body["plan"])
     except (AccountantError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise LedgerBroken(f"Entry 0 (genesis) does not hold together: {error}") from error
+        raise LedgerBroken(f"Entry 0 (genesis) is inconsistent: {error}") from error
     if plan is not None and (plan.digest != entry.body.get("plan_digest") or plan.budget != budget):
         raise LedgerBroken("Entry 0 (genesis) holds a plan that is not the one whose digest or budget it names.")
     _require_canaries(entry.body.get("canaries"))

@@ -11,8 +11,9 @@ import math
 from collections.abc import Callable
 
 from accountant.budget import Budget
+from accountant.composition.segments import Composition
 from planners.solving.bracketing import Bracket, bracket, log_ratio, narrow_bracket
-from planners.solving.cost import Candidate, Composition, bounds_by_prv
+from planners.solving.cost import Candidate, bounds_by_prv
 
 # The first step from RDP's answer: PRV asks for a few per cent less noise at most budgets.
 _FIRST_STEP = 1.04

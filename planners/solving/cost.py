@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accountant.budget import Budget, EpsilonBounds
 from accountant.composition.rdp import RdpAccountant
+from accountant.composition.segments import Composition, compose_segments
 from accountant.errors import InvalidValue
 from accountant.events import (
     BandedGaussian,
@@ -29,17 +29,11 @@ from accountant.events import (
     require_count,
     require_sampling_rate,
 )
-from accountant.plans.plan import Phase
+from accountant.plans.parts import Phase
 from planners.errors import ContradictoryRequest
 from planners.schedule import WHOLE, PhaseShape, require_whole, split_steps
 
-if TYPE_CHECKING:
-    from accountant.composition.prv import PrvAccountant
-
-A = TypeVar("A", "RdpAccountant", "PrvAccountant")
 Floats = NDArray[np.float64]
-# What a run releases: (event, steps), each pair a segment of its own.
-Composition = tuple[tuple[Event, int], ...]
 
 # One default order in so many is looked at first, then this many on either side of the best of those.
 _STRIDE = 12
@@ -136,13 +130,7 @@ Candidate = Callable[[float], Composition]
 
 def epsilon_by_rdp(composition: Composition, budget: Budget) -> float:
     """ε of a composition, at all default orders."""
-    return float(_composed(RdpAccountant(budget.neighbouring), composition).get_epsilon(budget.delta))
-
-
-def _composed(accountant: A, composition: Composition) -> A:
-    for event, steps in composition:
-        accountant.new_segment().compose(event, steps)
-    return accountant
+    return compose_segments(RdpAccountant(budget.neighbouring), composition).get_epsilon(budget.delta)
 
 
 class FewOrders:
@@ -170,7 +158,7 @@ class FewOrders:
         self._orders = np.union1d(self._all[low:high], self._all[[0]])
 
     def _accountant(self, composition: Composition) -> RdpAccountant:
-        return _composed(RdpAccountant(self._budget.neighbouring, orders=self._orders), composition)
+        return compose_segments(RdpAccountant(self._budget.neighbouring, orders=self._orders), composition)
 
 
 def bounds_by_prv(composition: Composition, budget: Budget, *, eps_error: float | None = None) -> EpsilonBounds:
@@ -183,4 +171,4 @@ def bounds_by_prv(composition: Composition, budget: Budget, *, eps_error: float 
         if eps_error is None
         else PrvAccountant(budget.neighbouring, eps_error=eps_error)
     )
-    return _composed(accountant, composition).get_epsilon_bounds(budget.delta)
+    return compose_segments(accountant, composition).get_epsilon_bounds(budget.delta)

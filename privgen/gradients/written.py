@@ -221,6 +221,11 @@ class PassGradients:
                 kept += size
         workspace.begin(kept)
 
+    @property
+    def device(self) -> torch.device:
+        """Where rows are."""
+        return self._workspace.device
+
     def _readings(self) -> Iterator[list[tuple[str, int, Tensor]]]:
         """(parameter, first record, rows) of all: what is kept at once, then what is written again, slice by slice."""
         yield [

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from privgen.errors import UnsupportedLayer
+from privgen.errors import ConfigError, UnsupportedLayer
 from privgen.gradients import row_check
 from privgen.gradients.clipped_sums import private_sums
-from privgen.gradients.kernels import add_truncated
+from privgen.gradients.kernels import add_truncated, flushes_subnormals
 from privgen.gradients.row_check import check_rows, safe_physical_batch
 from privgen.mechanism.error_feedback import banded_weights
 from privgen.methods.gan.networks import NetworkConfig, build_networks
+from privgen.training.row_checks import require_deterministic
 
 STEP = 2.0**-22
 
@@ -28,14 +29,15 @@ def batch_of(count, seed=0):
     return torch.randn(count, 1, 28, 28, generator=generator), torch.arange(count) % 3
 
 
-def integers(module, batch, **options):
-    def loss(x, y):
-        return nn.functional.softplus(-module(x[None], y[None]))[0]
+def loss_of(module):
+    return lambda x, y: nn.functional.softplus(-module(x[None], y[None]))[0]
 
+
+def integers(module, batch, **options):
     def weighting(norms):
         return banded_weights(norms, clip_norm=0.25, residual_clip_norm=0.75, bands=4, grid_step=STEP)
 
-    return private_sums(module, loss, batch, weighting, **options)
+    return private_sums(module, loss_of(module), batch, weighting, **options)
 
 
 def same(one, other):
@@ -47,15 +49,9 @@ def test_order_passes_and_threads_change_no_integer(critic):
     whole = integers(critic, (x, y))
     order = torch.randperm(50, generator=torch.Generator().manual_seed(1))
     assert same(whole, integers(critic, (x[order], y[order])))
-    for size in (7, 64, 96):
+    for size in (64, 96):
         assert check_rows_of(critic, size).holds
-    assert same(whole, integers(critic, (x, y), physical_batch=96))
-    # A library may take another kernel for few rows, and that another order of adding: other bits, but every row's own.
-    few = integers(critic, (x, y), physical_batch=7)
-    assert same(few, integers(critic, (x[order], y[order]), physical_batch=7))
-    assert all(
-        torch.allclose(a[n], b[n], rtol=1e-4, atol=1e3) for a, b in zip(whole.sums, few.sums, strict=True) for n in a
-    )
+        assert same(whole, integers(critic, (x, y), physical_batch=size))
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2 if threads == 1 else 1)
@@ -66,7 +62,18 @@ def test_order_passes_and_threads_change_no_integer(critic):
 
 def check_rows_of(module, size):
     like = (torch.zeros(0, 1, 28, 28), torch.zeros(0, dtype=torch.int64))
-    return check_rows(module, lambda x, y: module(x[None], y[None])[0], like, physical_batch=size)
+    return check_rows(module, loss_of(module), like, physical_batch=size)
+
+
+def test_where_the_check_holds_order_changes_no_integer_and_where_it_does_not_it_may(critic):
+    """Softplus of seven losses is computed in two ways, by place, and seven is rounded up to 32 therefore."""
+    x, y = batch_of(50)
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(1))
+    for size in (1, 2, 7, 40, 64, 128):
+        equal = same(
+            integers(critic, (x, y), physical_batch=size), integers(critic, (x[order], y[order]), physical_batch=size)
+        )
+        assert equal or not check_rows_of(critic, size).holds, size
 
 
 @pytest.mark.parametrize("kind", ["ordinary", "huge", "tiny", "denormal", "NaN"])
@@ -130,7 +137,7 @@ def test_where_rows_of_a_pass_are_not_apart_records_pass_alone(monkeypatch):
     monkeypatch.setattr(row_check, "record_pass", leaky)
     size, found = safe_physical_batch(net, lambda x: net(x)[0], (torch.zeros(0, 4),), physical_batch=8)
     assert size == 1
-    assert "neighbours" in found.fault
+    assert not found.holds
 
 
 def test_shapes_that_do_not_agree_are_no_memory_error():
@@ -138,3 +145,16 @@ def test_shapes_that_do_not_agree_are_no_memory_error():
     rows, totals = torch.ones(3, 5), torch.zeros(1, 5, dtype=torch.float64)
     with pytest.raises(ValueError, match="agree"):
         add_truncated([(rows, torch.ones(2, 3, dtype=torch.float64), totals)])
+
+
+def test_a_thread_that_flushes_subnormal_numbers_is_seen():
+    """Set for one thread, as torch does it, it would make a row's bits depend on the thread that sums it."""
+    assert not flushes_subnormals()
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush")
+    try:
+        assert flushes_subnormals()
+        with pytest.raises(ConfigError, match="subnormal"):
+            require_deterministic(torch.device("cpu"))
+    finally:
+        torch.set_flush_denormal(False)

@@ -12,13 +12,13 @@ import torch
 
 from accountant import Ledger, LedgerBroken, LedgerError, LedgerLocked, verify_ledger
 from accountant.audit.audit import audit_run
-from accountant.ledger.replay import LedgerState
 from accountant.ledger.signing import new_key
 from privgen.errors import CheckpointError, DataError, PrivgenError, RunError
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.training import checkpoint as checkpoint_module
 from privgen.training.checkpoint import kept_checkpoints, write_checkpoint
 from privgen.training.loop import run
+from privgen.training.session import Halted
 from privgen.training.state import snapshot
 
 
@@ -359,8 +359,8 @@ def test_after_a_halt_the_budget_is_spent_and_no_byte_changes(lab, halted_run, t
     shutil.copytree(halted_run, tmp_path / "run")
     before = lab.every_file(tmp_path / "run")
     found = lab.resume(tmp_path / "run")
-    assert isinstance(found, LedgerState)
-    assert "12 iterations are done" in found.halted
+    assert isinstance(found, Halted)
+    assert "12 iterations are done" in found.reason and found.steps == 12
     assert lab.every_file(tmp_path / "run") == before
 
 
