@@ -1,9 +1,9 @@
 """Sums of independent losses by Fourier transform, with a worst-case bound on every rounding error.
 
 Laws are tilted first: mass p at the loss y becomes p·e^(θy)/M, so that the sum lies around the ε that is asked for, and
-what a transform's rounding leaves everywhere is small beside the masses that matter (it was small beside 1 before, which
-is large beside δ). The composition is circular on as many nodes as the tilted sum needs; what wraps round is bounded by
-the laws' own moments. The bound on rounding is theorem 6's, computed after the fact from the transforms themselves.
+what a transform's rounding leaves everywhere is small beside the masses that matter. The composition is circular, on as
+many nodes as the tilted sum needs; what wraps round is bounded by the laws' own moments. The bound on rounding is
+theorem 6's (docs/privacy.md), computed after the fact from the transforms themselves.
 
     >>> fair = Tilted(weights=np.array([0.5, 0.5]), first=0, moved=np.zeros(2))
     >>> sums, error = convolve([(fair, 4)], size=8, lowest=0)

@@ -108,23 +108,23 @@ def _slack(pair: MixturePair, x: Floats, levels: Floats) -> float:
 
 
 def _masses(pair: MixturePair, law: Mixture, x: Floats) -> Masses:
-    below, above = pair.cdf(law, x), pair.sf(law, x)
+    split = int(np.searchsorted(x, sum(w * m for w, m in law.components)))
+    # Each mass from the nearer tail; the cell in which they meet from the left.
+    below, above = pair.cdf(law, x[: split + 1]), pair.sf(law, x[split:])
     means = [mean for _, mean in law.components]
     inside = np.clip(x, min(means) - 40 * pair.sigma, max(means) + 40 * pair.sigma)
     farthest = np.maximum(np.abs(inside - min(means)), np.abs(inside - max(means))) / pair.sigma
     # Φ's own error, that of its argument, the weights' and their sum's; underflow is below 1e-300.
     relative = U * (CDF + (CDF_PER_SQUARE + 4) * farthest**2 + 4 * len(means) + 12)
-    split = int(np.searchsorted(x, sum(w * m for w, m in law.components)))
-    difference = np.concatenate([np.diff(below[: split + 1]), -np.diff(above[split:])])
-    off = np.minimum(below, above) * relative + 1e-300
-    around = off[:-1] + off[1:]
-    if 0 < split < len(x):
-        # The cell in which the tails meet: both of its ends are taken from the left.
-        difference[split - 1] = below[split] - below[split - 1]
-        around[split - 1] = below[split] * relative[split] + off[split - 1]
+    below_off = below * relative[: split + 1] + 1e-300
+    above_off = above * relative[split:] + 1e-300
+    difference = np.concatenate([np.diff(below), -np.diff(above)])
+    around = np.concatenate([below_off[:-1] + below_off[1:], above_off[:-1] + above_off[1:]])
+    first = below[0] if len(below) else 1.0
+    last = above[-1] if len(above) else 1.0
     return Masses(
         low=np.maximum(difference - around, 0.0),
         high=np.maximum(difference, 0.0) + around,
-        below=float(below[0] * (1 + relative[0]) + 1e-300),
-        above=float(above[-1] * (1 + relative[-1]) + 1e-300),
+        below=float(first * (1 + relative[0]) + 1e-300),
+        above=float(last * (1 + relative[-1]) + 1e-300),
     )

@@ -41,6 +41,9 @@ def mixture_logs(mixture: Mixture, x: Floats, *, sigma: float) -> MixtureLogs:
     """At each x, for a mixture of components of standard deviation σ."""
     variance = sigma * sigma
     count = len(mixture.components)
+    if count == 1 and mixture.components[0][1] == 0:
+        zero = np.zeros_like(x)
+        return MixtureLogs(log=zero, log_error=zero, excess=zero, excess_error=zero)
     excess, excess_error = np.zeros_like(x), np.zeros_like(x)
     log, size = np.full(x.shape, -np.inf), np.zeros_like(x)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -56,9 +59,6 @@ def mixture_logs(mixture: Mixture, x: Floats, *, sigma: float) -> MixtureLogs:
         inner = np.log1p(excess)
         inner_error = SECOND_ORDER * excess_error / (1 + excess) + 2 * ELEMENTARY * U * np.abs(inner)
         outer_error = U * (size + count * (3 * ELEMENTARY + 2) + np.abs(log) * (count + 2) + count + 6)
-    if count == 1 and mixture.components[0][1] == 0:
-        zero = np.zeros_like(x)
-        return MixtureLogs(log=zero, log_error=zero, excess=zero, excess_error=zero)
     middle = np.isfinite(excess) & (excess > -0.5) & (excess < 1e290)
     return MixtureLogs(
         log=np.where(middle, inner, log),

@@ -76,6 +76,7 @@ def _inverse_by_newton(pair: MixturePair, t: Floats) -> Floats:
     if not gap < 1e-10:
         raise PrvFailure(f"the privacy loss could not be inverted (off by {gap:g})")
     x[inside] = inner
+    x[t <= table_t[0]], x[t >= table_t[-1]] = -np.inf, np.inf
     return np.asarray(x)
 
 

@@ -42,30 +42,49 @@ class TiltedSum:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The range of ε in which `delta` knows more than its constant."""
+        """The range of ε of which the nodes know."""
         return self.lowest * self.mesh + self.shift, (self.lowest + len(self.masses) - 1) * self.mesh + self.shift
 
-    def delta(self, epsilon: float, *, upwards: bool) -> float:
-        """δ(ε) from above or from below, for an ε not below the lowest node."""
-        at = (epsilon - self.shift) / self.mesh
-        first = max(math.floor(at) + 1 - self.lowest, 0)
-        stop = min(len(self.masses), first + math.ceil(_SHOWN / max(self.theta, 1.0) / self.mesh) + 2)
-        if self.theta < 1:
-            stop = len(self.masses)
-        away = np.arange(first + self.lowest, stop + self.lowest) * self.mesh - (epsilon - self.shift)
-        away = np.maximum(away, 0.0)
-        shown = float(np.dot(self.masses[first:stop], np.exp(-self.theta * away) * -np.expm1(-away)))
-        scale = self.log_moment - self.theta * (epsilon - self.shift)
-        farthest = (abs(self.lowest) + len(self.masses)) * self.mesh + abs(self.shift) + abs(epsilon)
-        # The nodes' own rounding moves a loss by at most 4 U of its size, which counts θ + 1 times.
-        off = U * (4 * (self.theta + 1) * farthest + 4 * abs(self.log_moment) + _SHOWN * 2 + 128)
-        if not upwards:
-            missing = self.lost * _largest_weight(self.theta)
-            return max(0.0, shown - missing) * math.exp(min(scale, 600.0)) * (1 - off)
+    def upper_delta(self, epsilon: float) -> float:
+        """δ(ε) from above, for an ε not below the lowest node."""
+        away, first, stop = self._shown(epsilon)
+        shown = float(np.dot(self.masses[first:stop], _weights(away, self.theta)))
         rest = float(self.masses[stop:].sum()) * math.exp(-self.theta * float(away[-1])) if len(away) else 0.0
         # A node that rounding put below ε would have counted with less than this.
-        near = float(self.masses[max(0, first - 1) : first + 1].sum()) * 4 * U * farthest
-        return (shown + rest + near) * math.exp(min(scale, 600.0)) * (1 + off) + self.constant
+        near = float(self.masses[max(0, first - 1) : first + 1].sum()) * 4 * U * self._farthest(epsilon)
+        return (shown + rest + near) * self._scale(epsilon) * (1 + self._rounding(epsilon)) + self.constant
+
+    def lower_delta(self, epsilon: float) -> float:
+        """δ(ε) from below, for an ε not below the lowest node."""
+        away, first, stop = self._shown(epsilon)
+        shown = float(np.dot(self.masses[first:stop], _weights(away, self.theta)))
+        missing = self.lost * _largest_weight(self.theta)
+        return max(0.0, shown - missing) * self._scale(epsilon) * (1 - self._rounding(epsilon))
+
+    def _shown(self, epsilon: float) -> tuple[Floats, int, int]:
+        """How far the nodes above ε are from it, as many as count, and which those are."""
+        losses = epsilon - self.shift
+        first = max(math.floor(losses / self.mesh) + 1 - self.lowest, 0)
+        stop = len(self.masses)
+        if self.theta >= 1:
+            stop = min(stop, first + math.ceil(_SHOWN / self.theta / self.mesh) + 2)
+        away = np.arange(first + self.lowest, stop + self.lowest) * self.mesh - losses
+        return np.maximum(away, 0.0), first, stop
+
+    def _scale(self, epsilon: float) -> float:
+        return math.exp(min(self.log_moment - self.theta * (epsilon - self.shift), 600.0))
+
+    def _farthest(self, epsilon: float) -> float:
+        return (abs(self.lowest) + len(self.masses)) * self.mesh + abs(self.shift) + abs(epsilon)
+
+    def _rounding(self, epsilon: float) -> float:
+        """The nodes' own rounding moves a loss by at most 4 U of its size, which counts θ + 1 times."""
+        return U * (4 * (self.theta + 1) * self._farthest(epsilon) + 4 * abs(self.log_moment) + _SHOWN * 2 + 128)
+
+
+def _weights(away: Floats, theta: float) -> Floats:
+    """e^(−θt)(1 − e^(−t)) at the distances t."""
+    return np.asarray(np.exp(-theta * away) * -np.expm1(-away))
 
 
 def _largest_weight(theta: float) -> float:

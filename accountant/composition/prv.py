@@ -29,16 +29,17 @@ from accountant.composition.block_meter import BlockMeter
 from accountant.composition.conversion import Conversion, delta_of, epsilon_of
 from accountant.composition.gaussian import gaussian_delta, gaussian_epsilon_bounds
 from accountant.composition.profile import TiltedSum, crossing
-from accountant.composition.prv_bounds import Charges, Composition, Scales
+from accountant.composition.prv_bounds import LARGEST_SIZE, Charges, Composition
 from accountant.composition.renyi import default_orders, pair_curve
 from accountant.composition.rounding import U
+from accountant.composition.scales import Scales
 from accountant.errors import InvalidValue, PrvFailure
 from accountant.events import Event, require_count, require_event
 from accountant.mixtures import Floats, MixturePair
 
 _ORDERS = default_orders()
-# What the mesh may add to ε, relative; so a plan's noise is within a few parts in ten thousand of the least.
-_RELATIVE_ERROR = 2e-4
+# The allowance in ε relative to ε where `eps_error` is more, and the part of it that the mesh may use up.
+_RELATIVE_ERROR, _MESH_PART = 1.5e-3, 0.3
 # Where the bounds are wider than this many times what was asked for, the mesh is made finer while that is cheap.
 _WIDE, _FINER, _CHEAP = 8.0, 2.0, 1 << 14
 # The part of δ that rounding, tails and window may take before the answer is refused.
@@ -52,7 +53,7 @@ class PrvAccountant:
 
     Args:
         neighbouring: adjacency.
-        eps_error: what the mesh may add to ε, > 0; never more than 0.02 % of ε is used.
+        eps_error: the error in ε that is allowed for and added, > 0; of a small ε no more than 0.15 % of it.
         delta_error: what tails may add to δ, or None for target_delta / 1000.
         group_size: k, records that are added, removed or replaced together, integer >= 1.
 
@@ -156,13 +157,14 @@ def _epsilon_bounds(charges: Charges, delta: float, eps_error: float, delta_erro
     if squares is not None:
         low, _ = gaussian_epsilon_bounds(math.sqrt(squares) * (1 - _ROOTS * U), delta=delta)
         _, high = gaussian_epsilon_bounds(math.sqrt(squares) * (1 + _ROOTS * U), delta=delta)
-        return EpsilonBounds(low, (low + high) / 2, high)
+        # A last digit for whoever compares with a printed value.
+        return EpsilonBounds(low * (1 - 1e-12), (low + high) / 2, high * (1 + 1e-12))
     total = _rdp_total(charges)
     rdp = epsilon_of(total, Conversion.at(_ORDERS, delta=delta))
     if rdp == 0:
         return EpsilonBounds(0.0, 0.0, 0.0)
     try:
-        lower, estimate, upper = _numerical(charges, total, delta, min(eps_error, _RELATIVE_ERROR * rdp), delta_error)
+        lower, estimate, upper = _numerical(charges, total, delta, eps_error, delta_error)
     except PrvFailure as failure:
         return EpsilonBounds(0.0, rdp, rdp, fallback=str(failure))
     if not lower <= rdp:
@@ -172,33 +174,54 @@ def _epsilon_bounds(charges: Charges, delta: float, eps_error: float, delta_erro
 
 
 def _numerical(
-    charges: Charges, total: Floats, delta: float, error: float, delta_error: float
+    charges: Charges, total: Floats, delta: float, eps_error: float, delta_error: float
 ) -> tuple[float, float, float]:
-    """(lower, estimate, upper), on a mesh so fine that it adds about `error` to ε, as far as it may be made so."""
-    best = int(np.argmin(total + Conversion.at(_ORDERS, delta=delta).added))
+    """(lower, estimate, upper): worst-case bounds, and the errors that are allowed for added to the upper one."""
+    conversion = Conversion.at(_ORDERS, delta=delta)
+    best = int(np.argmin(total + conversion.added))
     steps = sum(count for _, count in charges)
-    scales = Scales.near(_ORDERS, total, best=best, steps=steps, delta=min(delta, delta_error), error=error)
+    planned = _MESH_PART * min(eps_error, _RELATIVE_ERROR * epsilon_of(total, conversion))
+    scales = Scales.near(_ORDERS, total, best=best, steps=steps, delta=min(delta, delta_error), error=planned)
     while True:
         composition = Composition.of(charges, scales)
-        uppers = [_upper(composition.above(way), delta) for way in range(len(composition.ways))]
-        upper = max(uppers)
-        found, moved = composition.below(uppers.index(upper))
-        lower = _lower(found, delta, upper)
-        if upper - lower <= _WIDE * error or composition.size > _CHEAP:
-            likely = _lower(replace(found, shift=moved, lost=0.0), delta, upper)
-            # Splitting a cell adds twice the variance that merging takes away.
-            return lower, (2 * likely + upper) / 3, upper
-        scales = replace(scales, mesh=composition.scales.mesh / _FINER)
+        upper, way = _upper(composition, delta)
+        if upper == 0:
+            return 0.0, 0.0, 0.0
+        below, moved = composition.below(way)
+        lower = _lower(below[0], delta, upper)
+        error = _MESH_PART * min(eps_error, _RELATIVE_ERROR * upper)
+        if upper - lower > _WIDE * error:
+            lower = max(lower, *(_lower(one, delta, upper) for one in below[1:]))
+        # Rényi's ε, which the mesh was made for, can be several times what is true.
+        finer = math.sqrt(error / planned) if error < planned / 2 else 1 / _FINER
+        wide = upper - lower > _WIDE * error and composition.size <= _CHEAP
+        if not (wide or error < planned / 2) or composition.size * 2 > LARGEST_SIZE:
+            break
+        planned = error
+        scales = replace(scales, mesh=composition.scales.mesh * finer)
+    likely = replace(below[0], shift=moved, lost=0.0)
+    # Splitting a cell adds twice the variance that merging takes away.
+    merged, with_error = (_lower(likely, d, upper) for d in (delta, max(delta - delta_error, delta / 2)))
+    estimate = (2 * merged + upper) / 3
+    return lower, estimate, max(upper, estimate + (with_error - merged) + min(eps_error, _RELATIVE_ERROR * estimate))
 
 
-def _upper(above: TiltedSum, delta: float) -> float:
-    if above.constant > _LARGEST_PART * delta:
-        raise PrvFailure(f"tails and rounding could be more than half of δ = {delta:g}")
-    low, high = (max(0.0, end) for end in above.ends)
-    found = crossing(lambda epsilon: above.delta(epsilon, upwards=True), delta, low=low, high=high, upper=True)
-    if found is None:
-        raise PrvFailure("the composed distribution has no finite ε")
-    return found
+def _upper(composition: Composition, delta: float) -> tuple[float, int]:
+    """The largest upper bound of all directions, and which one it is."""
+    upper, largest = 0.0, 0
+    for way in range(len(composition.ways)):
+        above = composition.above(way)
+        if above.constant > _LARGEST_PART * delta:
+            raise PrvFailure(f"tails and rounding could be more than half of δ = {delta:g}")
+        low, high = (max(0.0, end) for end in above.ends)
+        if upper >= low and way and above.upper_delta(upper) <= delta:
+            continue
+        found = crossing(above.upper_delta, delta, low=max(low, upper), high=high, upper=True)
+        if found is None:
+            raise PrvFailure("the composed distribution has no finite ε")
+        if not way or found > upper:
+            upper, largest = found, way
+    return upper, largest
 
 
 def _lower(below: TiltedSum, delta: float, upper: float) -> float:
@@ -206,7 +229,7 @@ def _lower(below: TiltedSum, delta: float, upper: float) -> float:
     step = 1e-3 * upper
     while step < 2 * upper:
         low = max(upper - step, 0.0, below.ends[0])
-        found = crossing(lambda epsilon: below.delta(epsilon, upwards=False), delta, low=low, high=upper, upper=False)
+        found = crossing(below.lower_delta, delta, low=low, high=upper, upper=False)
         if found is not None:
             return found
         step *= 4
@@ -236,7 +259,7 @@ def _delta(charges: Charges, epsilon: float, eps_error: float, delta_error: floa
     except PrvFailure:
         return rdp
     # Below the nodes nothing is known.
-    return min(rdp, max(one.delta(epsilon, upwards=True) if epsilon >= one.ends[0] else 1.0 for one in above))
+    return min(rdp, max(one.upper_delta(epsilon) if epsilon >= one.ends[0] else 1.0 for one in above))
 
 
 def _joint_gaussian(charges: Charges) -> float | None:
@@ -251,4 +274,4 @@ def _joint_gaussian(charges: Charges) -> float | None:
 
 def _rdp_total(charges: Charges) -> Floats:
     total = sum((count * pair_curve(pair, _ORDERS) for pair, count in charges), np.zeros(len(_ORDERS)))
-    return np.asarray(total * (1 + 4 * U * (1 + len(charges))))
+    return np.asarray(total * (1 + (2 * len(charges) + 2) * U))

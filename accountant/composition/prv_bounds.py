@@ -19,66 +19,14 @@ from accountant.composition.discretise import Law, cheaper, costlier
 from accountant.composition.loss_cells import LossCells
 from accountant.composition.profile import TiltedSum
 from accountant.composition.rounding import U
-from accountant.errors import PrvFailure
-from accountant.mixtures import Floats, MixturePair
+from accountant.composition.scales import Scales
+from accountant.mixtures import MixturePair
 
 Charges = tuple[tuple[MixturePair, int], ...]
-_LARGEST_SIZE, _SMALLEST_SIZE = 1 << 21, 1 << 10
-# Half the window, in standard deviations of the tilted sum.
-_WINDOW = 6.5
-# Chance, under the tilt, that the cheaper law's moves add up to less than is allowed for: e^(−this).
-_UNLIKELY = 14.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scales:
-    """What a composition looks like near the ε that is asked for, by its Rényi curve; a guess, never a bound.
-
-    Args:
-        theta: tilt, order − 1. others: tilts for the bounds on what lies beyond the window, and below it.
-        deviation: of the tilted sum. mesh: of the nodes.
-        reach: standard deviations of a single release that are cut into cells.
-    """
-
-    theta: float
-    others: tuple[tuple[float, ...], tuple[float, ...]]
-    deviation: float
-    mesh: float
-    reach: float
-
-    @classmethod
-    def near(cls, orders: Floats, divergences: Floats, *, best: int, steps: int, delta: float, error: float) -> Scales:
-        """For the order at index `best`, so fine that the mesh adds about `error` to ε.
-
-        Raises:
-            PrvFailure: the curve is not finite around that order, or δ is too small for tails in double precision.
-        """
-        theta = float(orders[best]) - 1
-        known = slice(max(0, best - 3), best + 4)
-        near, logs = orders[known] - 1, (orders[known] - 1) * divergences[known]
-        good = np.isfinite(logs)
-        if good.sum() < 3:
-            raise PrvFailure("the Rényi curve is not finite around its best order")
-        # K(θ) = (α − 1)·D_α has the tilted sum's mean and variance as its derivatives.
-        curvature, mean, _ = (float(c) for c in np.polyfit(near[good] - theta, logs[good], 2))
-        floor = 1e-3 * float(logs[good][-1]) / max(theta * (theta + 1), 1e-12)
-        deviation = math.sqrt(max(2 * curvature, floor, 1e-300))
-        window = _WINDOW * deviation
-        beyond = _best_tilt(orders, divergences, mean + window)
-        below = _best_tilt(orders, divergences, mean - window)
-        others = ((max(beyond, theta + 0.1 / deviation),), (min(below, theta), theta - _WINDOW / deviation))
-        mesh = math.sqrt(12 * error / (steps * (theta + 1)))
-        reach = math.sqrt(2 * math.log(1e6 * steps / delta)) + 1
-        if reach > 37:
-            raise PrvFailure(f"δ = {delta:g} is below what tails in double precision resolve")
-        return cls(theta=theta, others=others, deviation=deviation, mesh=mesh, reach=reach)
-
-
-def _best_tilt(orders: Floats, divergences: Floats, loss: float) -> float:
-    """The tilt whose mean is about this loss: Chernoff's best, by the Rényi curve."""
-    with np.errstate(invalid="ignore"):
-        logs = (orders - 1) * (divergences - loss)
-    return float(orders[int(np.argmin(np.where(np.isfinite(logs), logs, np.inf)))]) - 1
+LARGEST_SIZE, _SMALLEST_SIZE = 1 << 21, 1 << 10
+# Chances, under the tilt, that the cheaper law's moves add up to less than is allowed for: e^(−this). The larger serves
+# where the tilt is right, the smaller where it is not.
+_UNLIKELY = (12.0, 30.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -100,10 +48,10 @@ class Composition:
         Raises:
             PrvFailure: a loss is too wide for the mesh, or could not be inverted.
         """
-        wanted = 2 * _WINDOW * scales.deviation / scales.mesh
-        size = min(_LARGEST_SIZE, max(_SMALLEST_SIZE, 1 << math.ceil(math.log2(wanted))))
+        wanted = 2 * scales.window / scales.mesh
+        size = min(LARGEST_SIZE, max(_SMALLEST_SIZE, 1 << math.ceil(math.log2(wanted))))
         # No coarser than asked for, and as fine as the window's nodes allow.
-        mesh = max(2 * _WINDOW * scales.deviation / size, scales.mesh / 2)
+        mesh = max(2 * scales.window / size, scales.mesh / 2)
         scales = replace(scales, mesh=mesh)
         cells = tuple((LossCells.of(pair, mesh=mesh, reach=scales.reach), count) for pair, count in charges)
         ways = [cells]
@@ -119,8 +67,8 @@ class Composition:
         """
         return _summed([(costlier(one), count) for one, count in self.ways[way]], self.scales, self.size)
 
-    def below(self, way: int) -> tuple[TiltedSum, float]:
-        """From below, in one direction, and the shift that is likely (for an estimate).
+    def below(self, way: int) -> tuple[list[TiltedSum], float]:
+        """From below, in one direction, at several chances, and the shift that is likely (for an estimate).
 
         Raises:
             PrvFailure: the result is not finite.
@@ -192,7 +140,7 @@ def _summed(laws: list[tuple[Law, int]], scales: Scales, size: int) -> TiltedSum
     )
 
 
-def _summed_below(laws: list[tuple[Law, int]], scales: Scales, size: int) -> tuple[TiltedSum, float]:
+def _summed_below(laws: list[tuple[Law, int]], scales: Scales, size: int) -> tuple[list[TiltedSum], float]:
     """From below: every mass less its largest error, less what wrapped round, at the least likely sum of moves.
 
     Under the tilt the moves are independent with a known mean, variance and range; Bernstein's inequality. Returned
@@ -208,18 +156,20 @@ def _summed_below(laws: list[tuple[Law, int]], scales: Scales, size: int) -> tup
         mean += count * centre
         variance += count * float(np.dot(law.weights, (law.moved - centre) ** 2))
         furthest, reach = max(furthest, down), reach + count * down
-    # The first two moments' own rounding is far below a millionth of what they are.
-    allowed = (math.sqrt(2 * variance * _UNLIKELY) + furthest * _UNLIKELY / 3) * (1 + 1e-6)
-    moved = mean - min(allowed, reach) - 1e-9 * (abs(mean) + reach)
     wrapped = math.exp(min(0.0, placed.beyond)) + math.exp(min(0.0, placed.below))
-    found = TiltedSum(
-        masses=np.maximum(masses - error, 0.0),
-        lowest=placed.lowest,
-        mesh=laws[0][0].mesh,
-        shift=moved,
-        theta=scales.theta,
-        log_moment=placed.log_moment,
-        constant=0.0,
-        lost=wrapped + math.exp(-_UNLIKELY),
-    )
+    found = []
+    for unlikely in _UNLIKELY:
+        # The first two moments' own rounding is far below a millionth of what they are.
+        allowed = (math.sqrt(2 * variance * unlikely) + furthest * unlikely / 3) * (1 + 1e-6)
+        one = TiltedSum(
+            masses=np.maximum(masses - error, 0.0),
+            lowest=placed.lowest,
+            mesh=laws[0][0].mesh,
+            shift=mean - min(allowed, reach) - 1e-9 * (abs(mean) + reach),
+            theta=scales.theta,
+            log_moment=placed.log_moment,
+            constant=0.0,
+            lost=wrapped + math.exp(-unlikely),
+        )
+        found.append(one)
     return found, mean

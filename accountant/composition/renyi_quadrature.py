@@ -24,14 +24,18 @@ from accountant.composition.rounding import ELEMENTARY, SUM, U
 from accountant.mixtures import Floats, Mixture, MixturePair
 
 TAIL = 12.0
-_LARGEST_GRID = 400_000
+_LARGEST_GRID = 1 << 17
 # Elements of one matrix (orders × points) at a time.
 _BLOCK = 1 << 20
 # Where the largest exponent is above this, the integral is far from 1.
 _FAR = 20.0
 # Nats that the strip should give the rule at least, and candidates for the strip's half width.
 _STRIP = 66.0
+# Wide mixtures make do with 43 nats, an error of 1e-18, to fit the largest grid.
+_WIDE = 4.0
 _WIDTHS = np.geomspace(1e-6, 0.999, 300)
+# Weights that are binomial to so much are meant to be.
+_SAME = 1e-9
 # Where first-order errors are not below this, nothing is claimed.
 _LARGEST_ERROR = 1e-3
 
@@ -46,7 +50,7 @@ class Line:
     base_error: Floats
     over: MixtureLogs
     under: MixtureLogs
-    spreads: tuple[float, float]
+    turns: tuple[tuple[float, int], tuple[float, int]]
 
     @classmethod
     def covering(cls, pair: MixturePair, p: Mixture, q: Mixture, order: float) -> Line | None:
@@ -58,11 +62,16 @@ class Line:
         sigma = pair.sigma
         p_means = [mean for _, mean in p.components]
         q_means = [mean for _, mean in q.components]
-        spreads = max(p_means) - min(p_means), max(q_means) - min(q_means)
+        turns = _turn(p), _turn(q)
+        widest, (spread, power) = max(turns[0][0], turns[1][0]), turns[1]
         corners = [order * m - (order - 1) * n for m in p_means for n in q_means] + p_means + q_means + [0.0]
         low, high = min(corners) - TAIL * sigma, max(corners) + TAIL * sigma
-        curvature = 1 / sigma**2 + (order - 1) * (spreads[1] / sigma**2) ** 2 / 4
-        step = min(sigma / 4, sigma**2 / (4 * max(spreads)), 2 * math.pi / math.sqrt(2 * _STRIP * curvature))
+        curvature = 1 / sigma**2 + power * (order - 1) * (spread / sigma**2) ** 2 / 4
+        step = min(
+            sigma / 4,
+            sigma**2 / widest / (4 if widest < _WIDE else 2.2),
+            2 * math.pi / math.sqrt(2 * _STRIP * curvature),
+        )
         count = (high - low) / step + 2
         if not count < _LARGEST_GRID:
             return None
@@ -76,22 +85,41 @@ class Line:
             base_error=U * (6 * square + 2 * ELEMENTARY * (abs(math.log(sigma)) + 1)),
             over=mixture_logs(p, x, sigma=sigma),
             under=mixture_logs(q, x, sigma=sigma),
-            spreads=spreads,
+            turns=turns,
         )
 
     def strip(self, order: float) -> float:
         """The rule's error relative to the integral of the integrand's modulus on the line, for orders up to this one.
 
         At height b a mixture's modulus is at most e^(b²/2σ²) times its value on the line, and at least
-        cos(b·spread/2σ²) times that: no two of its components are turned further apart than b·spread/σ² < π.
+        cos(b·spread/2σ²)^power times that, as long as b·spread/σ² < π (`_turn`).
         """
-        height = math.pi * _WIDTHS * self.sigma**2 / max(self.spreads)
-        turned = height * self.spreads[1] / self.sigma**2
-        logs = (
-            (height / self.sigma) ** 2 / 2 - (order - 1) * np.log(np.cos(turned / 2)) - 2 * math.pi * height / self.step
-        )
+        spread, power = self.turns[1]
+        height = math.pi * _WIDTHS * self.sigma**2 / max(self.turns[0][0], spread)
+        turned = np.log(np.cos(height * spread / (2 * self.sigma**2)))
+        logs = (height / self.sigma) ** 2 / 2 - power * (order - 1) * turned - 2 * math.pi * height / self.step
         least = float(np.min(logs))
         return 2.1 * math.exp(least) if least < -1 else math.inf
+
+
+def _turn(mixture: Mixture) -> tuple[float, int]:
+    """(spread, power): how a mixture's modulus is bounded from below beside the line.
+
+    No two components are turned further apart than b·(difference of their means)/σ²: spread is the largest, power 1.
+    Binomial weights on means one apart make a polynomial in e^(x/σ²) with negative roots only (docs/privacy.md,
+    theorem 8): each of its factors is turned by b/σ² at most, so spread is 1 and power the number of factors.
+    """
+    weights, means = zip(*mixture.components, strict=True)
+    count = len(means) - 1
+    if count < 2:
+        return abs(means[-1] - means[0]), 1
+    order = np.argsort(means)
+    ratios = np.array(weights)[order][1:] / np.array(weights)[order][:-1]
+    # q/(1−q) is the same from every ratio of neighbours, in one direction or mirrored.
+    rising, falling = np.arange(1, count + 1), np.arange(count, 0, -1)
+    same = [float(np.ptp(odds) / odds[0]) for odds in (ratios * rising / falling, ratios * falling / rising)]
+    binomial = np.ptp(means) == count and min(same) <= _SAME
+    return (1.0, count) if binomial else (float(np.ptp(means)), 1)
 
 
 def log_integrals(line: Line, orders: Floats) -> tuple[Floats, Floats]:
