@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from privgen.metrics.request import EvaluationRequest
     from privgen.metrics.result import EvaluationRecord, PlannedBudget
     from privgen.metrics.sources import Source
-    from privgen.metrics.trainings import Progress
 
 EPILOG = """\b
 Examples:
@@ -139,6 +136,7 @@ def _measured(given: EvaluateOptions, data: DataSet, cache: Path) -> Evaluation:
     import torch
 
     from privgen.cli.devices import device_of
+    from privgen.cli.task_bars import task_bars
     from privgen.metrics.cache import Cache
     from privgen.metrics.evaluation import evaluate
 
@@ -147,7 +145,7 @@ def _measured(given: EvaluateOptions, data: DataSet, cache: Path) -> Evaluation:
     request = _request(given, data, labelled=source.labelled)
     processes, each = _processes(request, given["threads"] or torch.get_num_threads(), where)
     torch.set_num_threads(each)
-    with _progress() as progress:
+    with task_bars() as progress:
         return evaluate(
             source,
             data,
@@ -286,26 +284,6 @@ def _processes(request: EvaluationRequest, threads: int, device: torch.device) -
     count = min(threads, request.trainings)
     alone = set(request.metrics) <= set(ACCURACIES)
     return count, max(1, threads // (count if alone else count + 1))
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Progress bars on stderr, one for each task."""
-    from rich.progress import Progress, TaskID
-
-    from privgen.cli.console import err_console
-
-    with Progress(console=err_console, transient=True) as display:
-        tasks: dict[str, TaskID] = {}
-
-        def update(what: str, done: int, total: int) -> None:
-            # A classifier in another process reports nothing until it is done: its bar only pulses.
-            known = total if done or total > 1 else None
-            if what not in tasks:
-                tasks[what] = display.add_task(what, total=known)
-            display.update(tasks[what], completed=done, total=known)
-
-        yield update
 
 
 def _keep(found: Evaluation, result: EvaluationRecord, place: Place) -> list[Path]:
