@@ -23,11 +23,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from accountant.canonical_json import canonical, digest, parse_object
 from accountant.errors import LedgerBroken, LedgerError, LedgerLocked
 from accountant.files import fsync_folder, write_durably
+from accountant.json_reader import JsonObject
 from accountant.ledger.entry import (
     FRAME,
     GENESIS_PREVIOUS,
@@ -64,9 +64,9 @@ class Head:
             LedgerError: missing or damaged.
         """
         try:
-            data = parse_object(path.read_bytes())
-            return cls(seq=int(data["seq"]), digest=str(data["digest"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            read = JsonObject(parse_object(path.read_bytes()), "the head")
+            return cls(seq=read.integer("seq"), digest=read.text("digest"))
+        except (OSError, ValueError) as error:
             raise LedgerError(f"Cannot read the ledger's head {path}: {error}; restore it from a backup.") from error
 
     def require_in(self, entries: list[Entry]) -> None:
@@ -192,7 +192,7 @@ class Ledger:
         """Digest of the newest entry."""
         return self.entries[-1].digest if self.entries else GENESIS_PREVIOUS
 
-    def append(self, kind: str, body: Mapping[str, Any]) -> Entry:
+    def append(self, kind: str, body: Mapping[str, object]) -> Entry:
         """Write one entry durably: line and fsync, then the head.
 
         Raises:
@@ -214,7 +214,7 @@ class Ledger:
                 raise LedgerError(_no_room(self._head_path, error)) from error
         return entry
 
-    def _next_entry(self, kind: str, body: Mapping[str, Any]) -> Entry:
+    def _next_entry(self, kind: str, body: Mapping[str, object]) -> Entry:
         seq, previous = len(self.entries), self.head
         # Through JSON and back, so that what is in memory is what a reader will see.
         body = parse_object(canonical(dict(body)))

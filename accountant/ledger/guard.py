@@ -28,7 +28,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from accountant.budget import Budget
 from accountant.composition.prv import PrvAccountant
@@ -305,7 +304,7 @@ def _largest(wanted: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def genesis_budget(budget: Budget) -> Mapping[str, Any]:
+def genesis_budget(budget: Budget) -> Mapping[str, str | float]:
     """The budget as the genesis entry holds it."""
     return {"epsilon": budget.epsilon, "delta": budget.delta, "neighbouring": budget.neighbouring.value}
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from privgen.cli.console import console, err_console, warn
+from privgen.cli.facts import recall_source
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
@@ -40,7 +41,10 @@ FEWEST_CANARIES = 32
     type=click.Path(path_type=Path, dir_okay=False),
     help="The plan, made by privgen plan --out.  [default: plan.json; with --resume, the run's own]",
 )
-@click.option("--dataset", help="Name of the data set.  [default: the plan's]")
+@click.option(
+    "--dataset",
+    help="Name or path of the data; classes and shape are the plan's.  [default: the plan's; with --resume, the run's]",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data set's files are.")
 @click.option(
     "--out",
@@ -103,6 +107,8 @@ def command(
         raise click.UsageError("--checkpoint goes with --resume.")
     with _stop_on_signals() as stopped:
         plan = _plan(plan_path, resume=resume)
+        if plan is not None and dataset is None:
+            dataset = recall_source(plan_path or DEFAULT_PLAN, plan)
         session = _open(
             plan=plan,
             dataset=dataset,
@@ -117,6 +123,7 @@ def command(
         if session is None:
             return
         with session:
+            _compile()
             _train(session, stopped)
 
 
@@ -180,16 +187,15 @@ def _open(
 ) -> Session | None:
     from accountant.plans.plan import Plan
     from privgen.config import default_config, warm_config
-    from privgen.data import load_data
     from privgen.methods.gan.networks import NetworkConfig
     from privgen.training.run_folder import RunFolder
     from privgen.training.session import Halted, begin
     from privgen.training.session import resume as resume_run
 
     if resume:
-        folder = RunFolder.existing(_out(out, dataset or (plan.dataset if plan else None)))
+        folder = RunFolder.existing(_out(out, plan.dataset if plan else dataset))
         own = plan or (Plan.load(folder.plan) if folder.plan.exists() else None)
-        data = load_data(_dataset(dataset, own), data_dir)
+        data = _data(dataset or folder.source(), own, data_dir)
         resumed = resume_run(folder.path, data=data, options=options, plan=plan, checkpoint=checkpoint)
         if isinstance(resumed, Halted):
             _say_halted(resumed)
@@ -197,9 +203,9 @@ def _open(
         err_console.print(_resumed_line(resumed), markup=False)
         return resumed
     assert plan is not None  # `_plan` leaves it out for a resume alone
-    data = load_data(_dataset(dataset, plan), data_dir)
+    data = _data(dataset, plan, data_dir)
     warm = plan.warm_start is not None
-    config = _config(warm_config if warm else default_config, data, preset, settings)
+    config = _config(warm_config if warm else default_config, plan.dataset_size, preset, settings)
     height, width, channels = data.train.images.shape[1:]
     network = NetworkConfig.of(
         config,
@@ -210,11 +216,26 @@ def _open(
     return begin(_out(out, data.name), plan=plan, data=data, config=config, network=network, options=options)
 
 
-def _dataset(given: str | None, plan: Plan | None) -> str:
+def _data(given: str | None, plan: Plan | None, data_dir: Path | None) -> DataSet:
+    """The data by the plan's public facts; what is odd about single records is said on stderr alone."""
+    from privgen.data import load_data
+    from privgen.data.planned import private_notes, require_planned_data, require_planned_source
+    from privgen.dataset_sizes import PUBLISHED, source_name
+
     name = given or (plan.dataset if plan is not None else None)
     if name is None:
         raise click.UsageError("The plan names no data set; give --dataset, for example --dataset digits.")
-    return name
+    name = source_name(name)
+    if plan is None:
+        return load_data(name, data_dir)
+    require_planned_source(plan, name)
+    if plan.public_facts is not None and name == plan.dataset not in PUBLISHED:
+        raise click.UsageError(f"The plan is for {name} and holds no path; say where it is: --dataset npz:PATH.")
+    data = load_data(name, data_dir, facts=plan.public_facts)
+    require_planned_data(plan, data)
+    for note in private_notes(data, stated_size=plan.dataset_size):
+        warn(f"(Private: do not publish this line.) {note}.")
+    return data
 
 
 def _out(given: Path | None, dataset: str | None) -> Path:
@@ -224,15 +245,15 @@ def _out(given: Path | None, dataset: str | None) -> Path:
 
 
 def _config(
-    default: Callable[[int], TrainConfig], data: DataSet, preset: str | None, settings: tuple[str, ...]
+    default: Callable[[int], TrainConfig], size: int, preset: str | None, settings: tuple[str, ...]
 ) -> TrainConfig:
-    """The data set's default configuration with what was asked for changed."""
+    """The default configuration for N = size, with what was asked for changed."""
     import json
 
     from privgen.config import TrainConfig
     from privgen.errors import ConfigError
 
-    values = default(len(data.train.labels)).to_json()
+    values = default(size).to_json()
     if preset is not None:
         values["preset"] = preset
     for setting in settings:
@@ -284,6 +305,15 @@ def _stop_on_signals() -> Iterator[dict[str, int]]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+def _compile() -> None:
+    """Compile the summing loops; said where it is waited for, which it is once on a machine."""
+    from privgen.gradients.kernels import compile_loops
+
+    seconds = compile_loops()
+    if seconds > 1:
+        warn(f"Compiled the loops that sum gradients in {seconds:.1f} s; they are kept for the next run.")
 
 
 def _train(session: Session, stopped: dict[str, int]) -> None:
