@@ -190,5 +190,7 @@ def largest_feedback(
 def _possible(safest: Composition, budget: Budget) -> str:
     """What is possible where the budget is not: the ε at the safe end."""
     least = epsilon_by_rdp(safest, budget)
-    return f"; the least possible there is ε = {upper_text(least)}. "
+    return (
+        f"; the least possible there is ε = {upper_text(least)}. "
         "Raise ε or δ, or lower iterations, sampling rate or feedback."
+    )
