@@ -217,14 +217,14 @@ def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> So
 def _real(given: str | None, place: Place, data_dir: Path | None) -> DataSet:
     """The real images; by the plan's public facts, if there is a plan and they are the run's own data."""
     from accountant.plans.plan import Plan
+    from privgen.catalogue import DATASETS, is_own, source_name
     from privgen.data import load_data
-    from privgen.dataset_sizes import PUBLISHED, is_own, source_name
 
     plan = Plan.load(place.plan) if place.plan.exists() else None
     name = given or place.source or (plan.dataset if plan is not None else None)
-    if name is None or (given is None and name not in PUBLISHED and not is_own(name)):
+    if name is None or (given is None and name not in DATASETS and not is_own(name)):
         raise click.UsageError("There is no run here that says where the real data are; give --dataset.")
-    own = plan is not None and is_own(source_name(name)) and plan.dataset not in PUBLISHED
+    own = plan is not None and is_own(source_name(name)) and plan.dataset not in DATASETS
     return load_data(name, data_dir, facts=plan.public_facts if own and plan is not None else None)
 
 

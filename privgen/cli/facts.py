@@ -141,12 +141,12 @@ def state_data(
         click.UsageError: the options contradict each other. DataError: the data are not there, or fit no shape.
     """
     from accountant.errors import InvalidValue
+    from privgen.catalogue import DATASETS, is_own, source_name
     from privgen.data.propose import AskedFacts
-    from privgen.dataset_sizes import PUBLISHED, is_own, source_name
 
     if crop is not None and resize is None:
         raise click.UsageError(f"--crop {crop} goes with --resize.")
-    if data_name in PUBLISHED:
+    if data_name in DATASETS:
         raise click.UsageError(f"{data_name} is a published data set; give your own data another --name.")
     asked = AskedFacts(name=data_name, classes=classes, shape=shape, resize=resize, crop=crop)
     try:
@@ -176,20 +176,20 @@ def _without_data(size: int | None, asked: AskedFacts) -> StatedData:
 
 
 def _published(name: str, size: int | None, asked: AskedFacts) -> StatedData:
+    from privgen.catalogue import DATASETS, OWN
     from privgen.data.propose import AskedFacts
-    from privgen.dataset_sizes import DATASET_SIZES, OWN, PUBLISHED
     from privgen.errors import DataError
 
-    if name not in PUBLISHED:
-        raise DataError(f"Unknown data set {name!r}; known are: {', '.join((*PUBLISHED, *OWN))}.")
-    if size not in (None, DATASET_SIZES[name]):
-        raise click.UsageError(f"{name} has N = {DATASET_SIZES[name]}; omit --dataset-size.")
+    if name not in DATASETS:
+        raise DataError(f"Unknown data set {name!r}; known are: {', '.join((*DATASETS, *OWN))}.")
+    if size not in (None, DATASETS[name].size):
+        raise click.UsageError(f"{name} has N = {DATASETS[name].size}; omit --dataset-size.")
     if asked != AskedFacts():
         raise click.UsageError(
             f"{name} is taken as it was published; --name, --classes, --shape and --resize are for your own data."
         )
     reasons = {"public_facts": "as published"}
-    return StatedData(dataset=name, size=DATASET_SIZES[name], facts=PUBLISHED[name], reasons=reasons)
+    return StatedData(dataset=name, size=DATASETS[name].size, facts=DATASETS[name].facts, reasons=reasons)
 
 
 def _own(

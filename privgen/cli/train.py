@@ -218,9 +218,9 @@ def _open(
 
 def _data(given: str | None, plan: Plan | None, data_dir: Path | None) -> DataSet:
     """The data by the plan's public facts; what is odd about single records is said on stderr alone."""
+    from privgen.catalogue import DATASETS, source_name
     from privgen.data import load_data
     from privgen.data.planned import private_notes, require_planned_data, require_planned_source
-    from privgen.dataset_sizes import PUBLISHED, source_name
 
     name = given or (plan.dataset if plan is not None else None)
     if name is None:
@@ -229,7 +229,7 @@ def _data(given: str | None, plan: Plan | None, data_dir: Path | None) -> DataSe
     if plan is None:
         return load_data(name, data_dir)
     require_planned_source(plan, name)
-    if plan.public_facts is not None and name == plan.dataset not in PUBLISHED:
+    if plan.public_facts is not None and name == plan.dataset not in DATASETS:
         raise click.UsageError(f"The plan is for {name} and holds no path; say where it is: --dataset npz:PATH.")
     data = load_data(name, data_dir, facts=plan.public_facts)
     require_planned_data(plan, data)

@@ -22,6 +22,7 @@ from privgen.report.text import plain
 
 HELD = {"checked": "checked", "by-construction": "enforced by construction", "on-trust": "taken on trust"}
 STATUS = {"passed": "passed", "failed": "FAILED", "not-checked": "not checked"}
+_CLASSES_SHOWN = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -258,7 +259,8 @@ def _public_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
     facts = plan.public_facts
     if facts is None:
         return ()
-    return ("classes (public)", plain(", ".join(facts.classes))), ("images (public)", facts.images)
+    names = ", ".join(facts.classes[:_CLASSES_SHOWN]) + (", …" if len(facts.classes) > _CLASSES_SHOWN else "")
+    return ("classes (public)", f"{len(facts.classes)}: {plain(names)}"), ("images (public)", facts.images)
 
 
 def _feedback(plan: Plan) -> str:
