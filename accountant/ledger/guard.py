@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from accountant.bound_text import upper_text
 from accountant.budget import Budget
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
@@ -189,7 +190,7 @@ class BudgetGuard:
         if steps == 0:
             raise BudgetExhausted(
                 f"One more step would exceed ε = {self.budget.epsilon:g} at δ = {self.budget.delta:g}: "
-                f"{self.steps} steps are charged (ε = {self.epsilon_spent():.4f} by RDP)."
+                f"{self.steps} steps are charged (ε = {upper_text(self.epsilon_spent())} by RDP)."
             )
         goes_on = bool(self._segments) and self._segments[-1].event == event
         if self.account is not None:

@@ -30,6 +30,7 @@ from accountant.events import (
     require_sampling_rate,
 )
 from accountant.plans.parts import Phase
+from accountant.scalars import is_number, keep_plain
 from planners.errors import ContradictoryRequest
 from planners.schedule import WHOLE, PhaseShape, require_whole, split_steps
 
@@ -61,9 +62,10 @@ class EventFamily:
     before: Composition = ()
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_count(self.bands, "bands", least=1)
         ratio = self.feedback_ratio
-        if not (isinstance(ratio, int | float) and math.isfinite(ratio) and ratio >= 0):
+        if not (is_number(ratio) and math.isfinite(ratio) and ratio >= 0):
             raise InvalidValue(f"Expected feedback_ratio={ratio!r} to be finite and >= 0 (2·C2·qN/C1).")
         if self.bands > 1 and ratio:
             raise ContradictoryRequest(

@@ -13,6 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from accountant.bound_text import upper_text
 from privgen.cli.console import err_console
 from privgen.training.loop import StepReport
 from privgen.training.session import Session
@@ -61,9 +62,9 @@ class TrainingDisplay:
     def _spent(self, by_rdp: float) -> str:
         """RDP is computed at every step; a plan by PRV may go past its ε by RDP, and keeps it by PRV."""
         return (
-            f"ε {by_rdp:.3f} by RDP, {self._epsilon:g} kept by PRV"
+            f"ε {upper_text(by_rdp)} by RDP, {self._epsilon:g} kept by PRV"
             if self._by_prv
-            else (f"ε {by_rdp:.3f} of {self._epsilon:g}")
+            else (f"ε {upper_text(by_rdp)} of {self._epsilon:g}")
         )
 
     def update(self, report: StepReport) -> None:

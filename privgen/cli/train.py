@@ -317,6 +317,7 @@ def _compile() -> None:
 
 
 def _train(session: Session, stopped: dict[str, int]) -> None:
+    from accountant.bound_text import upper_text
     from privgen.cli.progress import TrainingDisplay
     from privgen.training.loop import run
 
@@ -342,7 +343,7 @@ def _train(session: Session, stopped: dict[str, int]) -> None:
         sys.exit(128 + number)
     kept = "by RDP" if session.plan.accountant == "rdp" else "kept by PRV, this ε being RDP's,"
     console.print(
-        f"Halted: {session.outcome}. {session.guard.steps} steps, ε = {session.guard.epsilon_spent():.4f} of "
+        f"Halted: {session.outcome}. {session.guard.steps} steps, ε = {upper_text(session.guard.epsilon_spent())} of "
         f"{session.plan.epsilon:g} {kept} at δ = {session.plan.delta:g}.",
         markup=False,
         soft_wrap=True,
