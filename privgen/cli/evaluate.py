@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from privgen.catalogue import METRICS
+from privgen.cli.devices import device_of
 from privgen.cli.option_types import Names
 
 if TYPE_CHECKING:
@@ -114,15 +115,10 @@ def command(
     Nothing is selected on the real test set. The result is computed from private data without privacy, so it goes into
     the run's private folder unless the data set is public.
     """
-    import torch
-
-    from privgen.catalogue import DEFAULT_METRICS
-    from privgen.cli.devices import device_of
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
     from privgen.metrics.evaluation import evaluate
-    from privgen.metrics.reference import has_several_classes
-    from privgen.metrics.request import EvaluationRequest, possible_metrics
+    from privgen.metrics.request import EvaluationRequest
 
     place = _place(run, out, reference_is_public)
     data = _real(dataset, place, data_dir)
@@ -130,18 +126,15 @@ def command(
     source = _source(run, where, data.train.class_names)
     by = protocols.PROTOCOLS[protocol]
     inception = inception_weights is not None or "inception" in (features, by.features)
-    shape, several = data.train.images.shape[1:], has_several_classes(data)
-    possible = possible_metrics(shape, labelled=source.labelled, inception=inception, several_classes=several)
     request = EvaluationRequest(
         protocol=by,
-        metrics=_chosen(metrics, possible, DEFAULT_METRICS, labelled=source.labelled, several=several),
+        metrics=_chosen(metrics, source, data, inception=inception),
         samples=samples,
         seeds=seeds,
         classifiers=classifiers,
         features=features,
     )
-    processes, each = _processes(request, threads or torch.get_num_threads(), where)
-    torch.set_num_threads(each)
+    processes, each = _share_threads(request, threads, where)
     with _progress() as progress:
         found = evaluate(
             source,
@@ -154,18 +147,12 @@ def command(
             threads=each,
             progress=progress,
         )
-    result: EvaluationRecord = {
-        **found.result,
-        "images": run.resolve().name,
-        "plan": _budget(place.plan),
-        "private": not reference_is_public,
-        "test_images": len(data.test.labels),
-    }
+    result = _record(found, run, place, data, public=reference_is_public)
     kept = _keep(found, result, place)
     if as_json:
         click.echo(json.dumps(result, indent=2))
-        return
-    _show(result, kept)
+    else:
+        _show(result, kept)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -237,41 +224,53 @@ def _budget(plan_path: Path) -> PlannedBudget | None:
     return {"epsilon": plan.epsilon, "delta": plan.delta}
 
 
-def _chosen(
-    asked: tuple[str, ...] | None,
-    possible: tuple[str, ...],
-    default: tuple[str, ...],
-    *,
-    labelled: bool,
-    several: bool,
-) -> tuple[str, ...]:
+def _record(found: Evaluation, run: Path, place: Place, data: DataSet, *, public: bool) -> EvaluationRecord:
+    return {
+        **found.result,
+        "images": run.resolve().name,
+        "plan": _budget(place.plan),
+        "private": not public,
+        "test_images": len(data.test.labels),
+    }
+
+
+def _chosen(asked: tuple[str, ...] | None, source: Source, data: DataSet, *, inception: bool) -> tuple[str, ...]:
     """The metrics to measure. One that was asked for by name is never skipped: it is measured, or an error."""
+    from privgen.catalogue import DEFAULT_METRICS
     from privgen.cli.console import warn
+    from privgen.metrics.reference import has_several_classes
+    from privgen.metrics.request import possible_metrics
 
     if asked is not None and "all" not in asked:
         return asked
-    chosen = possible if asked else tuple(name for name in default if name in possible)
+    shape, several = data.train.images.shape[1:], has_several_classes(data)
+    possible = possible_metrics(shape, labelled=source.labelled, inception=inception, several_classes=several)
+    chosen = possible if asked else tuple(name for name in DEFAULT_METRICS if name in possible)
     if not several:
         warn(
             "The real training images are of one class, in which a classifier is always right: accuracies and a "
             "LeNet's Inception Score and features mean nothing and are skipped."
         )
-    elif not labelled:
+    elif not source.labelled:
         warn("These images have no labels: gen2real and real2gen are skipped.")
     if several and asked and "is" not in possible:
         warn("The Inception Score of these images needs --inception-weights; it is skipped.")
     return chosen
 
 
-def _processes(request: EvaluationRequest, threads: int, device: torch.device) -> tuple[int, int]:
-    """Processes that train classifiers in parallel with this one, and the threads of each."""
+def _share_threads(request: EvaluationRequest, given: int | None, device: torch.device) -> tuple[int, int]:
+    """Processes that train classifiers in parallel with this one, and the threads of each and of this one."""
+    import torch
+
     from privgen.catalogue import ACCURACIES
 
-    if threads == 1 or device.type != "cpu" or not request.trainings:
-        return 0, threads
-    count = min(threads, request.trainings)
-    alone = set(request.metrics) <= set(ACCURACIES)
-    return count, max(1, threads // (count if alone else count + 1))
+    threads = given or torch.get_num_threads()
+    count = min(threads, request.trainings) if threads > 1 and device.type == "cpu" else 0
+    if count:
+        alone = set(request.metrics) <= set(ACCURACIES)
+        threads = max(1, threads // (count if alone else count + 1))
+    torch.set_num_threads(threads)
+    return count, threads
 
 
 @contextmanager
