@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from privgen.cli.console import console, err_console, warn
-from privgen.cli.facts import recall_source
+from privgen.cli.facts import planned_data, recall_source
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
     from privgen.config import TrainConfig
-    from privgen.data import DataSet
     from privgen.training.session import Halted, Options, Session
 
 EPILOG = """\b
@@ -195,7 +194,7 @@ def _open(
     if resume:
         folder = RunFolder.existing(_out(out, plan.dataset if plan else dataset))
         own = plan or (Plan.load(folder.plan) if folder.plan.exists() else None)
-        data = _data(dataset or folder.source(), own, data_dir)
+        data = planned_data(dataset or folder.source(), own, data_dir)
         resumed = resume_run(folder.path, data=data, options=options, plan=plan, checkpoint=checkpoint)
         if isinstance(resumed, Halted):
             _say_halted(resumed)
@@ -203,7 +202,7 @@ def _open(
         err_console.print(_resumed_line(resumed), markup=False)
         return resumed
     assert plan is not None  # `_plan` leaves it out for a resume alone
-    data = _data(dataset, plan, data_dir)
+    data = planned_data(dataset, plan, data_dir)
     warm = plan.warm_start is not None
     config = _config(warm_config if warm else default_config, plan.dataset_size, preset, settings)
     height, width, channels = data.train.images.shape[1:]
@@ -214,28 +213,6 @@ def _open(
         warm_start=warm,
     )
     return begin(_out(out, data.name), plan=plan, data=data, config=config, network=network, options=options)
-
-
-def _data(given: str | None, plan: Plan | None, data_dir: Path | None) -> DataSet:
-    """The data by the plan's public facts; what is odd about single records is said on stderr alone."""
-    from privgen.catalogue import DATASETS, source_name
-    from privgen.data import load_data
-    from privgen.data.planned import private_notes, require_planned_data, require_planned_source
-
-    name = given or (plan.dataset if plan is not None else None)
-    if name is None:
-        raise click.UsageError("The plan names no data set; give --dataset, for example --dataset digits.")
-    name = source_name(name)
-    if plan is None:
-        return load_data(name, data_dir)
-    require_planned_source(plan, name)
-    if plan.public_facts is not None and name == plan.dataset not in DATASETS:
-        raise click.UsageError(f"The plan is for {name} and holds no path; say where it is: --dataset npz:PATH.")
-    data = load_data(name, data_dir, facts=plan.public_facts)
-    require_planned_data(plan, data)
-    for note in private_notes(data, stated_size=plan.dataset_size):
-        warn(f"(Private: do not publish this line.) {note}.")
-    return data
 
 
 def _out(given: Path | None, dataset: str | None) -> Path:
