@@ -293,6 +293,11 @@ class Ledger:
         """Digest of the newest entry."""
         return self.entries[-1].digest if self.entries else GENESIS_PREVIOUS
 
+    @property
+    def closed(self) -> bool:
+        """Whether the lock was released: another process may hold the ledger by now."""
+        return self._closed
+
     def append(self, kind: str, body: Mapping[str, Any]) -> Entry:
         """Write one entry durably: line and fsync, then the head.
 

@@ -26,9 +26,11 @@ that were not chosen by looking at outputs; who does choose them so needs an `ac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import weakref
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from accountant.budget import Budget
 from accountant.composition.prv import PrvAccountant
@@ -44,34 +46,54 @@ _ISSUED_BY_A_GUARD = object()
 
 
 class Receipt:
-    """The right to add noise once, for the event that was admitted. Only a guard makes one.
+    """The right to add noise once, for the event that was admitted: a token of the guard that made it.
+
+    Whether it was redeemed stands in the guard and nowhere else, so a copy, however it was made, is the same receipt.
 
     Args:
         event: what was admitted. step: its number among the charged steps, from 0.
         cycle: its number within its segment, which says whose turn it is under cyclic sampling.
     """
 
-    __slots__ = ("_redeemed", "cycle", "event", "step")
+    __slots__ = ("_guard", "_number", "cycle", "event", "step")
 
-    def __init__(self, *, event: Event, step: int, cycle: int, key: object) -> None:
+    def __init__(
+        self, *, event: Event, step: int, cycle: int, guard: BudgetGuard, number: int, key: object = None
+    ) -> None:
         if key is not _ISSUED_BY_A_GUARD:
             raise ReceiptError("A receipt comes from BudgetGuard.admit(event) and from nowhere else.")
-        self.event = event
-        self.step = step
-        self.cycle = cycle
-        self._redeemed = False
+        values = {"event": event, "step": step, "cycle": cycle, "_guard": guard, "_number": number}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise ReceiptError(f"A receipt's {name} cannot be changed; admit the event that you release.")
+
+    def __copy__(self) -> Receipt:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Receipt:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Receipt], tuple[object, ...]]:
+        return _receipt_of, (self._guard.token, self.event, self.step, self.cycle, self._number)
 
     def redeem(self, event: Event) -> None:
         """Use it up.
 
         Raises:
-            ReceiptError: it was used before, or another event was admitted than is about to be released.
+            ReceiptError: it was used before, its guard is in another process or has let go of its ledger, or another
+                event was admitted than is about to be released.
         """
-        if self._redeemed:
-            raise ReceiptError(f"This receipt (step {self.step}) was redeemed already; admit each step anew.")
-        if event != self.event:
-            raise ReceiptError(f"This receipt is for {self.event}, not for {event}; admit what you release.")
-        self._redeemed = True
+        self._guard.redeem(self._number, step=self.step, event=event)
+
+
+def _receipt_of(token: bytes, event: Event, step: int, cycle: int, number: int) -> Receipt:
+    """A receipt that was stored: a name for what its guard knows, as long as that guard lives in this process."""
+    guard = _GUARDS.get(token)
+    if guard is None:
+        raise ReceiptError(f"The guard of this receipt (step {step}) is not in this process; admit the step anew.")
+    return Receipt(event=event, step=step, cycle=cycle, guard=guard, number=number, key=_ISSUED_BY_A_GUARD)
 
 
 class BudgetGuard:
@@ -118,6 +140,13 @@ class BudgetGuard:
             self._adopt(replay(self.ledger.entries))
         self._outstanding = 0
         self._reservations = 0
+        self._halted = False
+        # Of receipts: what was admitted and not yet redeemed, by number.
+        self._open: dict[int, Event] = {}
+        self._admitted = 0
+        self._process = os.getpid()
+        self.token = os.urandom(16)
+        _GUARDS[self.token] = self
         self._used = self._segments[-1].reserved if self._segments else 0
         self._rdp = self._composed(RdpAccountant(neighbouring=budget.neighbouring))
         self._prv_affordable: dict[tuple[object, ...], int] = {}
@@ -170,15 +199,41 @@ class BudgetGuard:
             BudgetExhausted: this step would overspend. Nothing is reserved or drawn.
             LedgerError: the reservation could not be written. The step must not run.
         """
+        if self._halted:
+            raise BudgetExhausted("This guard has halted; nothing more is admitted.")
         if self._segments and self._segments[-1].event != event:
             # Also where nothing is outstanding: a segment that ended is committed before the next one begins.
             self.commit()
         if not self._outstanding:
             self._reserve(event, self.block if at_most is None else max(1, min(self.block, at_most)))
         self._outstanding -= 1
-        receipt = Receipt(event=event, step=self.steps, cycle=self._used, key=_ISSUED_BY_A_GUARD)
+        number, step, cycle = self._admitted, self.steps, self._used
+        self._admitted += 1
         self._used += 1
-        return receipt
+        self._open[number] = event
+        return Receipt(event=event, step=step, cycle=cycle, guard=self, number=number, key=_ISSUED_BY_A_GUARD)
+
+    def redeem(self, number: int, *, step: int, event: Event) -> None:
+        """Use up receipt `number`; called by the receipt.
+
+        Raises:
+            ReceiptError: see `Receipt.redeem`.
+        """
+        if os.getpid() != self._process:
+            raise ReceiptError(f"This receipt (step {step}) was admitted in another process; admit each step anew.")
+        if number not in self._open:
+            raise ReceiptError(f"This receipt (step {step}) was redeemed already; admit each step anew.")
+        if event != self._open[number]:
+            raise ReceiptError(f"This receipt is for {self._open[number]}, not for {event}; admit what you release.")
+        if self.ledger is not None and self.ledger.closed:
+            raise ReceiptError(
+                f"The ledger of this receipt (step {step}) was closed: another process may go on with it by now. "
+                "Open it again and admit the step anew."
+            )
+        del self._open[number]
+
+    def __reduce__(self) -> NoReturn:
+        raise ReceiptError("A guard cannot be copied: two would spend one budget. Open its ledger again instead.")
 
     def would_exceed(self, event: Event, count: int = 1) -> bool:
         """Whether `count` more steps of this event would overspend. Changes nothing.
@@ -298,8 +353,12 @@ class BudgetGuard:
             LedgerError: it could not be written.
         """
         self.commit()
+        self._halted = True
         if self.ledger is not None:
             self.ledger.append("halt", {"reason": reason, "steps": self.steps})
+
+
+_GUARDS: weakref.WeakValueDictionary[bytes, BudgetGuard] = weakref.WeakValueDictionary()
 
 
 def _largest(wanted: int, fits: Any) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -67,9 +67,11 @@ def run(session: Session, *, stop: Callable[[], bool] = lambda: False) -> Iterat
         One report a step. `session.outcome` says afterwards why it ended.
 
     Raises:
-        RunError: a parameter is no longer finite; the last checkpoint is a good one.
+        RunError: a parameter is no longer finite, and the last checkpoint is a good one; or the session was
+            interrupted before, anywhere and by anything, and is dead.
         LedgerError, OSError: no room; what is in the ledger covers every step that ran.
     """
+    session.require_alive()
     while True:
         if stop():
             _save(session)
@@ -81,12 +83,17 @@ def run(session: Session, *, stop: Callable[[], bool] = lambda: False) -> Iterat
             break
         phase = session.plan.phase_at(step)
         event = session.plan.event_of(phase)
-        try:
-            receipt = session.guard.admit(event, at_most=_left_in_phase(session, step))
-        except BudgetExhausted as exhausted:
-            reason = f"the budget is reached: {exhausted}"
+        with session.turn():
+            try:
+                receipt = session.guard.admit(event, at_most=_left_in_phase(session, step))
+            except BudgetExhausted as exhausted:
+                reason = f"the budget is reached: {exhausted}"
+                report = None
+            else:
+                report = _step(session, phase, receipt)
+        if report is None:
             break
-        yield _step(session, phase, receipt)
+        yield replace(report, checkpoint=_save(session)) if _checkpoint_due(session, phase) else report
     _finish(session, reason)
     session.outcome = reason
 
@@ -134,16 +141,25 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
     )
     if not all(math.isfinite(value) for value in losses.values()):
         raise _diverged(session)
-    due = session.guard.steps % config.checkpoint_every == 0
+    return _report(session, losses=losses, nonfinite=drawn.nonfinite)
+
+
+def _report(session: Session, *, losses: Mapping[str, float], nonfinite: int = 0) -> StepReport:
     return StepReport(
         step=session.guard.steps,
         planned=session.plan.steps,
         epsilon_spent=session.guard.epsilon_spent(),
         epsilon=session.plan.epsilon,
         losses=losses,
-        nonfinite=drawn.nonfinite,
-        checkpoint=_save(session) if due else None,
+        nonfinite=nonfinite,
     )
+
+
+def _checkpoint_due(session: Session, phase: Phase) -> bool:
+    """After the warm start, whose releases are charged once; and every so many steps."""
+    if phase.releases == STATISTICS:
+        return session.guard.steps == session.plan.warm_steps
+    return session.guard.steps % session.config.checkpoint_every == 0
 
 
 def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
@@ -156,16 +172,9 @@ def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
 
 
 def _warm_step(session: Session, receipt: Receipt) -> StepReport:
-    """One release of the warm start; the last of them is kept in a checkpoint, for it is charged once."""
+    """One release of the warm start."""
     statistics_step(session.state, session.plan, receipt=receipt, records=session.data.train, noise=session.noise)
-    done = session.guard.steps == session.plan.warm_steps
-    return StepReport(
-        step=session.guard.steps,
-        planned=session.plan.steps,
-        epsilon_spent=session.guard.epsilon_spent(),
-        epsilon=session.plan.epsilon,
-        checkpoint=_save(session) if done else None,
-    )
+    return _report(session, losses={})
 
 
 def _chosen(session: Session, receipt: Receipt) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -227,12 +236,13 @@ def _diverged(session: Session) -> RunError:
 def _finish(session: Session, reason: str) -> None:
     """Checkpoint, release, halt: in this order, so that a crash between them is a resume away."""
     _save(session)
-    release = session.folder.release
-    save_generator(session.state.averaged, session.network, session.data.train.class_names, release)
-    _write_samples(session)
-    digests = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in RELEASED}
-    session.ledger.append("release", {"files": digests})
-    session.guard.halt(reason)
+    with session.turn():
+        release = session.folder.release
+        save_generator(session.state.averaged, session.network, session.data.train.class_names, release)
+        _write_samples(session)
+        digests = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in RELEASED}
+        session.ledger.append("release", {"files": digests})
+        session.guard.halt(reason)
 
 
 def _write_samples(session: Session) -> None:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -100,6 +101,9 @@ class Session:
         planted: canaries, or None. watch: how they are felt.
         rows_checked_at: the reservation at which rows were last looked at, or None.
         outcome: why `loop.run` ended: None while it runs.
+
+    A turn (a step, a checkpoint, the end) that did not come to its own end leaves the session dead: what is owed, the
+    networks and the ledger may stand at different places, and only a resume, which counts as a crash, sets them right.
     """
 
     folder: RunFolder
@@ -118,13 +122,41 @@ class Session:
     watch: CanaryScorer | None = None
     rows_checked_at: int | None = None
     outcome: str | None = None
+    _inside: bool = field(default=False, init=False)
+
+    def require_alive(self) -> None:
+        """Raise RunError if a turn of this session was interrupted, anywhere and by anything."""
+        if self._inside:
+            raise RunError(
+                f"This session was interrupted inside a step (after {self.guard.steps} charged steps) and is dead: going "
+                "on with it could pay the same residual twice. Close it, then resume the run: privgen train --resume "
+                f"--out {self.folder.path}"
+            )
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """What must come to its end or leave the session dead.
+
+        Raises:
+            RunError: an earlier turn did not.
+        """
+        self.require_alive()
+        self._inside = True
+        yield
+        # Not in a finally clause: a KeyboardInterrupt or a MemoryError between any two instructions must not pass here.
+        self._inside = False
 
     def save(self) -> str:
         """Commit the steps, write a checkpoint, and enter it in the ledger. Returns its name.
 
         Raises:
             OSError: no room; the checkpoints before are untouched and the spend is in the ledger.
+            RunError: the session was interrupted before.
         """
+        with self.turn():
+            return self._save()
+
+    def _save(self) -> str:
         newest = self.ledger.entries[-1]
         if newest.kind == "checkpoint":
             # A step would have reserved: nothing has happened since.
