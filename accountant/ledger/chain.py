@@ -31,6 +31,7 @@ from typing import Any
 from accountant.canonical_json import canonical, digest, parse_object
 from accountant.errors import LedgerBroken, LedgerError, LedgerIncomplete, LedgerLocked
 from accountant.files import fsync_folder, write_durably
+from accountant.ledger.outside_head import OutsideHeads
 
 SCHEMA = "privgen.ledger/1"
 KINDS = ("genesis", "reserve", "commit", "checkpoint", "resume", "halt", "release")
@@ -214,6 +215,7 @@ class Ledger:
         self._descriptor = descriptor
         self._head_path = head_path
         self._signer = signer
+        self._outside: OutsideHeads | None = None
         self._closed = False
 
     @classmethod
@@ -299,7 +301,7 @@ class Ledger:
         return self._closed
 
     def append(self, kind: str, body: Mapping[str, Any]) -> Entry:
-        """Write one entry durably: line and fsync, then the head.
+        """Write one entry durably: line and fsync, then the head, then the heads outside the folder.
 
         Raises:
             LedgerError: it could not be written (disk full, read-only); the ledger is as it was before.
@@ -318,7 +320,18 @@ class Ledger:
                 Head(seq=entry.seq, digest=entry.digest).save(self._head_path)
             except OSError as error:
                 raise LedgerError(_no_room(self._head_path, error)) from error
+        if self._outside is not None:
+            self._outside.advance(entry)
         return entry
+
+    def remember_outside(self, heads: OutsideHeads) -> None:
+        """Have the newest entry remembered outside the folder too, from the next one on; closes `heads` when it closes.
+
+        Raises:
+            LedgerBroken: what is remembered there is not in this ledger.
+        """
+        heads.require_in(self.entries)
+        self._outside = heads
 
     def _next_entry(self, kind: str, body: Mapping[str, Any]) -> Entry:
         seq, previous = len(self.entries), self.head
@@ -344,6 +357,8 @@ class Ledger:
         if not self._closed:
             self._closed = True
             os.close(self._descriptor)
+            if self._outside is not None:
+                self._outside.close()
 
     def __enter__(self) -> Ledger:
         return self

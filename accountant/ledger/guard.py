@@ -58,9 +58,16 @@ class Receipt:
     __slots__ = ("_guard", "_number", "cycle", "event", "step")
 
     def __init__(
-        self, *, event: Event, step: int, cycle: int, guard: BudgetGuard, number: int, key: object = None
+        self,
+        *,
+        event: Event,
+        step: int,
+        cycle: int,
+        guard: BudgetGuard | None = None,
+        number: int = -1,
+        key: object = None,
     ) -> None:
-        if key is not _ISSUED_BY_A_GUARD:
+        if key is not _ISSUED_BY_A_GUARD or guard is None:
             raise ReceiptError("A receipt comes from BudgetGuard.admit(event) and from nowhere else.")
         values = {"event": event, "step": step, "cycle": cycle, "_guard": guard, "_number": number}
         for name, value in values.items():
@@ -279,7 +286,8 @@ class BudgetGuard:
         granted = 0
         if missing:
             try:
-                granted = account.reserve(event, missing, run=self.run, dataset=self._dataset)
+                entries = () if self.ledger is None else self.ledger.entries
+                granted = account.reserve(event, missing, run=self.run, dataset=self._dataset, ledger=entries)
             except BudgetExhausted:
                 if not held:
                     raise

@@ -37,6 +37,7 @@ from accountant.events import (
     require_sampling_rate,
 )
 from accountant.files import write_durably
+from accountant.plans.caps import Cap, Caps, steps_of_blocks
 from accountant.plans.exact_release import (
     LARGEST_NORM,
     LARGEST_SUM,
@@ -179,6 +180,7 @@ class Plan:
         bands: b; 1 unless feedback is banded.
         sampling_rate: q of the first phase. noise_multiplier: joint z of it. iterations: all steps.
         phases: empty for a homogeneous plan; else at least two, whose first has the values above.
+        spare_blocks: blocks of each of its phases that a crash may waste beside those of its steps, charged in ε; >= 0.
         warm_start: statistics that are released before the first of the iterations, or None.
         parts: what a step releases together; their joint noise multiplier is at least `noise_multiplier`.
         accountant: "rdp" or "prv": which bound the plan was solved for and the guard spends.
@@ -199,6 +201,7 @@ class Plan:
     sampling_rate: float
     iterations: int
     phases: tuple[Phase, ...] = ()
+    spare_blocks: int = 0
     warm_start: WarmStart | None = None
     noise_multiplier: float
     parts: tuple[Part, ...]
@@ -210,6 +213,7 @@ class Plan:
         Budget(epsilon=self.epsilon, delta=self.delta, neighbouring=self.neighbouring)
         require_count(self.dataset_size, "dataset_size", least=1)
         require_count(self.bands, "bands", least=1)
+        require_count(self.spare_blocks, "spare_blocks", least=0)
         Phase(
             iterations=self.iterations,
             sampling_rate=self.sampling_rate,
@@ -288,8 +292,8 @@ class Plan:
         return 0 if self.warm_start is None else self.warm_start.steps
 
     def warm_events(self) -> tuple[tuple[Event, int], ...]:
-        """What the warm start is charged for; empty without one."""
-        return () if self.warm_start is None else tuple((release.event, 1) for release in self.warm_start.releases())
+        """What the warm start is charged for, spare releases included; empty without one."""
+        return () if self.warm_start is None else self.warm_start.charges()
 
     def releases(self) -> tuple[Phase, ...]:
         """Everything that is released, in order: the warm start, then the schedule."""
@@ -342,6 +346,33 @@ class Plan:
         """(event, steps), one pair a phase, the warm start's first; each pair is a segment of its own."""
         return tuple((self.event_of(phase), phase.iterations) for phase in self.releases())
 
+    def caps(self, *, extra_blocks: int = 0) -> Caps:
+        """How many blocks each phase may charge; ε is that of their composition.
+
+        Args:
+            extra_blocks: of the last phase's event, that an extension adds as a phase of its own.
+        """
+        warm = 0 if self.warm_start is None else 1
+        pools = [0] * self.warm_steps + [warm + number for number in range(len(self.schedule()))]
+        spare = (*((self.warm_start.spare_releases,) if self.warm_start else ()), *(self.spare_blocks,) * len(self.schedule()))
+        caps = [
+            Cap(event=event, steps=steps, pool=pool)
+            for (event, steps), pool in zip(self.events(), pools, strict=True)
+        ]
+        if extra_blocks:
+            last = caps[-1].event
+            caps.append(Cap(event=last, steps=steps_of_blocks(last, extra_blocks), pool=len(spare)))
+            spare = (*spare, 0)
+        return Caps(phases=tuple(caps), spare=spare)
+
+    def phase_number(self, step: int) -> int:
+        """Which phase, from 0, release number `step` is of; that of an extension from the plan's end on."""
+        for number, phase in enumerate(self.releases()):
+            if step < phase.iterations:
+                return number
+            step -= phase.iterations
+        return len(self.releases())
+
     def phase_at(self, step: int) -> Phase:
         """The phase of release number `step` (from 0, the warm start's too); the last one from the plan's end on."""
         for phase in self.releases():
@@ -369,6 +400,8 @@ class Plan:
             "sampling_rate": self.sampling_rate,
             "iterations": self.iterations,
             "phases": [_phase_to_json(phase) for phase in self.phases],
+            "spare_blocks": self.spare_blocks,
+            "caps": self.caps().to_json(),
             # Left out where there is none: plans that were made before it keep their digest.
             **({} if self.warm_start is None else {"warm_start": _as_dict(self.warm_start)}),
             "noise_multiplier": self.noise_multiplier,
@@ -387,12 +420,13 @@ class Plan:
         """
         if data.get("schema") != SCHEMA:
             raise PlanError(f"Expected a plan of schema {SCHEMA}, got {data.get('schema')!r}; plan again.")
-        data = {"warm_start": None, **data}
+        data = {"warm_start": None, "spare_blocks": 0, **data}
+        stated = data.pop("caps", None)
         names = {f.name for f in fields(cls)}
         if set(data) - {"schema"} != names:
             raise PlanError(_field_difference(set(data) - {"schema"}, names))
         try:
-            return cls(
+            made = cls(
                 **{name: data[name] for name in names - _CONVERTED.keys()},
                 **{name: convert(data[name]) for name, convert in _CONVERTED.items()},
             )
@@ -400,6 +434,9 @@ class Plan:
             raise
         except (InvalidValue, TypeError, ValueError, KeyError, AttributeError) as error:
             raise PlanError(f"The plan does not hold together: {error}") from error
+        if stated not in (None, made.caps().to_json()):
+            raise PlanError(f"The plan's caps are not those of its phases, {made.caps().to_json()}; plan again.")
+        return made
 
     @classmethod
     def load(cls, path: Path | str) -> Plan:
