@@ -2,6 +2,9 @@
 
 from privgen import load_generator
 images = load_generator("runs/fm")(16, seed=0)     # uint8 (16, H, W, C)
+
+from privgen import floored_gaussian
+noise = floored_gaussian((3, 4), std=2.0**20)       # int64, exactly floor(N(0, std²))
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from privgen.generate import load_generator
+    from privgen.mechanism.floored_gaussian import floored_gaussian
 
-__all__ = ["load_generator"]
+__all__ = ["floored_gaussian", "load_generator"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +24,8 @@ def __getattr__(name: str) -> Any:
         from privgen.generate import load_generator
 
         return load_generator
+    if name == "floored_gaussian":
+        from privgen.mechanism.floored_gaussian import floored_gaussian
+
+        return floored_gaussian
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

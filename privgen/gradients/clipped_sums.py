@@ -115,6 +115,8 @@ def private_sums(
         norms = torch.where(finite, norms, 0.0)
         adds = finite & (torch.arange(size, device=device) < held)
         weights = torch.stack([torch.where(adds, w, 0.0) for w in weighting(norms)])
+        if len(weights) != weightings:
+            raise ConfigError(f"Expected {weightings} weightings for any number of records, got {len(weights)}.")
         made.add_to(totals, weights)
         shapes |= {gradient.name: gradient.in_shape for gradient in made.gradients}
         found_norms.append(norms[:held])

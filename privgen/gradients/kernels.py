@@ -113,6 +113,8 @@ def add_squares(slices: Sequence[tuple[int, Tensor]], totals: Tensor) -> None:
             found = torch.cat([part.double().square().sum(1) for part in rows.split(step)])
             totals[first : first + len(rows)] += found
         return
+    if any(first + len(rows) > len(totals) for first, rows in slices):
+        raise ValueError(f"Expected rows within totals of {len(totals)} records.")
     arrays = [(totals[first : first + len(rows)].numpy(), rows.numpy()) for first, rows in slices]
 
     def work(part: int, of: int) -> None:
@@ -135,6 +137,10 @@ def add_truncated(slices: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
         for rows, weights, totals in slices:
             _add_on_device(rows, weights, totals)
         return
+    for rows, weights, totals in slices:
+        # Compiled loops look at no bounds.
+        if weights.shape != (len(totals), len(rows)) or totals.shape[1] != rows.shape[1]:
+            raise ValueError(f"Expected shapes that agree, got {rows.shape}, {weights.shape} and {totals.shape}.")
     arrays = [(rows.numpy(), w.numpy(), totals.numpy()) for rows, w, totals in slices]
     kept = [np.flatnonzero((w != 0).any(0)) for _, w, _ in arrays]
 

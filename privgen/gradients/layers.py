@@ -112,7 +112,6 @@ def _add(found: dict[int, RecordGradients], key: int, gradient: RecordGradients)
 
 
 def _columns(layer: nn.Module, x: Tensor, gradient: Tensor) -> Columns:
-    x, gradient = (t.float() if t.is_floating_point() else t for t in (x, gradient))
     if isinstance(layer, nn.Conv2d):
         return Columns(_channels_first(gradient), _images(x), window_of(layer), gradient.shape[-2:])
     if isinstance(layer, nn.ConvTranspose2d):

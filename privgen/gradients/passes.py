@@ -205,7 +205,7 @@ class _Catcher:
         for owner, key, parameter, _ in self.owned:
             owner._parameters[key] = parameter
         dtype = self.owned[0][2].dtype
-        if output.dtype != dtype:
+        if output.dtype != dtype or torch.is_autocast_enabled(output.device.type):
             raise ConfigError(
                 f"Layer {self.name} computed in {output.dtype} with parameters in {dtype}: private gradients are "
                 "taken in the parameters' precision. Leave autocast off."

@@ -146,9 +146,12 @@ class MatrixGradient:
     def _write(self, first: int, last: int, total: Tensor) -> None:
         """Products of these records into (k, p, d)."""
         call, *others = self.calls
-        torch.bmm(call.left[first:last], call.rights(first, last), out=total)
+        single = call.left.dtype == total.dtype and call.right.dtype == total.dtype
+        made = torch.bmm(call.left[first:last], call.rights(first, last), out=total if single else None)
         for other in others:
-            total.baddbmm_(other.left[first:last], other.rights(first, last))
+            made.baddbmm_(other.left[first:last], other.rights(first, last))
+        if not single:
+            total.copy_(made)
 
     def in_shape(self, total: Tensor) -> Tensor:
         """See RecordGradients: windows hold their channels innermost."""

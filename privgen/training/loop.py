@@ -168,7 +168,7 @@ def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
         return
     found = check_parts(session.state, session.config, parts, first=session.rows_checked_at is None)
     session.rows_checked_at = session.guard.reservations
-    session.folder.append_metrics({"step": session.guard.steps, "row_check": found})
+    session.folder.append_row_check({"step": session.guard.steps, **found})
 
 
 def _warm_step(session: Session, receipt: Receipt) -> StepReport:

@@ -99,7 +99,14 @@ class RunFolder:
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         """Add a line to private/metrics.jsonl: losses on real data, batch sizes and norms stay in there."""
-        with (self.private / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        self._append("metrics.jsonl", values)
+
+    def append_row_check(self, values: Mapping[str, Any]) -> None:
+        """Add a line to private/row-checks.jsonl: what the row check found."""
+        self._append("row-checks.jsonl", values)
+
+    def _append(self, name: str, values: Mapping[str, Any]) -> None:
+        with (self.private / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
     def write_fingerprint(self, fingerprint: str) -> None:

@@ -1,10 +1,10 @@
 """Attack: look where the noise cannot reach. There, a record is proven to have been in the sum.
 
 What it did: noise was torch.randn in float32 on the CPU, which makes two numbers from two uniforms of 24 bits, eight
-places apart. The smallest uniform is 2^-24, so that a pair's radius is at most √(48·ln 2) = 5.77 standard deviations. A
-record that moves one of a pair by one standard deviation puts it outside that disc with probability 6·10⁻⁹, and then no
-other explanation is left; over a run's thousands of steps and tens of thousands of pairs, δ came to 1.1·10⁻⁴ where
-10⁻⁶ was printed. Further out it is worse: the same record at 5 standard deviations is betrayed one time in three.
+places apart. No uniform is below 2^-24, so that a pair's radius is at most √(48·ln 2) = 5.77 standard deviations. A
+record that moves one of a pair by a single standard deviation puts it outside that disc with probability 2·10⁻⁶ in
+every step, one that moves it by two with 10⁻⁴, and then no other explanation is left: no ε covers it, all of it is δ.
+Over a run δ came to 1.1·10⁻⁴ where 10⁻⁶ was printed.
 
 Exact noise has no end. Its tail is sampled bit by bit, and here at ten standard deviations it has its share.
 """
@@ -40,7 +40,15 @@ def outside(pairs, std, *, shift, radius=LARGEST_RADIUS):
     return int(np.sum((pairs[:, 0] + shift * std) ** 2 + pairs[:, 1] ** 2 > (radius * std) ** 2 * (1 + 1e-6)))
 
 
-def forced_tail(zeros, seed, words=None):
+def seen_outside(shift):
+    """P(‖n + shift·e₁‖ > R) for the old noise n, whose radius r has exp(−r²/2) uniform on (2^-24, 1)."""
+    angle = np.linspace(0, math.pi, 20_001)
+    least = -shift * np.cos(angle) + np.sqrt(LARGEST_RADIUS**2 - (shift * np.sin(angle)) ** 2)
+    chance = np.maximum(np.exp(-(least**2) / 2) - 2.0**-24, 0)
+    return float(np.mean((chance[1:] + chance[:-1]) / 2))
+
+
+def forced_tail(zeros, seed):
     """Exact noise, given that p has so many leading zeros more than the 64 of a first word that is all zero."""
     generator = np.random.default_rng(seed)
 
@@ -60,7 +68,7 @@ def forced_tail(zeros, seed, words=None):
         result = np.empty(count, dtype=np.int64)
         for i in range(count):
             started[0] = False
-            result[i] = ExactGaussian(words or first, further).floored((), std=std)
+            result[i] = ExactGaussian(first, further).floored((), std=std)
         return result
 
     return draw
@@ -70,15 +78,15 @@ class TestAttack:
     STD = 1000.0
 
     def test_it_succeeds_against_float32_noise_of_torch(self):
-        """Never without the record, often with it: no ε covers that."""
+        """Never without the record, and with it as often as two-dimensional quadrature says."""
         pairs = torch_pairs(self.STD)
         assert outside(pairs, self.STD, shift=0.0) == 0
-        assert outside(pairs, self.STD, shift=5.0) > 0.1 * ROWS
+        for shift in (2.0, 3.0, 5.0):
+            expected = seen_outside(shift) * ROWS
+            assert expected > 50
+            assert abs(outside(pairs, self.STD, shift=shift) - expected) < 4 * math.sqrt(expected)
 
-    def test_no_number_of_torch_is_beyond_its_radius_but_one_of_ours_is(self):
-        """10⁸ draws would hold 8 of 5.6 standard deviations; the disc is a bound for good."""
-        uniform = 2.0**-24
-        assert math.sqrt(-2 * math.log(uniform)) == pytest.approx(LARGEST_RADIUS)
+    def test_exact_noise_goes_beyond_the_old_radius(self):
         drawn = forced_tail(0, seed=1)(20, self.STD)
         assert np.all(np.abs(drawn + 0.5) > LARGEST_RADIUS * self.STD)
 

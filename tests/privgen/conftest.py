@@ -49,6 +49,7 @@ def make_plan(**changes):
 
 def make_config(**changes):
     values = {"preset": "tiny", "latent_dim": 8, "generator_batch": 4, "checkpoint_every": 100}
+    values["physical_batch"] = 24  # batches here are of about twenty
     return TrainConfig(**{**values, **changes})
 
 

@@ -28,7 +28,7 @@ from privgen.attacks.mechanism import DEMONSTRATION, attack, audit_mechanism
 from privgen.attacks.worlds import Setting, play, seeded_coins
 from privgen.cli import main
 from privgen.errors import EvaluationError
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 
 SURE = 1 - 1e-7
 ONE_PART = (Part(name="critic", clip_norm=0.25, residual_clip_norm=0.75, noise_multiplier=1.0),)
@@ -39,7 +39,7 @@ TWO_PARTS = (
 
 
 def seeded(seed):
-    return {"noise": NoiseSource.insecure_fixed_seed(seed, torch.device("cpu")), "coins": seeded_coins(seed)}
+    return {"noise": ExactGaussian.insecure_fixed_seed(seed), "coins": seeded_coins(seed)}
 
 
 def shown(setting, *, delta=1e-5, trials=200_000, seed=0):

@@ -18,7 +18,7 @@ from privgen.data.records import identities
 from privgen.mechanism import error_feedback as efsgd
 from privgen.mechanism import release, sampling
 from privgen.mechanism.error_feedback import OwedError
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.sampling import PoissonSampler
 from privgen.training import loop as train
 from privgen.training import private_step as steps
@@ -39,7 +39,7 @@ PLAIN = Setting(
 
 def finds_more_than_is_certified(setting, *, trials=100_000):
     """At δ = 0.01, where a threshold test is nearly the best; wrong with probability below 1e-7."""
-    noise = NoiseSource.insecure_fixed_seed(11, torch.device("cpu"))
+    noise = ExactGaussian.insecure_fixed_seed(11)
     options = {"trials": trials, "confidence": 1 - 1e-7, "noise": noise, "coins": seeded_coins(11)}
     return not all(finding.holds for finding in attack("planted", setting, 0.01, **options))
 
@@ -315,7 +315,7 @@ def test_overlapping_groups_let_a_record_into_steps_that_are_not_its_turn(monkey
 
 def test_noise_that_is_used_twice_is_seen(monkeypatch):
     def released():
-        guard, noise = BudgetGuard(Budget(epsilon=100.0, delta=1e-5)), NoiseSource.fast(torch.device("cpu"))
+        guard, noise = BudgetGuard(Budget(epsilon=100.0, delta=1e-5)), ExactGaussian()
         outputs = [
             release.gaussian(
                 {"critic": {"w": torch.zeros(8)}}, parts=PLAIN.parts, bands=1, receipt=guard.admit(PLAIN.event),
@@ -334,7 +334,7 @@ def test_releases_outnumber_charges_where_a_step_is_not_charged(monkeypatch):
     """The ledger's own count: as many releases as the guard says were charged."""
 
     def released_and_charged():
-        guard, noise = BudgetGuard(Budget(epsilon=100.0, delta=1e-5)), NoiseSource.fast(torch.device("cpu"))
+        guard, noise = BudgetGuard(Budget(epsilon=100.0, delta=1e-5)), ExactGaussian()
         for _ in range(6):
             sums = {"critic": {"w": torch.zeros(1)}}
             release.gaussian(sums, parts=PLAIN.parts, bands=1, receipt=guard.admit(PLAIN.event), noise=noise)

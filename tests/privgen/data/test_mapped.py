@@ -12,7 +12,7 @@ from PIL import Image
 from privgen.data import load_data, mapped
 from privgen.data.batches import DrawnImages, drawn_images, to_tensor
 from privgen.data.mapped import MappedImages, map_member, taken
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 
 CPU = torch.device("cpu")
 

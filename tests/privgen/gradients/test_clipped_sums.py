@@ -8,13 +8,32 @@ import torch
 from torch import nn
 
 from privgen.errors import ConfigError, UnsupportedLayer
-from privgen.gradients import graph_checks as wiring
-from privgen.gradients.clipped_sums import private_sums
+from privgen.gradients import clipped_sums, graph_checks
 from privgen.methods.gan.networks import NetworkConfig, build_networks
+
+UNIT = 2.0**-24
 
 
 def weighting(norms):
     return (1.0 / norms.clamp_min(1.0)), torch.ones_like(norms)
+
+
+def of_one(loss):
+    """A loss of one record, without a batch dimension, from one that is written for a batch."""
+    return lambda *record: loss(*(t[None] for t in record))[0]
+
+
+def private_sums(module, loss, batch, weights, **options):
+    """The sums in floats: integers times their unit."""
+
+    def in_units(norms):
+        return tuple(w.double() / UNIT for w in weights(norms))
+
+    found = clipped_sums.private_sums(module, of_one(loss), batch, in_units, **options)
+    for sums in found.sums:
+        assert all(torch.equal(t, t.round()) for t in sums.values())
+    sums = tuple({name: (t * UNIT).float() for name, t in sums.items()} for sums in found.sums)
+    return clipped_sums.Sums(found.norms, sums, found.nonfinite)
 
 
 def one_by_one(module, loss, batch):
@@ -32,9 +51,12 @@ def one_by_one(module, loss, batch):
 def assert_exact(module, loss, batch, **options):
     found = private_sums(module, loss, batch, weighting, **options)
     rows = one_by_one(module, loss, batch)
-    norms = torch.tensor([math.sqrt(sum(float(g.square().sum()) for g in row.values())) for row in rows])
+    norms = torch.tensor(
+        [math.sqrt(sum(float(g.double().square().sum()) for g in row.values())) for row in rows], dtype=torch.float64
+    )
     assert torch.allclose(found.norms, norms, rtol=1e-4)
-    assert (found.norms >= norms * (1 - 1e-7)).all()
+    # Two ways of rounding: that no norm is below what is summed is held in test_random_networks, exactly.
+    assert (found.norms >= norms * (1 - 1e-6)).all()
     for weights, sums in zip(weighting(norms), found.sums, strict=True):
         for name in rows[0]:
             exact = sum(w * row[name] for w, row in zip(weights, rows, strict=True))
@@ -123,7 +145,7 @@ def test_every_network_is_exact(part, shape):
             scores = critic(torch.cat([real, made]), torch.cat([labels, labels]))
             return torch.relu(1 - scores[: len(real)]) + torch.relu(1 + scores[len(real) :])
 
-        assert_exact(critic, loss, (x, fake, y), rows_per_record=2)
+        assert_exact(critic, loss, (x, fake, y))
     elif part == "classifier":
         net = networks.classifier
         assert_exact(net, lambda v, t: nn.functional.cross_entropy(net(v), t, reduction="none"), (x, y))
@@ -163,7 +185,7 @@ def test_agrees_with_opacus():
     wrapped = GradSampleModule(net, loss_reduction="sum")
     nn.functional.cross_entropy(wrapped(x), y, reduction="sum").backward()
     squares = sum(p.grad_sample.flatten(1).square().sum(1) for p in net.parameters())
-    assert torch.allclose(found.norms, squares.sqrt(), rtol=1e-4)
+    assert torch.allclose(found.norms, squares.sqrt().double(), rtol=1e-4)
     for name, p in net.named_parameters():
         assert torch.allclose(found.sums[1][name], p.grad_sample.sum(0), atol=1e-4), name
 
@@ -229,7 +251,7 @@ def test_other_layers_go_to_torch_func_say_so_once_and_are_exact(kind):
     net, shape = OTHERS[kind]()
     x = torch.randn(3, *shape)
     buffers = {name: t.clone() for name, t in net.named_buffers()}
-    wiring._warned.clear()
+    graph_checks._warned.clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         first = private_sums(net, lambda v: net(v).square().flatten(1).sum(1), (x,), weighting)
@@ -276,7 +298,7 @@ def test_a_parameter_that_is_used_besides_its_layer_is_seen_and_exact():
     def loss(v):
         return nn.functional.linear(net(v), net[0].weight).square().sum(1)
 
-    with pytest.warns(UserWarning, match="used besides"):
+    with pytest.warns(UserWarning, match="used outside"):
         assert_exact(net, loss, (torch.randn(5, 4),))
 
 
@@ -290,10 +312,18 @@ def softmax_over_records(v):
 
 
 @pytest.mark.parametrize("mixing", [Centred(), softmax_over_records], ids=["batch mean", "softmax over the batch"])
-def test_records_that_mix_in_a_function_are_refused(mixing):
+def test_records_cannot_mix_in_a_function(mixing):
+    """What computes over dimension 0 of a record's own row sees that record alone."""
     net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
-    with pytest.raises(UnsupportedLayer, match="depend on other records"):
-        private_sums(net, lambda v: net[1](mixing(net[0](v))).square().sum(1), (torch.randn(6, 3),), weighting)
+    x = torch.randn(6, 3)
+
+    def sums(batch):
+        return private_sums(net, lambda v: net[1](mixing(net[0](v))).square().sum(1), (batch,), weighting).sums
+
+    apart = [sums(x[i : i + 1]) for i in range(6)]
+    for k, together in enumerate(sums(x)):
+        for name, total in together.items():
+            assert torch.allclose(total, sum(one[k][name] for one in apart), atol=1e-6)
 
 
 def test_a_record_that_overflows_is_not_taken_for_mixing():
@@ -329,10 +359,9 @@ def test_no_buffer_tells_how_many_records_there_were():
 def test_a_loss_that_is_not_one_value_a_record_is_refused():
     net = nn.Linear(3, 2)
     with pytest.raises(ConfigError, match="one loss a record"):
-        private_sums(net, lambda v: net(v).sum(), (torch.randn(4, 3),), weighting)
+        private_sums(net, lambda v: net(v), (torch.randn(4, 3),), weighting)
 
 
-def test_rows_that_are_no_blocks_of_records_are_refused():
+def test_several_rows_of_one_record_count_as_one():
     net = nn.Linear(3, 2)
-    with pytest.raises(ConfigError, match="rows"):
-        private_sums(net, lambda v: net(torch.cat([v, v])).sum(1)[: len(v)], (torch.randn(4, 3),), weighting)
+    assert_exact(net, lambda v: net(torch.cat([v, 2 * v])).square().sum()[None], (torch.randn(4, 3),))

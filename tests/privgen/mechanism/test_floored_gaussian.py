@@ -72,13 +72,13 @@ def words_at_boundaries(std, generator, count):
 
 
 def chi_square(counts, probabilities):
-    """The p-value of Pearson's test; cells expected below 10 are taken together."""
-    expected = np.asarray(probabilities, dtype=float) * np.sum(counts)
-    small = expected < 10
-    counts = [*np.asarray(counts)[~small], np.asarray(counts)[small].sum()]
-    expected = [*expected[~small], max(expected[small].sum(), 1e-9)]
-    statistic = sum((c - e) ** 2 / e for c, e in zip(counts, expected, strict=True) if e > 1e-3)
-    return chi2.sf(statistic, len(counts) - 1)
+    """The p-value of Pearson's test. Cells expected below 20 join the smallest that is not, for the law to apply."""
+    counts, expected = np.asarray(counts, dtype=float), np.asarray(probabilities, dtype=float) * np.sum(counts)
+    small = expected < 20
+    joined = np.flatnonzero(~small)[np.argmin(expected[~small])]
+    for values in (counts, expected):
+        values[joined] += values[small].sum()
+    return chi2.sf(np.sum(((counts - expected) ** 2 / np.where(small, 1, expected))[~small]), np.sum(~small) - 1)
 
 
 class TestLaw:
@@ -175,6 +175,14 @@ class TestFastAgainstIntegers:
         assert 0.3 < len(fast) / len(words) < 0.9  # close ones are left open, and others are not
         assert all(by_integers(words[i], std=std, append=lambda: 1 << 63) == k for i, k in fast.items())
 
+    @pytest.mark.parametrize("depth", [0.01, 1.0, 3.0, 4.5, 5.0, 5.3, 5.6])
+    def test_a_word_whose_interval_holds_a_boundary_is_never_decided(self, depth):
+        """Wherever in the interval it is; far out, where an interval is wide, that asks for the whole radius."""
+        for std in (1000.5, 2.0**20):
+            first = int(depth * std)
+            words = [2 * boundary(k, std)[0] + k % 2 for k in range(first, first + 60)]
+            assert decided(words, std=std) == {}
+
     @pytest.mark.parametrize("change", [1e-15, -1e-15])
     def test_a_quantile_off_by_one_in_10_to_the_15_is_found(self, change):
         wrong = normal_quantile.table().copy()
@@ -229,7 +237,8 @@ class TestAppendedBits:
         m, share = boundary(1, 1.0)  # p below the boundary means x ≥ 1
         assert 0.05 < share < 0.95
         for sign, beyond in ((0, 1), (1, -2)):
-            drawn = ExactGaussian(lambda count: np.full(count, 2 * m + sign, dtype=np.uint64), source(23))
+            word = np.uint64(2 * m + sign)
+            drawn = ExactGaussian(lambda count, word=word: np.full(count, word), source(23))
             seen = int(np.sum(drawn.floored(4000, std=1.0) == beyond))
             low, high = binom.interval(1 - 1e-6, 4000, share)
             assert low <= seen <= high

@@ -57,7 +57,8 @@ def test_a_forked_child_gets_bits_of_its_own(monkeypatch):
     stream = KeyStream()
     twin = stream.__class__.__new__(stream.__class__)
     twin.__dict__.update(stream.__dict__)  # what a fork leaves in the child: the same key and counter
-    monkeypatch.setattr(os, "getpid", lambda process=os.getpid(): process + 1)
+    child = os.getpid() + 1
+    monkeypatch.setattr(os, "getpid", lambda: child)
     key_before = twin._encryptor
     twin(4)
     assert twin._encryptor is not key_before

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import sys
 from pathlib import Path
 
 import mpmath
@@ -22,10 +23,7 @@ def certifier():
     flint = pytest.importorskip("flint")
     spec = importlib.util.spec_from_file_location("certify", ROOT / "scripts/certify_normal_quantile.py")
     module = importlib.util.module_from_spec(spec)
-    # dataclass looks its module up
-    import sys
-
-    sys.modules["certify"] = module
+    sys.modules["certify"] = module  # where dataclass looks it up
     spec.loader.exec_module(module)
     before, flint.ctx.prec = flint.ctx.prec, module.PRECISION
     yield module

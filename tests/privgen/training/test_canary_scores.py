@@ -11,7 +11,7 @@ from privgen.attacks.worlds import seeded_coins
 from privgen.data.batches import to_tensor
 from privgen.errors import CheckpointError
 from privgen.mechanism import release
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.training import canaries
 from privgen.training import private_step as steps
 from privgen.training import session as session_module

@@ -18,7 +18,7 @@ from accountant import Ledger, LedgerError, Phase, PrvAccountant, RdpAccountant,
 from accountant.audit.audit import audit_run
 from privgen.errors import DataError, RunError
 from privgen.generate import load_generator
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.training import loop as train_module
 from privgen.training import session as session_module
 from privgen.training.checkpoint import kept_checkpoints, read_checkpoint

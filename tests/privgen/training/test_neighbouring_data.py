@@ -8,7 +8,7 @@ import torch
 from accountant import BudgetGuard
 from planners import plan
 from privgen.config import TrainConfig
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.methods.gan.networks import NetworkConfig
 from privgen.training import private_step as steps
 from privgen.training.private_step import private_step
@@ -59,7 +59,7 @@ def released_sums(monkeypatch, made, batches, **settings):
     for images, labels in batches:
         private_step(
             state, made, config, parts=made.parts_in(phase), receipt=guard.admit(made.event_of(phase)),
-            images=images, labels=labels, noise=NoiseSource.fast(torch.device("cpu")),
+            images=images, labels=labels, noise=ExactGaussian(),
         )  # fmt: skip
     return seen
 

@@ -7,7 +7,8 @@ import torch
 from accountant import BudgetGuard, ReceiptError
 from planners import plan
 from privgen.config import TrainConfig
-from privgen.mechanism.noise import NoiseSource, system_generator
+from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.system_generator import system_generator
 from privgen.methods.gan.networks import NetworkConfig
 from privgen.training.private_step import average_generator, generator_step, private_step
 from privgen.training.state import begin_segment, new_state, parameters_of, trained_by
@@ -70,7 +71,7 @@ def test_an_empty_batch_is_noised_and_charged(made):
     guard, before = BudgetGuard(made.budget), weights(state, "critic")
     drawn = step(
         state, made, config, torch.zeros(0, *SHAPE), torch.zeros(0, dtype=torch.int64), guard,
-        NoiseSource.fast(torch.device("cpu")),
+        ExactGaussian(),
     )  # fmt: skip
     assert drawn.batch_size == 0
     assert guard.steps == 1

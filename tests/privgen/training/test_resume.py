@@ -15,7 +15,7 @@ from accountant.audit.audit import audit_run
 from accountant.ledger.replay import LedgerState
 from accountant.ledger.signing import new_key
 from privgen.errors import CheckpointError, DataError, PrivgenError, RunError
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.training import checkpoint as checkpoint_module
 from privgen.training.checkpoint import kept_checkpoints, write_checkpoint
 from privgen.training.loop import run

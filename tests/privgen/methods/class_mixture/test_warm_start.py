@@ -10,7 +10,7 @@ from accountant import SubsampledGaussian, verify_ledger
 from accountant.audit.audit import audit_run
 from privgen.errors import RunError
 from privgen.generate import load_generator
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.methods.class_mixture import warm_start as warm_start_module
 from privgen.training.loop import run
 from privgen.training.session import Options, begin

@@ -6,7 +6,7 @@ import torch
 from accountant import BudgetGuard
 from planners import plan
 from privgen.config import TrainConfig
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.methods.gan.gradient_penalty import penalty_gradient
 from privgen.methods.gan.networks import NetworkConfig, build_networks
 from privgen.training import private_step as steps
@@ -86,7 +86,7 @@ def critic_after(monkeypatch, constraint, images, labels):
         for _ in range(2):
             private_step(
                 state, made, config, parts=made.parts_in(phase), receipt=guard.admit(made.event_of(phase)),
-                images=images, labels=labels, noise=NoiseSource.fast(torch.device("cpu")),
+                images=images, labels=labels, noise=ExactGaussian(),
             )  # fmt: skip
     return state.networks.critic.state_dict()
 
