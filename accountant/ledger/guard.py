@@ -39,7 +39,9 @@ from accountant.errors import BudgetExhausted, InvalidValue, ReceiptError
 from accountant.events import Event, event_to_json, require_count
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Ledger
-from accountant.ledger.replay import LedgerState, Segment, replay
+from accountant.ledger.replay import LedgerState, Segment, charged_blocks, replay
+from accountant.plans.caps import Caps, most_steps
+from accountant.plans.plan import Plan
 
 DEFAULT_BLOCK = 64
 _ISSUED_BY_A_GUARD = object()
@@ -142,7 +144,10 @@ class BudgetGuard:
         self._dataset: str | None = None
         self.ledger = ledger if isinstance(ledger, Ledger) or ledger is None else _new_ledger(ledger, budget)
         self._segments: list[Segment] = []
+        self._plan: Plan | None = None
+        self._caps: Caps | None = None
         self._closed_steps = 0
+        self._held = 0
         if self.ledger is not None:
             self._adopt(replay(self.ledger.entries))
         self._outstanding = 0
@@ -163,7 +168,9 @@ class BudgetGuard:
             raise InvalidValue(f"The ledger was begun for {state.budget}, not for {self.budget}.")
         if state.halted is not None:
             raise BudgetExhausted(f"The ledger has halted ({state.halted}); nothing more is admitted.")
+        self._plan, self._caps = state.plan, state.caps
         self._dataset = None if state.plan is None else state.plan.dataset
+        self._held = state.held
         self._segments = list(state.segments)
         self._closed_steps = sum(segment.reserved for segment in self._segments[:-1])
 
@@ -180,6 +187,21 @@ class BudgetGuard:
     def steps(self) -> int:
         """Steps admitted or charged so far."""
         return self._closed_steps + self._used
+
+    @property
+    def held(self) -> int:
+        """Steps that the weights hold when what was admitted has run: those that crashes wasted are not among them."""
+        return self._held
+
+    @property
+    def charged(self) -> int:
+        """Steps that are charged: those admitted, and those that stand reserved."""
+        return self.steps + self._outstanding
+
+    @property
+    def reserved_ahead(self) -> int:
+        """Steps that stand reserved and are not admitted yet."""
+        return self._outstanding
 
     @property
     def reservations(self) -> int:
@@ -208,17 +230,35 @@ class BudgetGuard:
         """
         if self._halted:
             raise BudgetExhausted("This guard has halted; nothing more is admitted.")
-        if self._segments and self._segments[-1].event != event:
+        phase, left = self._planned(event)
+        if self._segments and (self._segments[-1].event, self._segments[-1].phase) != (event, phase):
             # Also where nothing is outstanding: a segment that ended is committed before the next one begins.
             self.commit()
+            self._rdp.new_segment()
         if not self._outstanding:
-            self._reserve(event, self.block if at_most is None else max(1, min(self.block, at_most)))
+            self._reserve(event, max(1, min(n for n in (self.block, at_most, left) if n is not None)), phase)
         self._outstanding -= 1
         number, step, cycle = self._admitted, self.steps, self._used
         self._admitted += 1
         self._used += 1
+        self._held += 1
         self._open[number] = event
         return Receipt(event=event, step=step, cycle=cycle, guard=self, number=number, key=_ISSUED_BY_A_GUARD)
+
+    def _planned(self, event: Event) -> tuple[int, int | None]:
+        """The phase whose turn it is, and the steps that it still has; (0, None) without a plan.
+
+        Raises:
+            BudgetExhausted: the plan is done. InvalidValue: it plans another event.
+        """
+        if self._plan is None or self._caps is None:
+            return 0, None
+        phase = self._plan.phase_number(self._held)
+        if phase == len(self._caps.phases):
+            raise BudgetExhausted(f"The plan's {self._plan.iterations} iterations are done.")
+        if event != self._caps.phases[phase].event:
+            raise InvalidValue(f"The plan says {self._caps.phases[phase].event} for this step, not {event}.")
+        return phase, sum(cap.steps for cap in self._caps.phases[: phase + 1]) - self._held
 
     def redeem(self, number: int, *, step: int, event: Event) -> None:
         """Use up receipt `number`; called by the receipt.
@@ -249,16 +289,18 @@ class BudgetGuard:
             InvalidValue: count is not an integer >= 1.
         """
         require_count(count, "count", least=1)
-        return self._affordable(event, count) < count
+        goes_on = bool(self._segments) and self._segments[-1].event == event
+        return self._affordable(event, count, goes_on=goes_on) < count
 
-    def _reserve(self, event: Event, wanted: int) -> None:
-        steps = self._affordable(event, wanted)
+    def _reserve(self, event: Event, wanted: int, phase: int) -> None:
+        goes_on = bool(self._segments) and (self._segments[-1].event, self._segments[-1].phase) == (event, phase)
+        within = self._within_cap(event, wanted, phase, goes_on=goes_on)
+        steps = self._affordable(event, within, goes_on=goes_on)
         if steps == 0:
             raise BudgetExhausted(
                 f"One more step would exceed ε = {self.budget.epsilon:g} at δ = {self.budget.delta:g}: "
                 f"{self.steps} steps are charged (ε = {self.epsilon_spent():.4f} by RDP)."
             )
-        goes_on = bool(self._segments) and self._segments[-1].event == event
         if self.account is not None:
             steps = self._charge_account(self.account, event, steps, goes_on=goes_on)
         number = len(self._segments) - 1 if goes_on or self._at_cut() else len(self._segments)
@@ -267,14 +309,33 @@ class BudgetGuard:
             self.ledger.append("reserve", body)
         if goes_on or self._at_cut():
             last = self._segments[-1]
-            self._segments[-1] = Segment(event, last.committed, last.reserved + steps)
+            self._segments[-1] = Segment(event, last.committed, last.reserved + steps, phase)
         else:
             self._closed_steps += self._used
-            self._segments.append(Segment(event, 0, steps))
+            self._segments.append(Segment(event, 0, steps, phase))
             self._used = 0
         self._rdp.compose(event, steps)
         self._outstanding = steps
         self._reservations += 1
+
+    def _within_cap(self, event: Event, wanted: int, phase: int, *, goes_on: bool) -> int:
+        """How many of `wanted` steps the phase has blocks for.
+
+        Raises:
+            BudgetExhausted: none.
+        """
+        if self._caps is None:
+            return wanted
+        room = self._caps.room(phase, charged_blocks(self._segments, self._caps))
+        after = self._segments[-1].reserved if goes_on else 0
+        steps = most_steps(event, after=after, blocks=room, wanted=wanted)
+        if steps == 0:
+            raise BudgetExhausted(
+                f"Phase {phase + 1} of the plan has no charged block left, of {self._caps.blocks(phase)} and "
+                f"{self._caps.spare[self._caps.phases[phase].pool]} spare ones: what stood reserved when the run was "
+                f"interrupted is spent, and {self._held} of {self.steps} charged steps are in the weights."
+            )
+        return steps
 
     def _charge_account(self, account: Account, event: Event, steps: int, *, goes_on: bool) -> int:
         """How many of `steps` the account lets through; what it charged and the run gave back is used first.
@@ -297,22 +358,20 @@ class BudgetGuard:
     def _at_cut(self) -> bool:
         return bool(self._segments) and not self._segments[-1].reserved
 
-    def _affordable(self, event: Event, wanted: int) -> int:
+    def _affordable(self, event: Event, wanted: int, *, goes_on: bool) -> int:
         """The most steps, up to `wanted`, that keep the spend within the budget."""
         by_rdp = _largest(wanted, lambda steps: self._rdp_after(event, steps) <= self.budget.epsilon)
         if by_rdp == wanted or self.accountant == "rdp":
             return by_rdp
-        return max(by_rdp, min(wanted, self._affordable_by_prv(event)))
+        return max(by_rdp, min(wanted, self._affordable_by_prv(event, goes_on=goes_on)))
 
     def _rdp_after(self, event: Event, steps: int) -> float:
         return float(self._rdp.epsilon_after(event, steps, self.budget.delta))
 
-    def _affordable_by_prv(self, event: Event) -> int:
+    def _affordable_by_prv(self, event: Event, *, goes_on: bool) -> int:
         """Steps of this event that PRV certifies from here; found once for a segment and remembered."""
-        before = tuple(s for s in self._segments[:-1] if s.reserved)
-        last = self._segments[-1] if self._segments else None
-        inside = last.reserved if last is not None and last.event == event else 0
-        closed = before if inside or last is None or not last.reserved else (*before, last)
+        closed = tuple(s for s in (self._segments[:-1] if goes_on else self._segments) if s.reserved)
+        inside = self._segments[-1].reserved if goes_on else 0
         key = (closed, event)
         if key not in self._prv_affordable:
             self._prv_affordable[key] = self._search_prv(closed, event, at_least=inside)
@@ -348,7 +407,7 @@ class BudgetGuard:
             return
         if self.ledger is not None:
             self.ledger.append("commit", {"segment": len(self._segments) - 1, "steps": self._used})
-        self._segments[-1] = Segment(last.event, self._used, self._used)
+        self._segments[-1] = Segment(last.event, self._used, self._used, last.phase)
         if self._outstanding:
             self._credit += self._outstanding
             self._rdp = self._composed(RdpAccountant(neighbouring=self.budget.neighbouring))
