@@ -7,12 +7,12 @@
     >>> prv.lower <= prv.upper <= rdp
     True
 
-Every ε is for the natural logarithm; every bound is rounded towards privacy. See DESIGN sections 2 to 5 and
-docs/privacy.md.
+Every ε is for the natural logarithm; every bound is rounded towards privacy. See docs/privacy.md.
 """
 
 from accountant.budget import Budget, EpsilonBounds, Neighbouring
-from accountant.claims.claims import Certified, Claim, claim, claim_of_settings, claimed_epsilon
+from accountant.claims.claims import Claim, claim, claim_of_settings, claimed_epsilon
+from accountant.composition.certified import Certified
 from accountant.composition.private_selection import RandomRuns, search_epsilon
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
@@ -40,7 +40,8 @@ from accountant.events import (
 from accountant.ledger.chain import Ledger
 from accountant.ledger.guard import BudgetGuard, Receipt
 from accountant.ledger.replay import LedgerState, verify_ledger
-from accountant.plans.plan import Feedback, Part, Phase, Plan, Verified
+from accountant.plans.parts import Feedback, Part, Phase, Verified
+from accountant.plans.plan import Plan
 
 __all__ = [
     "AccountantError",

@@ -22,22 +22,22 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
 from accountant.budget import Neighbouring
+from accountant.composition.segments import Composition
 from accountant.errors import AccountantError, InvalidValue
 from accountant.events import (
-    BandedGaussian,
     Event,
     HiddenFeedbackGaussian,
     SubsampledGaussian,
     joint_noise_multiplier,
     require_count,
+    require_event,
 )
-
-Composition = tuple[tuple[Event, int], ...]
+from accountant.mixtures import AT_ZERO, MixturePair
 
 
 class MissingLibrary(AccountantError, ImportError):
@@ -56,13 +56,15 @@ def to_dp_event(composition: Iterable[tuple[Event, int]]) -> Any:
     """
     library = _dp_accounting()
     composed = []
-    for event, count in _charges(composition):
-        if isinstance(event, HiddenFeedbackGaussian):
-            rho, q = event.feedback_ratio, event.sampling_rate
-            one = library.MixtureOfGaussiansDpEvent(event.noise_multiplier, [rho, rho + 1], [1 - q, q])
+    for event, pair, count in _charges(composition):
+        rate = pair.sampling_rate
+        if rate is not None:
+            one = library.PoissonSampledDpEvent(rate, library.GaussianDpEvent(pair.sigma))
+        elif pair.q == AT_ZERO:
+            weights, means = zip(*pair.p.components, strict=True)
+            one = library.MixtureOfGaussiansDpEvent(pair.sigma, list(means), list(weights))
         else:
-            gaussian = library.GaussianDpEvent(event.noise_multiplier)
-            one = library.PoissonSampledDpEvent(event.sampling_rate, gaussian)
+            raise InvalidValue(f"dp_accounting has no event for {event!r}: its second distribution is a mixture too.")
         composed.append(library.SelfComposedDpEvent(one, count))
     return library.ComposedDpEvent(composed)
 
@@ -99,13 +101,14 @@ def to_opacus_history(composition: Iterable[tuple[Event, int]]) -> list[list[flo
         InvalidValue: an event that a history cannot say.
     """
     history: list[list[float]] = []
-    for event, count in _charges(composition):
-        if isinstance(event, HiddenFeedbackGaussian):
+    for event, pair, count in _charges(composition):
+        rate = pair.sampling_rate
+        if rate is None:
             raise InvalidValue(
                 f"Opacus' history has no way to say {event!r}: it would charge the feedback as if it were amplified; "
                 "export it with to_dp_event instead."
             )
-        history.append([event.noise_multiplier, event.sampling_rate, count])
+        history.append([pair.sigma, rate, count])
     return history
 
 
@@ -144,16 +147,12 @@ def to_opacus_accountant(composition: Iterable[tuple[Event, int]], mechanism: st
     return accountant
 
 
-def _charges(composition: Iterable[tuple[Event, int]]) -> Iterable[tuple[Any, int]]:
-    """(event, count) with banded segments as the blocks that they cost."""
+def _charges(composition: Iterable[tuple[Event, int]]) -> Iterator[tuple[Event, MixturePair, int]]:
+    """(event, its pair when one record is added or removed, count), banded segments as the blocks that they cost."""
     for event, steps in composition:
         require_count(steps, "steps")
-        if isinstance(event, BandedGaussian):
-            yield event.per_block, event.blocks(steps)
-        elif isinstance(event, SubsampledGaussian | HiddenFeedbackGaussian):
-            yield event, steps
-        else:
-            raise InvalidValue(f"Expected event={event!r} to be one of accountant.events.")
+        require_event(event)
+        yield event, event.dominating_pair(Neighbouring.ADD_OR_REMOVE_ONE), event.charges(steps)
 
 
 def _imported(dp_event: Any, library: ModuleType) -> list[tuple[Event, int]]:

@@ -16,7 +16,7 @@ from accountant.errors import InvalidValue
 
 
 class Neighbouring(Enum):
-    """Which data sets count as neighbours (DESIGN section 2)."""
+    """Which data sets count as neighbours (docs/notation.md)."""
 
     ADD_OR_REMOVE_ONE = "add-or-remove-one"
     REPLACE_ONE = "replace-one"

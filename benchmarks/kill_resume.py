@@ -32,19 +32,20 @@ import torch
 
 from accountant import LedgerError
 from accountant.audit.audit import audit_run
-from accountant.ledger.chain import Head, parse_entries
+from accountant.ledger.chain import Head
+from accountant.ledger.entry import parse_entries
 from accountant.ledger.guard import DEFAULT_BLOCK
 from accountant.ledger.replay import LedgerState, replay
 from planners import plan
 from privgen.config import TrainConfig
 from privgen.data.records import DataSet, ImageData, identities
 from privgen.errors import CheckpointError
-from privgen.mechanism.noise import NoiseSource
+from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.methods.gan.networks import NetworkConfig
 from privgen.training.checkpoint import read_checkpoint, released_digest
 from privgen.training.loop import run
 from privgen.training.run_folder import RunFolder
-from privgen.training.session import Options, Session, begin, resume
+from privgen.training.session import Halted, Options, Session, begin, resume
 from privgen.training.state import parameters_of, trained_by
 
 RECORDS, ITERATIONS = 200, 600
@@ -75,7 +76,7 @@ def synthetic() -> DataSet:
     return DataSet("synthetic", *splits)
 
 
-def open_run(out: Path, data: DataSet, options: Options) -> Session | LedgerState:
+def open_run(out: Path, data: DataSet, options: Options) -> Session | Halted:
     """Begin, or resume what an earlier life left; one that never got as far as a ledger is begun again."""
     ledger = RunFolder(out).ledger
     if ledger.exists() and b"\n" in ledger.read_bytes():
@@ -84,24 +85,28 @@ def open_run(out: Path, data: DataSet, options: Options) -> Session | LedgerStat
     return begin(out, plan=PLAN, data=data, config=CONFIG, network=NETWORK, options=options)
 
 
+class CountedNoise(ExactGaussian):
+    """The exact noise; each draw leaves a byte in a file that survives a kill."""
+
+    def __init__(self, file: int) -> None:
+        super().__init__()
+        self._file = file
+
+    def floored(self, shape: Any, *, std: float) -> np.ndarray:
+        """See ExactGaussian."""
+        os.write(self._file, b".")
+        return super().floored(shape, std=std)
+
+
 def live(out: Path, data: DataSet, side: Path) -> int:
     """One life: train until the halt or the kill. Notes draws of noise, checkpoints and its end in `side`."""
     side.mkdir(parents=True)
     drawn, saved = (os.open(side / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for name in ("drawn", "saved"))
 
-    def counted(device: torch.device) -> NoiseSource:
-        source = NoiseSource.fast(device)
-
-        def draw(shape: Any) -> torch.Tensor:
-            os.write(drawn, b".")
-            return source.normal(shape, std=1.0)
-
-        return NoiseSource(source.kind, draw)
-
     try:
-        session = open_run(out, data, Options(noise=counted))
+        session = open_run(out, data, Options(noise=lambda: CountedNoise(drawn)))
         (side / "opened").touch()
-        if isinstance(session, LedgerState):
+        if isinstance(session, Halted):
             return HALTED
         for report in run(session):
             if report.checkpoint:

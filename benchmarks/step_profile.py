@@ -20,7 +20,8 @@ from accountant import BudgetGuard
 from accountant.budget import Budget
 from planners import plan
 from privgen.config import default_config, warm_config
-from privgen.mechanism.noise import NoiseSource, system_generator
+from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.system_generator import system_generator
 from privgen.methods.gan.networks import NetworkConfig
 from privgen.training import private_step as steps
 from privgen.training.state import begin_segment, new_state
@@ -51,7 +52,7 @@ def profile(fraction: float, repetitions: int) -> dict[str, float]:
     begin_segment(state, made, event)
     guard = BudgetGuard(Budget(epsilon=1e6, delta=0.5))
     images, labels = torch.rand(BATCH, 1, 28, 28) * 2 - 1, torch.arange(BATCH) % 10
-    noise, taken = NoiseSource.fast(torch.device("cpu")), defaultdict(list)
+    noise, taken = ExactGaussian(), defaultdict(list)
     plain = {name: getattr(steps, name) for name in STAGES}
     try:
         for name, call in plain.items():

@@ -10,7 +10,8 @@ from planners.affordable_feedback import Affordable, affordable
 from planners.delay import noise_saved
 from planners.errors import ContradictoryRequest, ImpossiblePlan, PlannerError
 from planners.joint_search import Choice, Search, StepCost, joint_search
-from planners.planning import plan
+from planners.planning import plan, plan_of
+from planners.request import PlanRequest
 from planners.schedule import PhaseShape
 from planners.solvers import solve_feedback_ratio, solve_iterations, solve_noise_multiplier, solve_sampling_rate
 
@@ -21,6 +22,7 @@ __all__ = [
     "ImpossiblePlan",
     "PhaseShape",
     "Plan",
+    "PlanRequest",
     "PlannerError",
     "Search",
     "StepCost",
@@ -28,6 +30,7 @@ __all__ = [
     "joint_search",
     "noise_saved",
     "plan",
+    "plan_of",
     "solve_feedback_ratio",
     "solve_iterations",
     "solve_noise_multiplier",

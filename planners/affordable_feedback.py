@@ -12,13 +12,14 @@ row gives a noise multiplier and the largest C2 that keeps (ε, δ) there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from accountant.budget import Neighbouring
+from accountant.budget import Budget, Neighbouring
 from accountant.claims.claims import claimed_epsilon_of
+from accountant.composition.segments import Composition
 from planners.schedule import WHOLE, PhaseShape
-from planners.solvers import solve_feedback_ratio, solve_noise_multiplier
-from planners.solving.cost import Composition, EventFamily
+from planners.solving.cost import EventFamily
+from planners.solving.solutions import Target, largest_feedback, least_noise
 
 # Of the noise that the same steps need without feedback.
 TIMES = (1.1, 1.5, 2.0, 4.0)
@@ -57,28 +58,27 @@ def affordable(
     """One row for each multiple of the noise that the steps need without feedback, by RDP, to 1 %.
 
     Args:
-        epsilon, delta: the certified budget. sampling_rate: q. iterations: T. batch_size: B = qN, > 0.
+        epsilon: of the certified budget. delta: of it. sampling_rate: q. iterations: T. batch_size: B = qN, > 0.
         clip_norm: C1, > 0. neighbouring: adjacency. phases: shape of a schedule. before: what is
             charged beside the steps. times: multiples, > 1.
 
     Raises:
         InvalidValue: a value is out of range. ImpossiblePlan: no noise keeps the budget.
     """
-    steps = {
-        "epsilon": epsilon, "delta": delta, "sampling_rate": sampling_rate, "iterations": iterations,
-        "neighbouring": neighbouring, "phases": phases, "before": before, "tolerance": 1e-2,
-    }  # fmt: skip
-    alone = solve_noise_multiplier(**steps)  # type: ignore[arg-type]
+    target = Target(budget=Budget(epsilon=epsilon, delta=delta, neighbouring=neighbouring), tolerance=1e-2)
+    family = EventFamily(phases=tuple(phases), before=before)
+    alone = least_noise(target, family, sampling_rate=sampling_rate, iterations=iterations)
     rows = []
     for factor in times:
-        ratio = solve_feedback_ratio(noise_multiplier=factor * alone, **steps)  # type: ignore[arg-type]
-        released = EventFamily(feedback_ratio=ratio, phases=tuple(phases), before=before).composition(
-            sampling_rate=sampling_rate, noise_multiplier=factor * alone, iterations=iterations
+        z = factor * alone
+        ratio = largest_feedback(target, family, sampling_rate=sampling_rate, noise_multiplier=z, iterations=iterations)
+        released = replace(family, feedback_ratio=ratio).composition(
+            sampling_rate=sampling_rate, noise_multiplier=z, iterations=iterations
         )
         rows.append(
             Affordable(
                 times=factor,
-                noise_multiplier=factor * alone,
+                noise_multiplier=z,
                 feedback_ratio=ratio,
                 feedback_clip_norm=ratio * clip_norm / (2 * batch_size),
                 claimed=claimed_epsilon_of(released, delta=delta),

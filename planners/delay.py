@@ -24,7 +24,7 @@ from accountant.events import require_count
 # How much a step of mean delay takes from the proxy: signal to noise counts 1/(1 + DELAY_WEIGHT · D). No theory: with
 # it b = 1, 2, 4, 8, 16 rank as three seeds of a classifier did at ε = 3, T = 2000, and nearly so at ε = 10
 # (docs/results/clipping-bias.md). Of b = 1, 2, 4, 8 at T = 600 it puts 2 first and 8 last, and 4 before 1 on a GAN
-# (DESIGN 3.1, one seed each).
+# (one seed each).
 DELAY_WEIGHT = 0.23
 
 

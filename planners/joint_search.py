@@ -28,13 +28,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from accountant.budget import Budget, Neighbouring
+from accountant.composition.segments import Composition
 from accountant.errors import InvalidValue
 from planners.delay import mean_delay, noise_saved, relative_sensitivity, weight_of_delay
 from planners.errors import ImpossiblePlan
 from planners.schedule import WHOLE, PhaseShape
-from planners.solvers import LARGEST_NOISE_MULTIPLIER, SMALLEST_NOISE_MULTIPLIER
 from planners.solving.by_rdp import rough_crossing
-from planners.solving.cost import Composition, EventFamily
+from planners.solving.cost import EventFamily
+from planners.solving.solutions import LARGEST_NOISE_MULTIPLIER, SMALLEST_NOISE_MULTIPLIER
 
 # A GAN needs steps whatever the noise: gen2real on Fashion-MNIST still rose after 600 (docs/results/first-run.md).
 FEWEST_STEPS = 600

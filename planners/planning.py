@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
-from accountant.budget import Neighbouring, require_delta, require_epsilon
+from accountant.budget import Budget, Neighbouring
 from accountant.claims.claims import claimed_epsilon_of
-from accountant.composition.prv import PrvAccountant
-from accountant.composition.rdp import RdpAccountant
 from accountant.plans.exact_release import raised_to_cover
-from accountant.plans.plan import Feedback, Part, Phase, Plan, Verified
-from planners import defaults
+from accountant.plans.parts import Feedback, Part, Phase, Verified
+from accountant.plans.plan import Plan
 from planners import resolve_defaults as chosen
 from planners.errors import ImpossiblePlan
+from planners.request import PlanRequest
 from planners.schedule import WHOLE, PhaseShape, split_steps
-from planners.solving.cost import EventFamily
+from planners.solving.cost import EventFamily, bounds_by_prv, epsilon_by_rdp
+from planners.solving.solutions import Target
 from planners.warm_start_budget import warm_start_within
 
 
@@ -45,73 +45,64 @@ def plan(
     feedback_ratio: float | None = None,
     phases: Sequence[PhaseShape] = WHOLE,
     warm_start: float = 0.0,
+    spare_releases: int = 1,
+    spare_blocks: int = 0,
     accountant: str = "rdp",
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
 ) -> Plan:
-    """A verified plan; whatever is not given is chosen, and `Plan.defaults` says how.
+    """`plan_of` a `PlanRequest` with these values, which says what each is."""
+    return plan_of(
+        PlanRequest(
+            epsilon=epsilon, delta=delta, dataset=dataset, dataset_size=dataset_size, batch_size=batch_size,
+            sampling_rate=sampling_rate, iterations=iterations, noise_multiplier=noise_multiplier,
+            feedback=Feedback(feedback), bands=bands, shares=shares, clip_norm=clip_norm,
+            residual_ratio=residual_ratio, feedback_ratio=feedback_ratio, phases=tuple(phases),
+            warm_start=warm_start, spare_releases=spare_releases, spare_blocks=spare_blocks, accountant=accountant, neighbouring=neighbouring,
+        )
+    )  # fmt: skip
 
-    Args:
-        epsilon: > 0, natural log. delta: in (0, 1).
-        dataset: name, for the record. dataset_size: N, treated as public.
-        batch_size: expected, qN; or sampling_rate: q. iterations: T. noise_multiplier: joint z. At most two of
-            the last three are free to give: the third is solved for; all three are verified.
-        feedback: banded, paper or none.
-        bands: b of banded feedback. residual_ratio: R/C1 of it, >= 0; b − 1, at which the noise is least, if None.
-        shares: part → share of the privacy cost, 1/z_k² = share_k/z²; 0 drops a part.
-        clip_norm: total L2 bound C1 + R on one record's gradient in each part, > 0.
-        feedback_ratio: ρ of the paper's feedback, from which C2 follows.
-        phases: the shape of a schedule, such as noise that falls; its factors multiply the noise multiplier and the
-            sampling rate that are given, chosen or solved for.
-        warm_start: part of ε that statistics of each class cost by themselves, in [0, 1); 0 releases none.
-        accountant: "rdp" or "prv". neighbouring: adjacency.
+
+def plan_of(request: PlanRequest) -> Plan:
+    """A verified plan; whatever is not given is chosen, and `Plan.defaults` says how.
 
     Raises:
         InvalidValue: a value is out of range. ContradictoryRequest: two values exclude each other.
         ImpossiblePlan: nothing keeps the budget with what was given; the message says what would.
 
-    Guarantees: the accountant's upper bound on the plan's events is at most ε.
+    Guarantees: the accountant's upper bound on all that the plan's caps allow is at most ε.
     """
-    require_epsilon(epsilon)
     reasons: dict[str, str] = {}
-    feedback = Feedback(feedback)
-    bands = chosen.bands(feedback, bands, reasons)
-    size = chosen.dataset_size(dataset_size, reasons)
-    if delta is None:
-        delta = defaults.default_delta(size)
-        reasons["delta"] = "min(1e-5, 1/(10 N)) rounded down to one digit"
-    require_delta(delta)
+    bands, size = chosen.bands(request, reasons), chosen.dataset_size(request, reasons)
+    delta = chosen.delta(request, size, reasons)
+    budget = Budget(epsilon=request.epsilon, delta=delta, neighbouring=request.neighbouring)
+    target = Target(budget=budget, accountant=request.accountant)
     statistics = warm_start_within(
-        epsilon=epsilon, delta=delta, fraction=warm_start, neighbouring=neighbouring, chosen=reasons
+        budget, fraction=request.warm_start, spare_releases=request.spare_releases, chosen=reasons
     )
-    before = () if statistics is None else tuple((release.event, 1) for release in statistics.releases())
-    known: dict[str, Any] = {
-        "sampling_rate": chosen.given_rate(sampling_rate, batch_size, size), "iterations": iterations,
-        "noise_multiplier": noise_multiplier,
-    }  # fmt: skip
-    solving: dict[str, Any] = {
-        "epsilon": epsilon, "delta": delta, "accountant": accountant, "neighbouring": neighbouring,
-        "phases": tuple(phases), "before": before,
-    }  # fmt: skip
-    ratio = chosen.feedback_ratio(feedback, feedback_ratio, reasons, known=known, solving=solving)
-    family = EventFamily(bands=bands, feedback_ratio=ratio, phases=tuple(phases))
-    solving |= {"bands": bands, "feedback_ratio": ratio}
-    q, steps, z = chosen.rate_steps_and_noise(**known, size=size, bands=bands, solving=solving, chosen=reasons)
+    before = () if statistics is None else statistics.charges()
+    given = chosen.Given.of(request, size)
+    without = EventFamily(phases=request.phases, before=before, spare_blocks=request.spare_blocks)
+    ratio = chosen.feedback_ratio(request, given, target, without, reasons)
+    family = replace(without, bands=bands, feedback_ratio=ratio)
+    q, steps, z = chosen.rate_steps_and_noise(given, target, family, size, reasons)
     schedule = _schedule(family, q, z, steps)
     first = schedule[0]
-    kept, owed = chosen.clip_norms(clip_norm, feedback, bands, residual_ratio, reasons)
+    kept, owed = chosen.clip_norms(request, bands, reasons)
     made = Plan(
-        epsilon=epsilon, delta=delta, neighbouring=neighbouring, dataset=dataset, dataset_size=size,
-        feedback=feedback, bands=bands, sampling_rate=first.sampling_rate, iterations=steps,
-        phases=schedule if len(schedule) > 1 else (), warm_start=statistics, noise_multiplier=first.noise_multiplier,
+        epsilon=budget.epsilon, delta=delta, neighbouring=budget.neighbouring, dataset=request.dataset,
+        dataset_size=size, feedback=request.feedback, bands=bands, sampling_rate=first.sampling_rate, iterations=steps,
+        phases=schedule if len(schedule) > 1 else (), spare_blocks=request.spare_blocks, warm_start=statistics,
+        noise_multiplier=first.noise_multiplier,
         parts=_parts(
-            chosen.shares(shares, statistics, reasons), first.noise_multiplier, clip_norm=kept, residual_clip_norm=owed,
+            chosen.shares(request, statistics, reasons), first.noise_multiplier,
+            clip_norm=kept, residual_clip_norm=owed,
             # ρ = 2·C2·qN/C1, the same in each part, is then the joint ratio too (docs/privacy.md, theorem 4). A little
             # less: what is rounded up of it must not pass what was solved for.
             feedback_clip_norm=ratio * kept / (2 * q * size) * (1 - 2.0**-48),
         ),
-        accountant=accountant, defaults=reasons,
+        accountant=request.accountant, defaults=reasons,
     )  # fmt: skip
-    if feedback is Feedback.PAPER:
+    if request.feedback is Feedback.PAPER:
         claimed = claimed_epsilon_of(made.events(), delta=delta)
         reasons["claimed"] = f"ε = {claimed:.4f} by the published analysis, no bound and never spent"
     return _verified(made)
@@ -136,21 +127,17 @@ def _schedule(family: EventFamily, q: float, z: float, steps: int) -> tuple[Phas
 
 
 def _verified(made: Plan) -> Plan:
-    """The same plan with what the accountants say of its own events, which keeps the budget."""
-    rdp, prv = RdpAccountant(made.neighbouring), PrvAccountant(made.neighbouring)
-    for event, steps in made.events():
-        rdp.new_segment().compose(event, steps)
-        prv.new_segment().compose(event, steps)
-    by_rdp = rdp.get_epsilon(made.delta)
-    bounds = prv.get_epsilon_bounds(made.delta) if made.accountant == "prv" else None
+    """The same plan with what the accountants say of all that its caps allow, which keeps the budget."""
+    capped = made.caps().composition()
+    by_rdp = epsilon_by_rdp(capped, made.budget)
+    bounds = bounds_by_prv(capped, made.budget) if made.accountant == "prv" else None
     spent = by_rdp if bounds is None else min(by_rdp, bounds.upper)
     if not spent <= made.epsilon:
         raise ImpossiblePlan(
             f"{made.iterations} steps at sampling_rate={made.sampling_rate:.6g} with "
             f"noise_multiplier={made.noise_multiplier:.6g} cost ε = {spent:.4g} at δ = {made.delta:g}, more than "
-            f"{made.epsilon:g}; leave one of the three away and it is solved for, or plan for --epsilon {spent:.4g}."
+            f"{made.epsilon:g}; omit one of the three and it is solved for, or plan for --epsilon {spent:.4g}."
         )
     if bounds is not None and bounds.fallback is not None:
         bounds = None
-    fields = {name: getattr(made, name) for name in made.__dataclass_fields__ if name != "verified"}
-    return Plan(**fields, verified=Verified(rdp=by_rdp, prv=bounds))
+    return replace(made, verified=Verified(rdp=by_rdp, prv=bounds))

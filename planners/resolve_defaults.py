@@ -1,174 +1,188 @@
 """What a plan takes for each value that was not given: one function a value, and the reason in words.
 
-Each function returns what was given, checked, or chooses and writes its reason into `chosen`, which becomes
-`Plan.defaults`.
+Each function returns what was given, or chooses and writes its reason into `chosen`, which becomes `Plan.defaults`.
+Everything here is public: nothing is chosen by looking at a record.
 
     >>> reasons: dict[str, str] = {}
-    >>> dataset_size(None, reasons), reasons["dataset_size"]
+    >>> dataset_size(PlanRequest(epsilon=1.0), reasons), reasons["dataset_size"]
     (60000, '60000, the size of MNIST and Fashion-MNIST; give --dataset or --dataset-size')
+    >>> default_delta(60000), default_delta(1437)
+    (1e-06, 1e-05)
+    >>> default_batch_size(60000, bands=4), default_batch_size(1437, bands=4)
+    (256, 128)
+    >>> default_iterations(60000, 256.0, bands=4), default_iterations(1437, 128.0, bands=4)
+    (1172, 300)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
 
 from accountant.errors import InvalidValue
-from accountant.events import require_count, require_sampling_rate
-from accountant.plans.plan import Feedback
+from accountant.plans.parts import Feedback
 from accountant.plans.warm_start import WarmStart
-from planners import defaults
-from planners.errors import ContradictoryRequest
-from planners.solvers import (
-    solve_feedback_ratio,
-    solve_iterations,
-    solve_noise_multiplier,
-    solve_sampling_rate,
-)
+from planners.request import PARTS, PlanRequest
+from planners.solving.cost import EventFamily
+from planners.solving.solutions import Target, largest_feedback, largest_rate, least_noise, most_iterations
 
-PARTS = tuple(defaults.SHARES)
+DATASET_SIZE = 60000
+BANDS = 4
+FEEDBACK_RATIO = 0.006
+# The critic is what the generator learns from; the reconstruction's own updates are few and small.
+SHARES: dict[str, float] = {"critic": 0.6, "classifier": 0.3, "reconstruction": 0.1}
+
+_LARGEST_DELTA = 1e-5
+_BATCH_SIZE = 256
+_PASSES, _FEWEST, _MOST = 5, 300, 2000
 
 
-def bands(feedback: Feedback, bands: int | None, chosen: dict[str, str]) -> int:
-    if feedback is not Feedback.BANDED:
-        if bands not in (None, 1):
-            raise ContradictoryRequest(f"Bands belong to banded feedback; leave --bands {bands} away.")
+def default_delta(dataset_size: int) -> float:
+    """min(1e-5, 1/(10 N)), rounded down to one digit."""
+    exact = Decimal(1) / (10 * Decimal(dataset_size))
+    digit = Decimal(1).scaleb(exact.adjusted())
+    return min(_LARGEST_DELTA, float(exact.quantize(digit, rounding=ROUND_FLOOR)))
+
+
+def default_batch_size(dataset_size: int, *, bands: int) -> int:
+    """256, or for small data sets the largest power of two up to a tenth of N that `bands` groups can give."""
+    most = min(max(1, dataset_size // 10), max(1, dataset_size // bands))
+    return int(min(_BATCH_SIZE, 2 ** math.floor(math.log2(most))))
+
+
+def default_iterations(dataset_size: int, batch_size: float, *, bands: int) -> int:
+    """Five expected passes over the data, at least 300 and at most 2000 steps, in whole blocks."""
+    steps = min(_MOST, max(_FEWEST, round(_PASSES * dataset_size / batch_size)))
+    return -(-steps // bands) * bands
+
+
+def bands(request: PlanRequest, chosen: dict[str, str]) -> int:
+    """b: 1 without banded feedback."""
+    if request.feedback is not Feedback.BANDED:
         return 1
-    if bands is None:
+    if request.bands is None:
         chosen["bands"] = "4: the best of 1 to 16 for a classifier at ε = 10 and 3 (docs/results/clipping-bias.md)"
-        return defaults.BANDS
-    require_count(bands, "bands", least=1)
-    return bands
+        return BANDS
+    return request.bands
+
+
+def dataset_size(request: PlanRequest, chosen: dict[str, str]) -> int:
+    """N."""
+    if request.dataset_size is None:
+        chosen["dataset_size"] = "60000, the size of MNIST and Fashion-MNIST; give --dataset or --dataset-size"
+        return DATASET_SIZE
+    return request.dataset_size
+
+
+def delta(request: PlanRequest, size: int, chosen: dict[str, str]) -> float:
+    """δ, well below 1/N."""
+    if request.delta is None:
+        chosen["delta"] = "min(1e-5, 1/(10 N)) rounded down to one digit"
+        return default_delta(size)
+    return request.delta
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """Rate, steps and noise as far as they were given.
+
+    Args:
+        sampling_rate: q. iterations: T. noise_multiplier: z. Each None where it is to be chosen or solved for.
+    """
+
+    sampling_rate: float | None
+    iterations: int | None
+    noise_multiplier: float | None
+
+    @classmethod
+    def of(cls, request: PlanRequest, size: int) -> Given:
+        """What a request gives, its batch size as a rate.
+
+        Args:
+            size: N.
+
+        Raises:
+            InvalidValue: the batch is larger than the data set.
+        """
+        rate, batch = request.sampling_rate, request.batch_size
+        if batch is not None:
+            if batch > size:
+                raise InvalidValue(f"Expected batch_size={batch!r} in (0, {size}]; it is the expected batch, qN.")
+            rate = batch / size
+        return cls(sampling_rate=rate, iterations=request.iterations, noise_multiplier=request.noise_multiplier)
 
 
 def feedback_ratio(
-    feedback: Feedback,
-    ratio: float | None,
-    chosen: dict[str, str],
-    *,
-    known: Mapping[str, Any],
-    solving: Mapping[str, Any],
+    request: PlanRequest, given: Given, target: Target, family: EventFamily, chosen: dict[str, str]
 ) -> float:
     """ρ of the published feedback: given, solved for where noise, rate and steps are all given, or a default.
 
     Args:
-        known: sampling_rate, noise_multiplier and iterations, None where not given. solving: what a solver needs too.
+        family: what the run is made of, but for feedback.
     """
-    if feedback is not Feedback.PAPER:
-        if ratio:
-            raise ContradictoryRequest("feedback_ratio belongs to the paper's feedback; use feedback paper.")
+    if request.feedback is not Feedback.PAPER:
         return 0.0
-    if ratio is not None:
-        return ratio
-    if None not in known.values():
-        chosen["feedback_ratio"] = "solved for: the largest that keeps the budget"
-        # C2 is rounded once more.
-        return solve_feedback_ratio(**known, **solving) * (1 - 1e-9)
-    chosen["feedback_ratio"] = f"{defaults.FEEDBACK_RATIO}: what a certified budget can afford for little more noise"
-    return defaults.FEEDBACK_RATIO
+    if request.feedback_ratio is not None:
+        return request.feedback_ratio
+    q, steps, z = given.sampling_rate, given.iterations, given.noise_multiplier
+    if q is None or steps is None or z is None:
+        chosen["feedback_ratio"] = f"{FEEDBACK_RATIO}: what a certified budget can afford for little more noise"
+        return FEEDBACK_RATIO
+    chosen["feedback_ratio"] = "solved for: the largest that keeps the budget"
+    # C2 is rounded once more.
+    return largest_feedback(target, family, sampling_rate=q, iterations=steps, noise_multiplier=z) * (1 - 1e-9)
 
 
-def dataset_size(size: int | None, chosen: dict[str, str]) -> int:
-    if size is None:
-        chosen["dataset_size"] = "60000, the size of MNIST and Fashion-MNIST; give --dataset or --dataset-size"
-        return defaults.DATASET_SIZE
-    require_count(size, "dataset_size", least=1)
-    return size
-
-
-def given_rate(rate: float | None, batch: float | None, size: int) -> float | None:
-    if rate is not None and batch is not None:
-        raise ContradictoryRequest("Give the batch size or the sampling rate, not both.")
-    if batch is None:
-        if rate is not None:
-            require_sampling_rate(rate)
-        return rate
-    if not (math.isfinite(batch) and 0 < batch <= size):
-        raise InvalidValue(f"Expected batch_size={batch!r} in (0, {size}]; it is the expected batch, qN.")
-    return batch / size
-
-
-def shares(
-    shares: Mapping[str, float] | None, warm_start: WarmStart | None, chosen: dict[str, str]
-) -> dict[str, float]:
-    if shares is None and warm_start is not None:
+def shares(request: PlanRequest, warm_start: WarmStart | None, chosen: dict[str, str]) -> dict[str, float]:
+    """Part → share of the cost, > 0; they sum to 1."""
+    given = request.shares
+    if given is None and warm_start is not None:
         chosen["shares"] = "critic 1: a warm start knows the classes, and neither classifier nor encoder adds to it"
         return {"critic": 1.0}
-    if shares is None:
-        chosen["shares"] = ", ".join(f"{name} {value:g}" for name, value in defaults.SHARES.items())
-        return dict(defaults.SHARES)
-    if unknown := sorted(set(shares) - set(PARTS)):
-        raise InvalidValue(f"Unknown parts {unknown}; a step can release: {', '.join(PARTS)}.")
-    for name, value in shares.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise InvalidValue(f"Expected share {name}={value!r} to be finite and >= 0.")
-    if not (shares.get("critic") or shares.get("reconstruction")):
-        raise InvalidValue(
-            f"Expected a share > 0 for critic or reconstruction, got {dict(shares)!r}: the generator learns what "
-            "images look like from these alone."
-        )
-    total = sum(shares.values())
-    return {name: shares[name] / total for name in PARTS if shares.get(name)}
+    if given is None:
+        chosen["shares"] = ", ".join(f"{name} {value:g}" for name, value in SHARES.items())
+        return dict(SHARES)
+    total = sum(given.values())
+    return {name: given[name] / total for name in PARTS if given.get(name)}
 
 
-def clip_norms(
-    total: float, feedback: Feedback, bands: int, residual_ratio: float | None, chosen: dict[str, str]
-) -> tuple[float, float]:
-    """(C1, R) with C1 + R = total: banded feedback divides it by R/C1, b − 1 where that is not given.
-
-    Raises:
-        InvalidValue: R/C1 is out of range. ContradictoryRequest: R/C1 without banded feedback of two bands or more.
-    """
-    if feedback is not Feedback.BANDED or bands == 1:
-        if residual_ratio:
-            raise ContradictoryRequest(
-                f"R/C1 = {residual_ratio:g} needs banded feedback of at least two bands; leave --residual-ratio away."
-            )
+def clip_norms(request: PlanRequest, bands: int, chosen: dict[str, str]) -> tuple[float, float]:
+    """(C1, R) with C1 + R the total: banded feedback divides it by R/C1, b − 1 where that is not given."""
+    total, ratio = request.clip_norm, request.residual_ratio
+    if bands == 1:
         return total, 0.0
-    if residual_ratio is None:
+    if ratio is None:
         chosen["residual_ratio"] = f"R/C1 = {bands - 1}: of all that sum to {total:g}, the least noise"
         return total / bands, total * (bands - 1) / bands
-    if not (math.isfinite(residual_ratio) and residual_ratio >= 0):
-        raise InvalidValue(f"Expected residual_ratio={residual_ratio!r} to be finite and >= 0 (R/C1).")
-    return total / (1 + residual_ratio), total * residual_ratio / (1 + residual_ratio)
+    return total / (1 + ratio), total * ratio / (1 + ratio)
 
 
 def rate_steps_and_noise(
-    *,
-    sampling_rate: float | None,
-    iterations: int | None,
-    noise_multiplier: float | None,
-    size: int,
-    bands: int,
-    solving: Mapping[str, Any],
-    chosen: dict[str, str],
+    given: Given, target: Target, family: EventFamily, size: int, chosen: dict[str, str]
 ) -> tuple[float, int, float]:
     """(q, T, z): two given or chosen, the third solved for; all three where they are given.
 
     Args:
-        size: N. bands: b. solving: what the solvers are told besides.
+        size: N.
     """
-    q, steps, z = sampling_rate, iterations, noise_multiplier
+    q, steps, z = given.sampling_rate, given.iterations, given.noise_multiplier
     if q is None and (z is None or steps is None):
-        batch = defaults.default_batch_size(size, bands=bands)
+        batch = default_batch_size(size, bands=family.bands)
         q = batch / size
         chosen["sampling_rate"] = f"expected batch {batch}: 256, or a power of two up to N/10"
-    if steps is None and z is None:
-        assert q is not None
-        steps = defaults.default_iterations(size, q * size, bands=bands)
+    if q is not None and steps is None and z is None:
+        steps = default_iterations(size, q * size, bands=family.bands)
         chosen["iterations"] = "five expected passes, 300 to 2000 steps, in whole blocks"
-    if q is None:
-        assert steps is not None and z is not None
+    if q is None and steps is not None and z is not None:
         chosen["sampling_rate"] = "solved for: the largest that keeps the budget"
-        q = solve_sampling_rate(noise_multiplier=z, iterations=steps, **solving)
-    elif steps is None:
-        assert z is not None
+        q = largest_rate(target, family, noise_multiplier=z, iterations=steps)
+    elif q is not None and steps is None and z is not None:
         chosen["iterations"] = "solved for: the most that keep the budget"
-        steps = solve_iterations(sampling_rate=q, noise_multiplier=z, **solving)
-    elif z is None:
+        steps = most_iterations(target, family, sampling_rate=q, noise_multiplier=z)
+    elif q is not None and steps is not None and z is None:
         chosen["noise_multiplier"] = "solved for: the least that keeps the budget"
         # The parts' noise is rounded once more; a billionth on top keeps the promise through it.
-        z = solve_noise_multiplier(sampling_rate=q, iterations=steps, **solving) * (1 + 1e-9)
-    assert z is not None
+        z = least_noise(target, family, sampling_rate=q, iterations=steps) * (1 + 1e-9)
+    assert q is not None and steps is not None and z is not None
     return q, steps, z

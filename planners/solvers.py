@@ -12,7 +12,7 @@ the noise, the rate or the number of steps of all its phases together (`planners
     >>> solve_iterations(epsilon=8.0, delta=1e-5, sampling_rate=0.04, noise_multiplier=z)
     2000
 
-Source: DESIGN section 4; the accountants cite theirs.
+Source: the accountants cite theirs.
 """
 
 from __future__ import annotations
@@ -20,23 +20,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from accountant.budget import Budget, Neighbouring
-from accountant.errors import InvalidValue
-from accountant.events import require_count, require_noise_multiplier
-from planners.errors import ImpossiblePlan
+from accountant.composition.segments import Composition
 from planners.schedule import WHOLE, PhaseShape
-from planners.solving.bracketing import largest_count
-from planners.solving.by_prv import tighten_count
-from planners.solving.by_rdp import crossing
-from planners.solving.cost import Composition, EventFamily, bounds_by_prv, epsilon_by_rdp
-
-# Noise a million times the clip norm leaves nothing to learn from; less than a hundredth no longer hides it.
-LARGEST_NOISE_MULTIPLIER = 1e6
-SMALLEST_NOISE_MULTIPLIER = 0.01
-SMALLEST_SAMPLING_RATE = 1e-12
-LARGEST_ITERATIONS = 10**9
-
-# Feedback that is a billionth of the clip norm's scale is none; at ten thousand times it nothing is certified.
-_SMALLEST_RATIO, _LARGEST_RATIO = 1e-9, 1e4
+from planners.solving.cost import EventFamily
+from planners.solving.solutions import Target, largest_feedback, largest_rate, least_noise, most_iterations
 
 
 def solve_noise_multiplier(
@@ -74,29 +61,9 @@ def solve_noise_multiplier(
 
     Guarantees: the accountant's upper bound at what is returned is at most ε.
     """
-    budget = _checked(epsilon, delta, neighbouring, accountant, tolerance)
+    target = _target(epsilon, delta, neighbouring, accountant, tolerance)
     family = EventFamily(bands=bands, feedback_ratio=feedback_ratio, phases=tuple(phases), before=before)
-    family.require_rate(sampling_rate)
-    require_count(iterations, "iterations", least=1)
-
-    def candidate(z: float) -> Composition:
-        return family.composition(sampling_rate=sampling_rate, noise_multiplier=z, iterations=iterations)
-
-    found = crossing(
-        candidate,
-        budget,
-        safest=LARGEST_NOISE_MULTIPLIER,
-        riskiest=SMALLEST_NOISE_MULTIPLIER,
-        tolerance=tolerance,
-        accountant=accountant,
-    )
-    if found is None:
-        raise ImpossiblePlan(
-            f"No noise_multiplier up to {LARGEST_NOISE_MULTIPLIER:g} keeps ε = {epsilon:g} at δ = {delta:g} with "
-            f"sampling_rate={sampling_rate:g} and iterations={iterations}"
-            + _possible(candidate(LARGEST_NOISE_MULTIPLIER), budget)
-        )
-    return found
+    return least_noise(target, family, sampling_rate=sampling_rate, iterations=iterations)
 
 
 def solve_sampling_rate(
@@ -127,30 +94,9 @@ def solve_sampling_rate(
 
     Guarantees: the accountant's upper bound at what is returned is at most ε.
     """
-    budget = _checked(epsilon, delta, neighbouring, accountant, tolerance)
+    target = _target(epsilon, delta, neighbouring, accountant, tolerance)
     family = EventFamily(bands=bands, feedback_ratio=feedback_ratio, phases=tuple(phases), before=before)
-    require_noise_multiplier(noise_multiplier)
-    require_count(iterations, "iterations", least=1)
-
-    def candidate(q: float) -> Composition:
-        return family.composition(sampling_rate=q, noise_multiplier=noise_multiplier, iterations=iterations)
-
-    largest = family.largest_rate
-    found = crossing(
-        candidate,
-        budget,
-        safest=SMALLEST_SAMPLING_RATE,
-        riskiest=largest,
-        start=min(0.01, largest),
-        tolerance=tolerance,
-        accountant=accountant,
-    )
-    if found is None:
-        raise ImpossiblePlan(
-            f"No sampling_rate keeps ε = {epsilon:g} at δ = {delta:g} with noise_multiplier="
-            f"{noise_multiplier:g} and iterations={iterations}" + _possible(candidate(SMALLEST_SAMPLING_RATE), budget)
-        )
-    return found
+    return largest_rate(target, family, noise_multiplier=noise_multiplier, iterations=iterations)
 
 
 def solve_iterations(
@@ -180,30 +126,9 @@ def solve_iterations(
 
     Guarantees: the accountant's upper bound at what is returned is at most ε.
     """
-    budget = _checked(epsilon, delta, neighbouring, accountant, tolerance=1e-3)
+    target = _target(epsilon, delta, neighbouring, accountant)
     family = EventFamily(bands=bands, feedback_ratio=feedback_ratio, phases=tuple(phases), before=before)
-    family.require_rate(sampling_rate)
-    require_noise_multiplier(noise_multiplier)
-
-    def candidate(blocks: int) -> Composition:
-        return family.composition(
-            sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, iterations=blocks * bands
-        )
-
-    def fits(blocks: int) -> bool:
-        return epsilon_by_rdp(candidate(blocks), budget) <= epsilon
-
-    blocks = largest_count(fits, at_most=LARGEST_ITERATIONS // bands)
-    if accountant == "prv":
-        blocks = tighten_count(candidate, budget, blocks, at_most=LARGEST_ITERATIONS // bands)
-    if blocks == 0:
-        one = epsilon_by_rdp(candidate(1), budget)
-        raise ImpossiblePlan(
-            f"One step with sampling_rate={sampling_rate:g} and noise_multiplier={noise_multiplier:g} costs "
-            f"ε = {one:.4g} by RDP, more than {epsilon:g} at δ = {delta:g}; "
-            "raise the noise or the budget, or lower the sampling rate."
-        )
-    return blocks * bands
+    return most_iterations(target, family, sampling_rate=sampling_rate, noise_multiplier=noise_multiplier)
 
 
 def solve_feedback_ratio(
@@ -234,48 +159,17 @@ def solve_feedback_ratio(
 
     Guarantees: the accountant's upper bound at what is returned is at most ε.
     """
-    budget = _checked(epsilon, delta, neighbouring, accountant, tolerance)
-    phases = tuple(phases)
-    EventFamily(phases=phases).require_rate(sampling_rate)
-    require_noise_multiplier(noise_multiplier)
-    require_count(iterations, "iterations", least=1)
-
-    def candidate(ratio: float) -> Composition:
-        return EventFamily(feedback_ratio=ratio, phases=phases, before=before).composition(
-            sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, iterations=iterations
-        )
-
-    found = crossing(
-        candidate,
-        budget,
-        safest=_SMALLEST_RATIO,
-        riskiest=_LARGEST_RATIO,
-        start=0.01,
-        tolerance=tolerance,
-        accountant=accountant,
+    return largest_feedback(
+        _target(epsilon, delta, neighbouring, accountant, tolerance),
+        EventFamily(phases=tuple(phases), before=before),
+        sampling_rate=sampling_rate,
+        noise_multiplier=noise_multiplier,
+        iterations=iterations,
     )
-    if found is not None:
-        return found
-    alone = epsilon_by_rdp(candidate(0.0), budget)
-    if alone > epsilon and (accountant == "rdp" or bounds_by_prv(candidate(0.0), budget).upper > epsilon):
-        raise ImpossiblePlan(
-            f"{iterations} steps with noise_multiplier={noise_multiplier:g} cost ε = {alone:.4g} by RDP at "
-            f"δ = {delta:g} before anything is fed back; raise the noise, or ε above {epsilon:g}."
-        )
-    return 0.0
 
 
-def _checked(epsilon: float, delta: float, neighbouring: Neighbouring, accountant: str, tolerance: float) -> Budget:
-    if accountant not in ("rdp", "prv"):
-        raise InvalidValue(f"Expected accountant={accountant!r} to be rdp or prv.")
-    if not 0 < tolerance <= 0.5:
-        raise InvalidValue(f"Expected tolerance={tolerance!r} in (0, 0.5].")
-    return Budget(epsilon=epsilon, delta=delta, neighbouring=neighbouring)
-
-
-def _possible(safest: Composition, budget: Budget) -> str:
-    """What is possible where the budget is not: the ε at the safe end."""
-    least = epsilon_by_rdp(safest, budget)
-    return (
-        f"; the least possible there is ε = {least:.4g}. Raise ε or δ, or lower iterations, sampling rate or feedback."
-    )
+def _target(
+    epsilon: float, delta: float, neighbouring: Neighbouring, accountant: str, tolerance: float = 1e-3
+) -> Target:
+    budget = Budget(epsilon=epsilon, delta=delta, neighbouring=neighbouring)
+    return Target(budget=budget, accountant=accountant, tolerance=tolerance)

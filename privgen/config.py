@@ -55,7 +55,8 @@ class TrainConfig:
         ema_decay: of the generator's moving average, in [0, 1).
         checkpoint_every: private steps between checkpoints, >= 1.
         keep_checkpoints: how many of the newest are kept, >= 2.
-        physical_batch: records in one forward pass, or None for all; never changes result or accounting.
+        physical_batch: records in one forward pass, rounded up to a multiple of 32 but for 1, or None for what is fast;
+            never changes accounting.
         mixture_clusters: Gaussians in each class that a warm start fits, >= 1; unused without one.
         mixture_frequencies: lowest cosine frequencies in each direction that a warm start sees, >= 1.
         seed: of initialisation; never of noise, batches or latent vectors.

@@ -1,4 +1,4 @@
-"""The public names that others rely on (DESIGN section 7), and what may not be imported."""
+"""The public names that others rely on (docs/api.md), and what may not be imported."""
 
 import subprocess
 import sys

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accountant.ledger.replay import LedgerState
-from accountant.plans.plan import Feedback
+from accountant.plans.parts import Feedback
 
 CHECKED, BY_CONSTRUCTION, ON_TRUST = "checked", "by-construction", "on-trust"
 
@@ -40,7 +40,10 @@ _CANARIES = (
      BY_CONSTRUCTION),
 )  # fmt: skip
 _SIGNED = ("the ledger is the one that the signer's training wrote", CHECKED)
-_AT_HOME = ("the ledger is the one that training wrote, as far as who holds the private folder is believed", ON_TRUST)
+_PRIVATE_FOLDER = (
+    "the ledger is the one that training wrote, as far as who holds the private folder is believed",
+    ON_TRUST,
+)
 _UNSIGNED = (
     "nobody rewrote the whole ledger: no key was compared (--public-key), and the private folder is not at hand",
     ON_TRUST,
@@ -61,12 +64,14 @@ class Assumption:
     held: str
 
 
-def assumptions_of(state: LedgerState, *, signed: bool = False, at_home: bool = False) -> tuple[Assumption, ...]:
+def assumptions_of(
+    state: LedgerState, *, signed: bool = False, private_folder_present: bool = False
+) -> tuple[Assumption, ...]:
     """What the theorem needs for such a run, each with how it is held.
 
     Args:
         signed: every entry's signature was verified with a key known from elsewhere.
-        at_home: the ledger's end was compared with the run's private folder.
+        private_folder_present: the ledger's end was compared with the run's private folder.
     """
     plan = state.plan
     planned = () if plan is None else (("the steps in the ledger are the plan's", CHECKED),)
@@ -74,7 +79,7 @@ def assumptions_of(state: LedgerState, *, signed: bool = False, at_home: bool = 
     extra = () if plan is None else by_feedback[plan.feedback]
     extra = extra if plan is None or plan.warm_start is None else (*_WARM_START, *extra)
     extra += _CANARIES if state.canaries is not None else ()
-    written = _SIGNED if signed else _AT_HOME if at_home else _UNSIGNED
+    written = _SIGNED if signed else _PRIVATE_FOLDER if private_folder_present else _UNSIGNED
     noise = tuple((text, ON_TRUST) for text in _EXACT)
     return tuple(
         Assumption(text=text, held=held) for text, held in (*_COMMON, *planned, *extra, written, *noise, _LAST)

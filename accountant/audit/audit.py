@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,43 +29,18 @@ from accountant.audit.checks import (
     sampling_check,
     signature_check,
 )
-from accountant.budget import Budget, EpsilonBounds
-from accountant.composition.prv import PrvAccountant
+from accountant.budget import Budget
+from accountant.composition.certified import Certified, certify, finite
 from accountant.composition.rdp import RdpAccountant
+from accountant.composition.segments import compose_segments
 from accountant.errors import LedgerError
-from accountant.events import HiddenFeedbackGaussian, SubsampledGaussian
-from accountant.ledger.replay import LedgerState, Segment, verify_ledger
+from accountant.ledger.replay import LedgerState, Segment, charged, verify_ledger
 from accountant.plans.cost_shares import Share, shares_of
 
 SCHEMA = "privgen.audit/1"
 # What reading an entry of the wrong form can raise; anybody can write such a ledger, and its digests then hold.
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
 CLAIMED_LABEL = "claimed by the published analysis, not a bound"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spent:
-    """What was spent, in ε at the budget's δ.
-
-    Args:
-        rdp: upper bound by Rényi composition.
-        prv: bounds by numerical composition, or None where it has no sound answer; `fallback` says why.
-    """
-
-    rdp: float
-    prv: EpsilonBounds | None
-    fallback: str | None = None
-
-    @property
-    def epsilon(self) -> float:
-        """The smaller of the two valid upper bounds: this is what is spent."""
-        return self.rdp if self.prv is None else min(self.rdp, self.prv.upper)
-
-    def to_json(self) -> dict[str, Any]:
-        """Both bounds and the spend; an infinite bound is null."""
-        prv = self.prv
-        bounds = None if prv is None else {name: finite(getattr(prv, name)) for name in ("lower", "estimate", "upper")}
-        return {"rdp": finite(self.rdp), "prv": bounds, "epsilon": finite(self.epsilon)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +56,7 @@ class Audit:
 
     run: str
     state: LedgerState | None
-    spent: Spent | None
+    spent: Certified | None
     claimed: float | None = None
     checks: tuple[Check, ...]
     assumptions: tuple[Assumption, ...]
@@ -99,14 +74,14 @@ class Audit:
         return () if self.state is None or self.state.plan is None else shares_of(self.state.plan)
 
     def to_json(self) -> dict[str, Any]:
-        """The audit as JSON (DESIGN section 10)."""
+        """The audit as JSON."""
         state, spent = self.state, self.spent
         return {
             "schema": SCHEMA,
             "run": self.run,
             "verdict": self.verdict,
             "target": None if state is None else _target(state.budget),
-            "spent": None if spent is None else spent.to_json(),
+            "spent": None if spent is None else {**spent.to_json(), "epsilon": finite(spent.epsilon)},
             "claimed": None if self.claimed is None else {"epsilon": finite(self.claimed), "label": CLAIMED_LABEL},
             "steps": None if state is None else _steps(state),
             "halted": None if state is None else state.halted,
@@ -159,7 +134,9 @@ def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
         spent=spent,
         claimed=claimed_by_the_paper(state),
         checks=checks,
-        assumptions=assumptions_of(state, signed=public_key is not None, at_home=(private / "head.json").exists()),
+        assumptions=assumptions_of(
+            state, signed=public_key is not None, private_folder_present=(private / "head.json").exists()
+        ),
     )
 
 
@@ -173,37 +150,20 @@ def release_of(run: Path) -> Path:
     return run if (run / "ledger.jsonl").exists() and not (run / "release").exists() else run / "release"
 
 
-def compose(accountant: Any, segments: Iterable[Segment]) -> Any:
-    """Charge an accountant for segments, each rounding its blocks up by itself; returns it."""
-    for segment in segments:
-        if segment.reserved:
-            accountant.new_segment()
-            accountant.compose(segment.event, segment.reserved)
-    return accountant
-
-
-def price(segments: Iterable[Segment], budget: Budget) -> Spent:
+def price(segments: Iterable[Segment], budget: Budget) -> Certified:
     """What these segments cost at the budget's δ and adjacency, by RDP and by PRV."""
-    segments = tuple(segments)
-    if not any(segment.reserved for segment in segments):
-        return Spent(rdp=0.0, prv=EpsilonBounds(0.0, 0.0, 0.0))
     try:
-        rdp = float(compose(RdpAccountant(neighbouring=budget.neighbouring), segments).get_epsilon(budget.delta))
-        accountant = compose(PrvAccountant(neighbouring=budget.neighbouring), segments)
-        bounds = accountant.get_epsilon_bounds(budget.delta)
+        return certify(charged(segments), delta=budget.delta, neighbouring=budget.neighbouring)
     except ArithmeticError as error:
         # Numbers that nobody trains with: no bound was found, so none is said.
-        return Spent(rdp=math.inf, prv=None, fallback=f"the numbers are out of range ({error})")
-    if bounds.fallback is not None:
-        return Spent(rdp=rdp, prv=None, fallback=bounds.fallback)
-    return Spent(rdp=rdp, prv=bounds)
+        return Certified(rdp=math.inf, fallback=f"the numbers are out of range ({error})")
 
 
 def claimed_by_the_paper(state: LedgerState) -> float | None:
     """The ε that the published analysis of `paper` feedback says of these steps, or None for other feedback.
 
     It divides the noise by √(1 + ρ) and then charges plain subsampled steps, by RDP: as if what is fed back were
-    amplified by the step's own sampling. It is not (DESIGN 3.2), so this is not a bound.
+    amplified by the step's own sampling. It is not (docs/privacy.md, theorem 4), so this is not a bound.
     `accountant.claims.claims` says the
     same of a published setting.
     """
@@ -211,8 +171,8 @@ def claimed_by_the_paper(state: LedgerState) -> float | None:
     if not claimed:
         return None
     try:
-        composed = compose(RdpAccountant(neighbouring=state.budget.neighbouring), claimed)
-        return float(composed.get_epsilon(state.budget.delta))
+        composed = compose_segments(RdpAccountant(state.budget.neighbouring), charged(claimed))
+        return composed.get_epsilon(state.budget.delta)
     except ArithmeticError:
         return math.inf
 
@@ -220,21 +180,10 @@ def claimed_by_the_paper(state: LedgerState) -> float | None:
 def claimed_segments(state: LedgerState) -> tuple[Segment, ...]:
     """The charged segments of `paper` feedback as that analysis sees them; empty for other feedback."""
     return tuple(
-        Segment(event=_as_claimed(segment.event), committed=segment.committed, reserved=segment.reserved)
+        replace(segment, event=claimed)
         for segment in state.segments
-        if isinstance(segment.event, HiddenFeedbackGaussian) and segment.reserved
+        if segment.reserved and (claimed := segment.event.claimed()) is not None
     )
-
-
-def _as_claimed(event: HiddenFeedbackGaussian) -> SubsampledGaussian:
-    return SubsampledGaussian(
-        sampling_rate=event.sampling_rate, noise_multiplier=event.noise_multiplier / math.sqrt(1 + event.feedback_ratio)
-    )
-
-
-def finite(value: float) -> float | None:
-    """A number as JSON can hold it: an infinite bound is null, for there is none."""
-    return value if math.isfinite(value) else None
 
 
 def _target(budget: Budget) -> dict[str, Any]:
@@ -310,13 +259,10 @@ __all__ = [
     "Assumption",
     "Audit",
     "Check",
-    "Spent",
     "assumptions_of",
     "audit_run",
     "claimed_by_the_paper",
     "claimed_segments",
-    "compose",
-    "finite",
     "price",
     "release_of",
     "versions_of",

@@ -26,8 +26,8 @@ import numpy as np
 from accountant.budget import Budget, EpsilonBounds
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
-from accountant.events import BandedGaussian, HiddenFeedbackGaussian
-from accountant.ledger.replay import Segment
+from accountant.composition.segments import compose_segments
+from accountant.ledger.replay import Segment, charged
 
 MOST_RDP_POINTS = 120
 _SMALLEST_DELTA = 1e-12
@@ -93,7 +93,7 @@ def epsilon_over_steps(segments: Iterable[Segment], budget: Budget) -> StepCurve
         for step in _spread(total, MOST_RDP_POINTS)
     )
     # Where a block ends, so that a line from point to point stays below the staircase of the charges.
-    chosen = sorted({_block_end(segments, step) for step in _spread(total, _prv_points(segments)) if step})
+    chosen = sorted({_block_end(segments, step) for step in _spread(total, _prv_points(segments, budget)) if step})
     bounds = {step: _prv(first_steps(segments, step), budget, budget.delta) for step in chosen}
     prv = tuple(StepPoint(step=s, epsilon=b.upper) for s, b in bounds.items() if b.fallback is None)
     return StepCurve(rdp=rdp, prv=prv)
@@ -106,7 +106,7 @@ def delta_over_epsilon(segments: Iterable[Segment], budget: Budget) -> DeltaCurv
         return DeltaCurve(rdp=(), prv=())
     composed = _composed_rdp(segments, budget)
     rdp = (DeltaPoint(epsilon=composed.get_epsilon(delta), delta=delta) for delta in _deltas(budget, 49))
-    bounds = ((_prv(segments, budget, delta), delta) for delta in _deltas(budget, _prv_points(segments)))
+    bounds = ((_prv(segments, budget, delta), delta) for delta in _deltas(budget, _prv_points(segments, budget)))
     prv = (DeltaPoint(epsilon=b.upper, delta=delta) for b, delta in bounds if b.fallback is None)
     return DeltaCurve(
         rdp=tuple(point for point in rdp if math.isfinite(point.epsilon)),
@@ -114,9 +114,10 @@ def delta_over_epsilon(segments: Iterable[Segment], budget: Budget) -> DeltaCurv
     )
 
 
-def _prv_points(segments: tuple[Segment, ...]) -> int:
+def _prv_points(segments: tuple[Segment, ...], budget: Budget) -> int:
     """Few where one composition takes seconds."""
-    return 4 if any(isinstance(segment.event, HiddenFeedbackGaussian) for segment in segments) else 8
+    pairs = (segment.event.dominating_pair(budget.neighbouring) for segment in segments)
+    return 8 if all(pair.inverts_in_closed_form for pair in pairs) else 4
 
 
 def _block_end(segments: tuple[Segment, ...], step: int) -> int:
@@ -124,7 +125,7 @@ def _block_end(segments: tuple[Segment, ...], step: int) -> int:
     before = 0
     for segment in segments:
         if step <= before + segment.reserved:
-            bands = segment.event.bands if isinstance(segment.event, BandedGaussian) else 1
+            bands = segment.event.bands
             return before + min(-(-(step - before) // bands) * bands, segment.reserved)
         before += segment.reserved
     return before
@@ -143,10 +144,7 @@ def _deltas(budget: Budget, count: int) -> list[float]:
 
 
 def _composed_rdp(segments: tuple[Segment, ...], budget: Budget) -> RdpAccountant:
-    accountant = RdpAccountant(neighbouring=budget.neighbouring)
-    for segment in segments:
-        accountant.new_segment().compose(segment.event, segment.reserved)
-    return accountant
+    return compose_segments(RdpAccountant(budget.neighbouring), charged(segments))
 
 
 def _rdp(segments: tuple[Segment, ...], budget: Budget) -> float:
@@ -154,7 +152,4 @@ def _rdp(segments: tuple[Segment, ...], budget: Budget) -> float:
 
 
 def _prv(segments: tuple[Segment, ...], budget: Budget, delta: float) -> EpsilonBounds:
-    accountant = PrvAccountant(neighbouring=budget.neighbouring)
-    for segment in segments:
-        accountant.new_segment().compose(segment.event, segment.reserved)
-    return accountant.get_epsilon_bounds(delta)
+    return compose_segments(PrvAccountant(budget.neighbouring), charged(segments)).get_epsilon_bounds(delta)

@@ -17,16 +17,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypedDict
 
 from accountant.budget import EpsilonBounds, Neighbouring, require_delta
 from accountant.claims.feedback_lower_bound import steering_epsilon
 from accountant.claims.published import PUBLISHED, ClippedErrorFeedback, SanitisedGenerator
 from accountant.claims.worker_selection import Stretch, selected_divergences, selected_epsilon
+from accountant.composition.certified import Certified, CertifiedJson, certify
 from accountant.composition.conversion import Conversion, epsilon_of
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
 from accountant.composition.renyi import default_orders
+from accountant.composition.segments import compose_segments
 from accountant.errors import InvalidValue
 from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian, SubsampledGaussian, require_count
 
@@ -36,25 +38,14 @@ CLAIMS: tuple[str, ...] = tuple(PUBLISHED)
 _COARSE = 0.5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Certified:
-    """What is proved of a setting.
+class ClaimJson(TypedDict):
+    """A claim as JSON."""
 
-    Args:
-        rdp: upper bound on ε by Rényi composition; may be infinite.
-        prv: bounds on ε by numerical composition, or None where it has no sound answer; `fallback` says why. Its
-            `lower` is true of the mechanism where the published feedback is at work, and else of the pairs, which
-            are attained.
-    """
-
-    rdp: float
-    prv: EpsilonBounds | None = None
-    fallback: str | None = None
-
-    @property
-    def epsilon(self) -> float:
-        """The smaller of the two valid upper bounds."""
-        return self.rdp if self.prv is None else min(self.rdp, self.prv.upper)
+    claim: str
+    claimed: float | None
+    certified: CertifiedJson
+    reason: str
+    source: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,15 +70,12 @@ class Claim:
     source: str
     assumptions: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ClaimJson:
         """{claim, claimed, certified {rdp, prv}, reason, source}; an infinite bound is null."""
-        prv = self.certified.prv
-        bounds = None if prv is None else {"lower": prv.lower, "estimate": prv.estimate, "upper": prv.upper}
-        rdp = self.certified.rdp if math.isfinite(self.certified.rdp) else None
         return {
             "claim": self.name,
             "claimed": self.claimed,
-            "certified": {"rdp": rdp, "prv": bounds},
+            "certified": self.certified.to_json(),
             "reason": self.reason,
             "source": self.source,
         }
@@ -137,7 +125,7 @@ def claim_of_settings(
     event = _event_of(sampling_rate, noise_multiplier, bands, feedback_ratio)
     certified = certify(((event, iterations),), delta=delta, neighbouring=neighbouring)
     claimed = lower = None
-    if isinstance(event, HiddenFeedbackGaussian):
+    if event.claimed() is not None:
         claimed = claimed_epsilon(event, iterations, delta=delta)
         lower = _steered(event, iterations, delta)
         certified = _with_lower(certified, lower)
@@ -166,37 +154,14 @@ def _event_of(sampling_rate: float, noise_multiplier: float, bands: int, feedbac
 
 
 def _reason_of(event: Event, iterations: int) -> str:
-    if isinstance(event, HiddenFeedbackGaussian):
+    if event.claimed() is not None:
         return PUBLISHED["dicesgd"].reason
-    if isinstance(event, BandedGaussian):
-        return f"Banded error feedback: {iterations} steps are charged as {event.blocks(iterations)} blocks."
+    if event.bands > 1:
+        return f"Banded error feedback: {iterations} steps are charged as {event.charges(iterations)} blocks."
     return "Poisson batches, one joint Gaussian release a step and nothing else."
 
 
-def certify(
-    composition: tuple[tuple[Event, int], ...],
-    *,
-    delta: float,
-    neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
-    eps_error: float = 0.01,
-) -> Certified:
-    """Both upper bounds on the ε of a composition.
-
-    Args:
-        composition: (event, steps) pairs, each a segment. delta: in (0, 1). neighbouring: adjacency.
-        eps_error: error in ε that the numerical composition may allow itself, and adds.
-    """
-    rdp, prv = RdpAccountant(neighbouring), PrvAccountant(neighbouring, eps_error=eps_error)
-    for event, steps in composition:
-        rdp.new_segment().compose(event, steps)
-        prv.new_segment().compose(event, steps)
-    bounds = prv.get_epsilon_bounds(delta)
-    return Certified(
-        rdp=rdp.get_epsilon(delta), prv=bounds if bounds.fallback is None else None, fallback=bounds.fallback
-    )
-
-
-def claimed_epsilon(event: HiddenFeedbackGaussian, iterations: int, *, delta: float) -> float:
+def claimed_epsilon(event: Event, iterations: int, *, delta: float) -> float:
     """Not a bound: what the published analysis of clipped error feedback would print for these steps.
 
     It divides the noise by √(1 + 2·C2/C1), C2 on the scale of sums, so by √(1 + ρ), and then charges plain
@@ -205,7 +170,7 @@ def claimed_epsilon(event: HiddenFeedbackGaussian, iterations: int, *, delta: fl
     Args:
         event: one step. iterations: T, integer >= 1. delta: in (0, 1).
 
-    Source: DiceSGD/optimizers_utils.py of repository 564612540/DiceSGD; DESIGN 3.2.
+    Source: DiceSGD/optimizers_utils.py of repository 564612540/DiceSGD; docs/privacy.md, theorem 4.
     """
     require_count(iterations, "iterations", least=1)
     return claimed_epsilon_of(((event, iterations),), delta=delta)
@@ -218,20 +183,15 @@ def claimed_epsilon_of(composition: Iterable[tuple[Event, int]], *, delta: float
         composition: (event, steps) pairs; only the published feedback's are taken at their claimed noise.
         delta: in (0, 1).
     """
-    accountant = RdpAccountant()
-    for event, steps in composition:
-        if isinstance(event, HiddenFeedbackGaussian):
-            amplified = event.noise_multiplier / math.sqrt(1 + event.feedback_ratio)
-            event = SubsampledGaussian(sampling_rate=event.sampling_rate, noise_multiplier=amplified)
-        accountant.new_segment().compose(event, steps)
-    return accountant.get_epsilon(delta)
+    claimed = ((event.claimed() or event, steps) for event, steps in composition)
+    return compose_segments(RdpAccountant(), claimed).get_epsilon(delta)
 
 
 def _sanitised_generator(published: SanitisedGenerator) -> Claim:
     z, p = published.noise_multiplier, 1 / published.workers
     stretches = tuple(Stretch(steps=steps, mu=math.sqrt(n) / z) for steps, n in published.stretches)
     once_a_step = PrvAccountant(eps_error=_COARSE)
-    for steps, n in published.read_kindly:
+    for steps, n in published.as_published:
         once_a_step.compose(SubsampledGaussian(sampling_rate=p, noise_multiplier=z / math.sqrt(n)), steps)
     lower = once_a_step.get_epsilon_bounds(published.delta).lower
     orders = default_orders()
@@ -253,11 +213,11 @@ def _clipped_error_feedback(published: ClippedErrorFeedback) -> Claim:
     return _as_claim(published, _with_lower(certified, lower), lower)
 
 
-def _steered(event: HiddenFeedbackGaussian, iterations: int, delta: float) -> float:
+def _steered(event: Event, iterations: int, delta: float) -> float:
     return steering_epsilon(
         sampling_rate=event.sampling_rate,
         noise_multiplier=event.noise_multiplier,
-        feedback_ratio=event.feedback_ratio,
+        feedback_ratio=event.feedback_ratio or 0.0,
         iterations=iterations,
         delta=delta,
     )

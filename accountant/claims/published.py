@@ -22,7 +22,7 @@ class SanitisedGenerator:
         name, claimed, delta: the claim. reason, source, assumptions: for people.
         noise_multiplier: z of one image's gradient. workers: K.
         stretches: (steps, image gradients that are noised and released in a step), as the published code runs.
-        read_kindly: the same, as the paper's own accounting reads it.
+        as_published: the same, as the paper's own accounting reads it.
     """
 
     name: str
@@ -31,7 +31,7 @@ class SanitisedGenerator:
     noise_multiplier: float
     workers: int
     stretches: tuple[tuple[int, int], ...]
-    read_kindly: tuple[tuple[int, int], ...]
+    as_published: tuple[tuple[int, int], ...]
     reason: str
     source: str
     assumptions: tuple[str, ...]
@@ -72,7 +72,7 @@ _GS_WGAN = SanitisedGenerator(
     noise_multiplier=1.07,
     workers=1000,
     stretches=((20000, 32),),
-    read_kindly=((20000, 32),),
+    as_published=((20000, 32),),
     reason=(
         "All 32 images of a step come from one draw of a discriminator, so a step is one release of √32 times the "
         "sensitivity, amplified at most once; the published analysis charges 32 · 20000 independently subsampled "
@@ -97,7 +97,7 @@ _DPAC = SanitisedGenerator(
     noise_multiplier=1.07,
     workers=1000,
     stretches=((6000, 32), (14000, 2000)),
-    read_kindly=((6000, 32), (14000, 64)),
+    as_published=((6000, 32), (14000, 64)),
     reason=(
         "From step 6000 on two networks trained on the drawn share, discriminator and classifier, each release noised "
         "image gradients, 1000 of them a step in the published code; its analysis charges 32 independently subsampled "

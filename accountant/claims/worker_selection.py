@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accountant.composition.dominating_pairs import Floats
+from accountant.mixtures import Floats
 
 # Numbers of draws whose total mass is below this share of δ count as disclosed altogether.
 _LEFT_OUT = 1e-6

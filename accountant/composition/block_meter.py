@@ -1,5 +1,6 @@
 """How steps become charges: a banded segment is charged a whole block at the start of each cycle.
 
+>>> from accountant.events import BandedGaussian
 >>> meter = BlockMeter()
 >>> event = BandedGaussian(sampling_rate=0.01, noise_multiplier=1.0, bands=4)
 >>> [meter.charge(event, 1) for _ in range(5)]
@@ -11,21 +12,27 @@
 
 from __future__ import annotations
 
-from accountant.events import BandedGaussian, Event
+from accountant.events import Event, require_count
 
 
 class BlockMeter:
-    """Counts charges of consecutive steps; a cut or another event begins a new segment."""
+    """Counts charges of consecutive steps; a cut or another event begins a new segment.
 
-    __slots__ = ("_event", "_steps")
+    Args:
+        group_size: k, records that are added, removed or replaced together, integer >= 1.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_event", "_group_size", "_steps")
+
+    def __init__(self, group_size: int = 1) -> None:
+        require_count(group_size, "group_size", least=1)
+        self._group_size = group_size
         self._event: Event | None = None
         self._steps = 0
 
     def copy(self) -> BlockMeter:
         """An independent meter at the same place."""
-        other = BlockMeter()
+        other = BlockMeter(self._group_size)
         other._event, other._steps = self._event, self._steps
         return other
 
@@ -34,11 +41,10 @@ class BlockMeter:
         self._event, self._steps = None, 0
 
     def would_charge(self, event: Event, count: int) -> int:
-        """Charges that `count` more steps of this event cost here: blocks if it is banded, else steps."""
-        if not isinstance(event, BandedGaussian):
-            return count
+        """Charges of its dominating pair that `count` more steps of this event cost here."""
         before = self._steps if event == self._event else 0
-        return event.blocks(before + count) - event.blocks(before)
+        k = self._group_size
+        return event.charges(before + count, group_size=k) - event.charges(before, group_size=k)
 
     def charge(self, event: Event, count: int) -> int:
         """The same, and remember them."""

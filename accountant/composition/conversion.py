@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accountant.composition.dominating_pairs import Floats
+from accountant.mixtures import Floats
 
 
 @dataclass(frozen=True, slots=True)

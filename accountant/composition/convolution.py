@@ -8,9 +8,8 @@ the answer is worth is theorem 6 in docs/privacy.md; the tests hold it to prv-ac
 
     >>> from accountant.budget import Neighbouring
     >>> from accountant.events import SubsampledGaussian
-    >>> from accountant.composition.dominating_pairs import dominating_pair
-    >>> pair = dominating_pair(SubsampledGaussian(sampling_rate=1.0, noise_multiplier=2.0),
-    ...                        Neighbouring.ADD_OR_REMOVE_ONE)
+    >>> event = SubsampledGaussian(sampling_rate=1.0, noise_multiplier=2.0)
+    >>> pair = event.dominating_pair(Neighbouring.ADD_OR_REMOVE_ONE)
     >>> grid = Grid.covering(reach=12.0, mesh=1e-3)
     >>> composed = compose([(discretise(PrivacyLoss(pair, forward=True), grid), 4)], grid)
     >>> round(composed.epsilons([1e-5], least=0.0)[0], 3)  # REFERENCE row 16: four steps at σ = 2 are one at σ = 1
@@ -25,9 +24,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accountant.composition.dominating_pairs import Floats
 from accountant.composition.privacy_loss import PrivacyLoss
 from accountant.errors import PrvFailure
+from accountant.mixtures import Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,9 +5,8 @@ drawn from Q. Because log P/Q increases with x, the law of Y is a mixture's law 
 
     >>> from accountant.budget import Neighbouring
     >>> from accountant.events import SubsampledGaussian
-    >>> from accountant.composition.dominating_pairs import dominating_pair
-    >>> pair = dominating_pair(SubsampledGaussian(sampling_rate=1.0, noise_multiplier=1.0),
-    ...                        Neighbouring.ADD_OR_REMOVE_ONE)
+    >>> event = SubsampledGaussian(sampling_rate=1.0, noise_multiplier=1.0)
+    >>> pair = event.dominating_pair(Neighbouring.ADD_OR_REMOVE_ONE)
     >>> float(PrivacyLoss(pair, forward=True).cdf(np.array([0.5]))[0])  # the median of N(1/2, 1)
     0.5
 """
@@ -19,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accountant.composition.dominating_pairs import Floats, Mixture, MixturePair
 from accountant.errors import PrvFailure
+from accountant.mixtures import Floats, Mixture, MixturePair
 
 _PANELS, _NODES = 256, 16
 _REACH = 14.0
@@ -36,8 +35,9 @@ def inverse_log_ratio(pair: MixturePair, t: Floats) -> Floats:
     weight = pair.subsampling_weight
     if weight is not None:
         return _inverse_subsampled(weight, pair.sigma, t)
-    if pair.symmetric and [mean for _, mean in pair.p.components] == [0.0, 1.0]:
-        return _inverse_mirrored(pair.p.components[1][0], pair.sigma, t)
+    mirrored = pair.mirrored_weight
+    if mirrored is not None:
+        return _inverse_mirrored(mirrored, pair.sigma, t)
     return _inverse_by_newton(pair, t)
 
 

@@ -29,9 +29,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from accountant.composition.conversion import Conversion, delta_of, epsilon_of
-from accountant.composition.dominating_pairs import Floats
 from accountant.composition.rdp import RdpAccountant
 from accountant.errors import InvalidValue
+from accountant.mixtures import Floats
 
 # The tail of K that `draw` gives up on: below what a double's uniform number reaches.
 _LARGEST_DRAW = 10**7

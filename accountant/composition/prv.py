@@ -30,12 +30,12 @@ from accountant.budget import EpsilonBounds, Neighbouring, require_delta, requir
 from accountant.composition.block_meter import BlockMeter
 from accountant.composition.conversion import Conversion, delta_of, epsilon_of
 from accountant.composition.convolution import Composed, Grid, compose, discretise
-from accountant.composition.dominating_pairs import Floats, MixturePair, charges_per_block, dominating_pair
 from accountant.composition.gaussian import gaussian_delta, gaussian_epsilon
 from accountant.composition.privacy_loss import PrivacyLoss
 from accountant.composition.renyi import default_orders, pair_curve
 from accountant.errors import InvalidValue, PrvFailure
-from accountant.events import Event, require_count
+from accountant.events import Event, require_count, require_event
+from accountant.mixtures import Floats, MixturePair
 
 Charges = tuple[tuple[MixturePair, int], ...]
 
@@ -77,7 +77,7 @@ class PrvAccountant:
         self.delta_error = delta_error
         self.group_size = group_size
         self._charges: dict[MixturePair, int] = {}
-        self._meter = BlockMeter()
+        self._meter = BlockMeter(group_size)
 
     def copy(self) -> PrvAccountant:
         """An independent accountant that has composed the same."""
@@ -100,8 +100,9 @@ class PrvAccountant:
             InvalidValue: event or count is not what is expected.
         """
         require_count(count)
-        pair = dominating_pair(event, self.neighbouring, self.group_size)
-        charges = self._meter.charge(event, count) * charges_per_block(event, self.group_size)
+        require_event(event)
+        pair = event.dominating_pair(self.neighbouring, self.group_size)
+        charges = self._meter.charge(event, count)
         if charges:
             self._charges[pair] = self._charges.get(pair, 0) + charges
         return self

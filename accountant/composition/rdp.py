@@ -28,10 +28,10 @@ import numpy as np
 from accountant.budget import Neighbouring, require_delta, require_neighbouring
 from accountant.composition.block_meter import BlockMeter
 from accountant.composition.conversion import Conversion, delta_of, epsilon_of
-from accountant.composition.dominating_pairs import Floats
-from accountant.composition.renyi import curve, default_orders
+from accountant.composition.renyi import default_orders, pair_curve
 from accountant.errors import InvalidValue
-from accountant.events import Event, require_count
+from accountant.events import Event, require_count, require_event
+from accountant.mixtures import Floats
 
 _DEFAULT_ORDERS = default_orders()
 _DEFAULT_ORDERS.setflags(write=False)
@@ -62,7 +62,7 @@ class RdpAccountant:
         self.group_size = group_size
         self.orders = _DEFAULT_ORDERS if orders is None else _checked_orders(orders)
         self._total = np.zeros(len(self.orders))
-        self._meter = BlockMeter()
+        self._meter = BlockMeter(group_size)
         self._curves: dict[Event, Floats] = {}
         self._conversions: dict[float, Conversion] = {}
 
@@ -88,6 +88,7 @@ class RdpAccountant:
             InvalidValue: event or count is not what is expected.
         """
         require_count(count)
+        require_event(event)
         one = self._curve(event)
         charges = self._meter.charge(event, count)
         if charges:
@@ -120,6 +121,7 @@ class RdpAccountant:
     def epsilon_after(self, event: Event, steps: int, delta: float) -> float:
         """What `get_epsilon(delta)` would say after `steps` more of this event. Changes nothing."""
         require_count(steps, "steps")
+        require_event(event)
         charges = self._meter.would_charge(event, steps)
         # None charged is no addition: 0 · ∞ would be NaN at orders without a bound.
         total = self._total + charges * self._curve(event) if charges else self._total
@@ -136,7 +138,8 @@ class RdpAccountant:
     def _curve(self, event: Event) -> Floats:
         known = self._curves.get(event)
         if known is None:
-            known = self._curves[event] = curve(event, self.neighbouring, self.orders, self.group_size)
+            pair = event.dominating_pair(self.neighbouring, self.group_size)
+            known = self._curves[event] = pair_curve(pair, self.orders)
         return known
 
     def _conversion(self, delta: float) -> Conversion:

@@ -23,8 +23,8 @@ from functools import lru_cache
 import numpy as np
 
 from accountant.budget import Neighbouring
-from accountant.composition.dominating_pairs import Floats, Mixture, MixturePair, charges_per_block, dominating_pair
 from accountant.events import Event
+from accountant.mixtures import Floats, Mixture, MixturePair
 
 # Rounding is at most 2e-12 relative against mpmath over the tests' grid; this is added on top, so that what
 # is returned is not below the truth.
@@ -52,22 +52,25 @@ def default_orders() -> Floats:
 
 
 def curve(event: Event, neighbouring: Neighbouring, orders: Floats, group_size: int = 1) -> Floats:
-    """RDP of one charge of an event: the larger of D_α(P‖Q) and D_α(Q‖P) at each order.
+    """RDP of a first step of an event, which for a banded one pays a block. See `pair_curve`.
 
     Args:
-        event: one step, or for a banded event one block. orders: α > 1, float64.
         group_size: records that are added, removed or replaced together, integer >= 1.
-
-    Returns:
-        (len(orders),), not to be written to; ∞ where no finite bound was computed, never NaN.
     """
-    one = pair_curve(dominating_pair(event, neighbouring, group_size), orders)
-    charges = charges_per_block(event, group_size)
+    one = pair_curve(event.dominating_pair(neighbouring, group_size), orders)
+    charges = event.charges(1, group_size=group_size)
     return one if charges == 1 else charges * one
 
 
 def pair_curve(pair: MixturePair, orders: Floats) -> Floats:
-    """`divergences`, read-only and cached."""
+    """The larger of D_α(P‖Q) and D_α(Q‖P) at each order, read-only and cached.
+
+    Args:
+        pair: what one charge is dominated by. orders: α > 1, float64.
+
+    Returns:
+        (len(orders),), not to be written to; ∞ where no finite bound was computed, never NaN.
+    """
     return _cached(pair, np.ascontiguousarray(orders, dtype=np.float64).tobytes())
 
 

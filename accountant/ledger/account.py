@@ -40,11 +40,13 @@ import numpy as np
 from accountant.budget import Budget
 from accountant.composition.conversion import Conversion
 from accountant.composition.rdp import RdpAccountant
+from accountant.composition.segments import compose_segments
 from accountant.errors import BudgetExhausted, InvalidValue, LedgerBroken, LedgerError, LedgerLocked
 from accountant.events import Event, SubsampledGaussian, event_to_json, require_count
-from accountant.ledger.chain import Entry, Ledger, read_entries
+from accountant.ledger.chain import Ledger
+from accountant.ledger.entry import Entry, read_entries
 from accountant.ledger.outside_head import OutsideHead, OutsideHeads, files_at_hand, require_in
-from accountant.ledger.replay import LedgerState, replay
+from accountant.ledger.replay import LedgerState, charged, replay
 
 _WAIT_SECONDS, _POLL_SECONDS = 20.0, 0.02
 _Result = TypeVar("_Result")
@@ -101,7 +103,7 @@ class Account:
         order = default_order(budget) if order is None else float(order)
         if not _limit(budget, order) > 0:
             raise InvalidValue(
-                f"At order={order:g} not even one release fits ε = {budget.epsilon:g}; leave --order away for "
+                f"At order={order:g} not even one release fits ε = {budget.epsilon:g}; omit --order for "
                 f"{default_order(budget):.4g}."
             )
         with Ledger.create(path) as ledger:
@@ -261,9 +263,7 @@ def _limit(budget: Budget, order: float) -> float:
 
 def _spent(state: LedgerState, order: float) -> float:
     accountant = RdpAccountant(neighbouring=state.budget.neighbouring, orders=[order])
-    for segment in state.segments:
-        accountant.new_segment().compose(segment.event, segment.reserved)
-    return float(accountant.divergences()[0])
+    return float(compose_segments(accountant, charged(state.segments)).divergences()[0])
 
 
 def _affordable(state: AccountState, event: Event, wanted: int) -> int:

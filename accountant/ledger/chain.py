@@ -1,14 +1,11 @@
 """The ledger: an append-only file that says what was spent, each line chained to the one before.
 
-A line is the canonical JSON of an entry: `schema`, `seq`, `kind`, `previous` (the SHA-256 of the entry
-before), the entry's own fields, its own `digest`, and a `signature` of that digest where the run is signed.
-Lines are written whole and fsynced before `append` returns, so what the ledger says has happened on disk
-before anything that it speaks of happens in the run. One process at a time holds the ledger.
-
-Guarantees: a changed, dropped, added or reordered entry breaks the chain, and `read_entries` names it. A
-dropped tail does not break the chain; it is seen through the head's digest, kept in another folder (`Head`).
+Lines (`accountant.ledger.entry`) are written whole and fsynced before `append` returns, so what the ledger says has
+happened on disk before anything that it speaks of happens in the run. One process at a time holds the ledger. Its
+newest entry is remembered in another folder (`Head`), so that a dropped tail is seen.
 
     >>> import tempfile
+    >>> from accountant.ledger.entry import read_entries
     >>> path = Path(tempfile.mkdtemp()) / "ledger.jsonl"
     >>> with Ledger.create(path) as ledger:
     ...     _ = ledger.append("genesis", {"plan": None})
@@ -29,119 +26,21 @@ from types import TracebackType
 from typing import Any
 
 from accountant.canonical_json import canonical, digest, parse_object
-from accountant.errors import LedgerBroken, LedgerError, LedgerIncomplete, LedgerLocked
+from accountant.errors import LedgerBroken, LedgerError, LedgerLocked
 from accountant.files import fsync_folder, write_durably
+from accountant.ledger.entry import (
+    FRAME,
+    GENESIS_PREVIOUS,
+    KINDS,
+    Entry,
+    content_of,
+    line_of,
+    parse_entries,
+    parse_line,
+)
 from accountant.ledger.outside_head import OutsideHeads
 
-SCHEMA = "privgen.ledger/1"
-KINDS = ("genesis", "reserve", "commit", "checkpoint", "resume", "halt", "release")
-GENESIS_PREVIOUS = "0" * 64
-_FRAME = ("schema", "seq", "kind", "previous", "digest", "signature")
-
 Signer = Callable[[bytes], bytes]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """One line of the ledger.
-
-    Args:
-        seq: position, from 0.
-        kind: one of KINDS.
-        previous: digest of the entry before, 64 zeros for the first.
-        digest: SHA-256 of everything in this entry but the digest and the signature.
-        body: the entry's own fields.
-        signature: Ed25519 signature of the digest, hexadecimal, or None.
-    """
-
-    seq: int
-    kind: str
-    previous: str
-    digest: str
-    body: Mapping[str, Any]
-    signature: str | None = None
-
-
-def _content(*, seq: int, kind: str, previous: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    return {"schema": SCHEMA, "seq": seq, "kind": kind, "previous": previous, **body}
-
-
-def _line(entry: Entry) -> bytes:
-    content = _content(seq=entry.seq, kind=entry.kind, previous=entry.previous, body=entry.body)
-    content["digest"] = entry.digest
-    if entry.signature is not None:
-        content["signature"] = entry.signature
-    return canonical(content) + b"\n"
-
-
-def parse_line(line: bytes, *, seq: int, previous: str) -> Entry:
-    """One line without its end, checked against its place in the chain.
-
-    Raises:
-        LedgerBroken: the line is not what was written there; the message names the entry.
-    """
-    try:
-        data = parse_object(line)
-    except ValueError as error:
-        raise LedgerBroken(f"Entry {seq} of the ledger is not readable: {error}.") from error
-    body = {name: value for name, value in data.items() if name not in _FRAME}
-    if data.get("schema") != SCHEMA:
-        raise LedgerBroken(f"Entry {seq} has schema {data.get('schema')!r}; this version reads {SCHEMA}.")
-    if data.get("seq") != seq or data.get("kind") not in KINDS:
-        raise LedgerBroken(f"Entry {seq} calls itself number {data.get('seq')!r}, {data.get('kind')!r}.")
-    if data.get("previous") != previous:
-        raise LedgerBroken(f"Entry {seq} does not follow from the entry before it: the chain is broken.")
-    signature = data.get("signature")
-    if signature is not None and not isinstance(signature, str):
-        raise LedgerBroken(f"Entry {seq} has a signature that is not text.")
-    expected = digest(_content(seq=seq, kind=data["kind"], previous=previous, body=body))
-    entry = Entry(seq=seq, kind=data["kind"], previous=previous, digest=expected, body=body, signature=signature)
-    if data.get("digest") != expected or _line(entry) != line + b"\n":
-        raise LedgerBroken(f"Entry {seq} ({data['kind']}) was changed: its digest does not match its content.")
-    return entry
-
-
-def parse_entries(data: bytes) -> tuple[list[Entry], bytes]:
-    """All terminated lines as entries, and what follows the last line end (empty when all is well).
-
-    Raises:
-        LedgerBroken: the chain does not hold.
-    """
-    *lines, tail = data.split(b"\n")
-    entries: list[Entry] = []
-    previous = GENESIS_PREVIOUS
-    for seq, line in enumerate(lines):
-        entries.append(parse_line(line, seq=seq, previous=previous))
-        previous = entries[-1].digest
-    return entries, tail
-
-
-def read_entries(path: Path | str) -> list[Entry]:
-    """The entries of a whole ledger.
-
-    Raises:
-        LedgerError: the file cannot be read or is empty.
-        LedgerBroken: the chain does not hold; the message names the first entry at fault.
-        LedgerIncomplete: the last line is unterminated; a resume repairs it.
-    """
-    entries, tail = parse_entries(_read(Path(path)))
-    if tail:
-        raise LedgerIncomplete(
-            f"Entry {len(entries)}, the ledger's last line, is cut short ({len(tail)} bytes): a write was "
-            "interrupted or the file was changed; privgen train --resume repairs an interrupted write."
-        )
-    if not entries:
-        raise LedgerBroken(f"The ledger {path} is empty: entry 0, the genesis, is missing.")
-    return entries
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise LedgerError(
-            f"Cannot read the ledger {path}: {error.strerror}; name the run's folder, runs/NAME."
-        ) from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -310,10 +209,10 @@ class Ledger:
             raise LedgerError(f"Expected entry kind={kind!r} to be one of: {', '.join(KINDS)}.")
         if self._closed:
             raise LedgerError("The ledger is closed.")
-        if taken := set(body) & set(_FRAME):
+        if taken := set(body) & set(FRAME):
             raise LedgerError(f"An entry's own fields cannot be called {sorted(taken)}.")
         entry = self._next_entry(kind, body)
-        self._write(_line(entry))
+        self._write(line_of(entry))
         self.entries.append(entry)
         if self._head_path is not None:
             try:
@@ -337,7 +236,7 @@ class Ledger:
         seq, previous = len(self.entries), self.head
         # Through JSON and back, so that what is in memory is what a reader will see.
         body = parse_object(canonical(dict(body)))
-        own = digest(_content(seq=seq, kind=kind, previous=previous, body=body))
+        own = digest(content_of(seq=seq, kind=kind, previous=previous, body=body))
         signature = None if self._signer is None else self._signer(bytes.fromhex(own)).hex()
         return Entry(seq=seq, kind=kind, previous=previous, digest=own, body=body, signature=signature)
 

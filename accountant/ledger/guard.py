@@ -35,11 +35,12 @@ from typing import Any, NoReturn
 from accountant.budget import Budget
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
+from accountant.composition.segments import compose_segments
 from accountant.errors import BudgetExhausted, InvalidValue, ReceiptError
 from accountant.events import Event, event_to_json, require_count
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Ledger
-from accountant.ledger.replay import LedgerState, Segment, charged_blocks, replay
+from accountant.ledger.replay import LedgerState, Segment, charged, charged_blocks, replay
 from accountant.plans.caps import Caps, most_steps
 from accountant.plans.plan import Plan
 
@@ -160,7 +161,7 @@ class BudgetGuard:
         self.token = os.urandom(16)
         _GUARDS[self.token] = self
         self._used = self._segments[-1].reserved if self._segments else 0
-        self._rdp = self._composed(RdpAccountant(neighbouring=budget.neighbouring))
+        self._rdp = self._composed()
         self._prv_affordable: dict[tuple[object, ...], int] = {}
 
     def _adopt(self, state: LedgerState) -> None:
@@ -174,14 +175,9 @@ class BudgetGuard:
         self._segments = list(state.segments)
         self._closed_steps = sum(segment.reserved for segment in self._segments[:-1])
 
-    def _composed(self, accountant: Any) -> Any:
-        for segment in self._segments:
-            if segment.reserved:
-                accountant.new_segment()
-                accountant.compose(segment.event, segment.reserved)
-        if self._segments and not self._segments[-1].reserved:
-            accountant.new_segment()
-        return accountant
+    def _composed(self) -> RdpAccountant:
+        accountant = compose_segments(RdpAccountant(self.budget.neighbouring), charged(self._segments))
+        return accountant.new_segment() if self._at_cut() else accountant
 
     @property
     def steps(self) -> int:
@@ -366,7 +362,7 @@ class BudgetGuard:
         return max(by_rdp, min(wanted, self._affordable_by_prv(event, goes_on=goes_on)))
 
     def _rdp_after(self, event: Event, steps: int) -> float:
-        return float(self._rdp.epsilon_after(event, steps, self.budget.delta))
+        return self._rdp.epsilon_after(event, steps, self.budget.delta)
 
     def _affordable_by_prv(self, event: Event, *, goes_on: bool) -> int:
         """Steps of this event that PRV certifies from here; found once for a segment and remembered."""
@@ -380,12 +376,8 @@ class BudgetGuard:
     def _search_prv(self, closed: tuple[Segment, ...], event: Event, *, at_least: int) -> int:
         def fits(steps: int) -> bool:
             accountant = PrvAccountant(neighbouring=self.budget.neighbouring)
-            for segment in closed:
-                accountant.new_segment()
-                accountant.compose(segment.event, segment.reserved)
-            accountant.new_segment()
-            accountant.compose(event, steps)
-            return accountant.get_epsilon(self.budget.delta) <= self.budget.epsilon
+            composed = compose_segments(accountant, (*charged(closed), (event, steps)))
+            return composed.get_epsilon(self.budget.delta) <= self.budget.epsilon
 
         if not fits(max(1, at_least)):
             return at_least
@@ -410,7 +402,7 @@ class BudgetGuard:
         self._segments[-1] = Segment(last.event, self._used, self._used, last.phase)
         if self._outstanding:
             self._credit += self._outstanding
-            self._rdp = self._composed(RdpAccountant(neighbouring=self.budget.neighbouring))
+            self._rdp = self._composed()
         self._outstanding = 0
 
     def halt(self, reason: str) -> None:
@@ -428,7 +420,7 @@ class BudgetGuard:
 _GUARDS: weakref.WeakValueDictionary[bytes, BudgetGuard] = weakref.WeakValueDictionary()
 
 
-def _largest(wanted: int, fits: Any) -> int:
+def _largest(wanted: int, fits: Callable[[int], bool]) -> int:
     """The largest number from 0 to `wanted` that fits, where fitting is monotone and 0 always does."""
     if wanted <= 0 or fits(wanted):
         return max(0, wanted)

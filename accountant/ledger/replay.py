@@ -3,8 +3,8 @@
 `verify_ledger` checks the chain and every entry's meaning and returns a `LedgerState`. The guard goes on from
 that state when a run resumes, and the audit prices it; there is no second reading of a ledger.
 
-What counts as spent: within a segment the steps that a commit counted, and every step
-that was reserved after it, whether it ran or not. A resume after a crash starts a new segment.
+What counts as spent (docs/privacy.md, "Spending: the guard"): within a segment the steps that a commit counted, and
+every step that was reserved after it, whether it ran or not. A resume after a crash starts a new segment.
 
     >>> import tempfile
     >>> from accountant.ledger.chain import Ledger
@@ -21,15 +21,17 @@ that was reserved after it, whether it ran or not. A resume after a crash starts
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from accountant.budget import Budget, Neighbouring
+from accountant.composition.segments import Composition
 from accountant.errors import AccountantError, LedgerBroken
 from accountant.events import Event, event_from_json
-from accountant.ledger.chain import Entry, Head, read_entries
+from accountant.ledger.chain import Head
+from accountant.ledger.entry import Entry, read_entries
 from accountant.ledger.signing import verify_signature
 from accountant.plans.caps import Caps, blocks_of
 from accountant.plans.plan import Plan
@@ -50,6 +52,11 @@ class Segment:
     committed: int
     reserved: int
     phase: int = field(default=0, repr=False)
+
+
+def charged(segments: Iterable[Segment]) -> Composition:
+    """What these segments are charged for, to be composed; without those in which nothing was reserved."""
+    return tuple((segment.event, segment.reserved) for segment in segments if segment.reserved)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,7 +210,7 @@ def _genesis(entry: Entry) -> LedgerState:
         budget = Budget(epsilon=data["epsilon"], delta=data["delta"], neighbouring=Neighbouring(data["neighbouring"]))
         plan = None if entry.body.get("plan") is None else Plan.from_json(entry.body["plan"])
     except (AccountantError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise LedgerBroken(f"Entry 0 (genesis) does not hold together: {error}") from error
+        raise LedgerBroken(f"Entry 0 (genesis) is inconsistent: {error}") from error
     if plan is not None and (plan.digest != entry.body.get("plan_digest") or plan.budget != budget):
         raise LedgerBroken("Entry 0 (genesis) holds a plan that is not the one whose digest or budget it names.")
     _require_canaries(entry.body.get("canaries"))
@@ -286,8 +293,7 @@ def _require_planned(state: LedgerState, entry: Entry, event: Event, steps: int)
     end = sum(one.steps for one in state.caps.phases[: phase + 1])
     if state.reached + steps > end and phase < len(state.plan.releases()):
         raise LedgerBroken(
-            f"Entry {entry.seq} reserves {steps} steps, past the end of phase {phase + 1} at step {end} of the plan's "
-            f"{state.plan.steps}."
+            f"Entry {entry.seq} reserves {steps} steps, past the plan's step {end}, where phase {phase + 1} ends."
         )
     return phase
 

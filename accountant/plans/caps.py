@@ -20,11 +20,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
-from accountant.composition.block_meter import BlockMeter
 from accountant.errors import InvalidValue
 from accountant.events import Event, require_count
+
+
+class CapJson(TypedDict):
+    """The phases of a pool as JSON: planned steps, the blocks of these, and spare ones."""
+
+    steps: int
+    blocks: int
+    spare_blocks: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +93,7 @@ class Caps:
         """A pool's event with the least noise: the phases of a pool differ in nothing else."""
         return min((cap.event for cap in self.phases if cap.pool == pool), key=lambda event: event.noise_multiplier)
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def to_json(self) -> list[CapJson]:
         """One object a pool, for a plan's file and for an audit."""
         return [
             {
@@ -100,7 +107,7 @@ class Caps:
 
 def blocks_of(event: Event, steps: int) -> int:
     """Blocks that so many steps of one segment are charged."""
-    return BlockMeter().would_charge(event, steps)
+    return event.charges(steps)
 
 
 def most_steps(event: Event, *, after: int, blocks: int, wanted: int) -> int:
@@ -114,9 +121,5 @@ def most_steps(event: Event, *, after: int, blocks: int, wanted: int) -> int:
 
 
 def steps_of_blocks(event: Event, blocks: int) -> int:
-    """All steps that so many blocks of one segment pay for."""
-    return blocks * _steps_of_a_block(event)
-
-
-def _steps_of_a_block(event: Event) -> int:
-    return most_steps(event, after=0, blocks=1, wanted=10_000)
+    """All steps that so many blocks of one segment pay for: nothing of a block is owed after its bands."""
+    return blocks * event.bands

@@ -1,7 +1,7 @@
 """Who spends what: each part's share of a step's release, and what error feedback takes of it.
 
-The parts of a step are one joint Gaussian release with 1/z² = Σ 1/z_k² (DESIGN section 3), so part k's share is
-(1/z_k²) / Σ (1/z_j²). Within a part of banded feedback Δ² = C1² + R²/K (DESIGN 3.1): the fed-back part's share of it
+The parts of a step are one joint Gaussian release, 1/z² = Σ 1/z_k² (docs/privacy.md, theorem 1), so part k's share is
+(1/z_k²) / Σ (1/z_j²). Within a part of banded feedback Δ² = C1² + R²/K (theorem 3): the fed-back part's share of it
 is (R²/K) / Δ².
 
     >>> from accountant.plans.plan import Feedback, Part
@@ -20,7 +20,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from accountant.plans.plan import Feedback, Part, Plan
+from accountant.plans.parts import Feedback, Part
+from accountant.plans.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,11 +30,11 @@ class Share:
 
     Args:
         name: the part's.
-        clip_norm, residual_clip_norm, feedback_clip_norm: C1, R and C2 (DESIGN section 2).
+        clip_norm, residual_clip_norm, feedback_clip_norm: C1, R and C2 (docs/notation.md).
         noise_multiplier: z_k in the first phase.
         share: of the step's 1/z², in [0, 1]; all parts sum to 1.
         feedback: what of `share` error feedback takes, in [0, share]; 0 without feedback, and None for the published
-            one, whose cost is not a part of Δ² (DESIGN 3.2).
+            one, whose cost is not a part of Δ² (docs/privacy.md, theorem 4).
     """
 
     name: str

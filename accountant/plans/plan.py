@@ -16,14 +16,12 @@ value, saved as JSON with a schema name, and refuses fields that it does not kno
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from enum import Enum
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-from accountant.budget import Budget, EpsilonBounds, Neighbouring
+from accountant.budget import Budget, Neighbouring
 from accountant.canonical_json import digest, parse_object
 from accountant.errors import InvalidValue, PlanError
 from accountant.events import (
@@ -31,146 +29,62 @@ from accountant.events import (
     Event,
     HiddenFeedbackGaussian,
     SubsampledGaussian,
-    joint_noise_multiplier,
     require_count,
-    require_noise_multiplier,
-    require_sampling_rate,
 )
 from accountant.files import write_durably
-from accountant.plans.caps import Cap, Caps, steps_of_blocks
+from accountant.json_reader import JsonObject
+from accountant.plans.caps import Cap, CapJson, Caps, steps_of_blocks
+from accountant.plans.consistency import require_consistent
 from accountant.plans.exact_release import (
-    LARGEST_NORM,
-    LARGEST_SUM,
-    SMALLEST_NORM,
     feedback_ratio_upwards,
-    grid_step_for,
-    is_power_of_two,
-    joint_covers,
-    noise_on_grid,
     raised_to_cover,
 )
-from accountant.plans.warm_start import WarmStart
+from accountant.plans.parts import (
+    STATISTICS,
+    Feedback,
+    Part,
+    PartJson,
+    Phase,
+    PhaseJson,
+    Verified,
+    VerifiedJson,
+)
+from accountant.plans.warm_start import WarmStart, WarmStartJson
 
 SCHEMA = "privgen.plan/1"
 LARGEST_FILE = 1_000_000
-# What the steps of a phase release.
-GRADIENTS, STATISTICS = "gradients", "statistics"
 
 
-class Feedback(Enum):
-    """Which error feedback a run uses (DESIGN 3.1 and 3.2)."""
-
-    BANDED = "banded"
-    PAPER = "paper"
-    NONE = "none"
-
-
-def _require_norm(value: float, name: str, *, positive: bool) -> None:
-    inside = isinstance(value, int | float) and SMALLEST_NORM <= value <= LARGEST_NORM
-    if not inside and (positive or value != 0):
-        allowed = f"in [{SMALLEST_NORM:g}, {LARGEST_NORM:g}]" + ("" if positive else ", or 0")
-        raise InvalidValue(f"Expected {name}={value!r} to be {allowed}; outside it squares leave floating point.")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """One of the noised sums that a step releases together.
-
-    Args:
-        name: "critic", "classifier", "reconstruction" or another short name.
-        clip_norm: C1, L2 bound on one record's gradient, > 0.
-        residual_clip_norm: R, L2 bound on one record's clipped-away part over all steps (`banded`), >= 0.
-        feedback_clip_norm: C2, L2 bound on the fed-back error, on the scale of the mean (`paper`), >= 0.
-        noise_multiplier: z_k, noise std ÷ this part's sensitivity, > 0.
-        grid_step: h, the unit in which sums are released: a power of two, at most C1/1000; None for about C1 · 2⁻²⁰.
-    """
-
-    name: str
-    clip_norm: float
-    residual_clip_norm: float = 0.0
-    feedback_clip_norm: float = 0.0
-    noise_multiplier: float
-    grid_step: float | None = None
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.name, str) and self.name.isidentifier()):
-            raise InvalidValue(f"Expected part name={self.name!r} to be a short word such as critic.")
-        _require_norm(self.clip_norm, f"{self.name}.clip_norm", positive=True)
-        _require_norm(self.residual_clip_norm, f"{self.name}.residual_clip_norm", positive=False)
-        _require_norm(self.feedback_clip_norm, f"{self.name}.feedback_clip_norm", positive=False)
-        require_noise_multiplier(self.noise_multiplier, f"{self.name}.noise_multiplier")
-        if self.grid_step is None:
-            object.__setattr__(self, "grid_step", grid_step_for(self.clip_norm))
-        if not (is_power_of_two(self.step) and self.step <= self.clip_norm / 1000):
-            raise InvalidValue(
-                f"Expected {self.name}.grid_step={self.grid_step!r} to be a power of two, at most a thousandth of "
-                f"clip_norm={self.clip_norm!r}; leave it out for {grid_step_for(self.clip_norm)!r}."
-            )
-
-    @property
-    def step(self) -> float:
-        """h, the grid step."""
-        assert self.grid_step is not None  # __post_init__ has seen to it
-        return self.grid_step
-
-    def noise_on_grid(self, bands: int) -> float:
-        """σ/h, the noise's standard deviation in grid steps: at least z_k · Δ_k / h, rounded up."""
-        return noise_on_grid(
-            noise_multiplier=self.noise_multiplier,
-            clip_norm=self.clip_norm,
-            residual_clip_norm=self.residual_clip_norm,
-            bands=bands,
-            grid_step=self.step,
-        )
-
-    def sensitivity(self, bands: int) -> float:
-        """Δ = sqrt(C1² + R²/K) with K = bands − 1, and C1 at one band (DESIGN 3.1), in sum scale.
-
-        Guarantees: what one draw of a record adds to all releases of a block has an L2 norm of at most Δ.
-        """
-        require_count(bands, "bands", least=1)
-        if bands == 1:
-            return self.clip_norm
-        return math.hypot(self.clip_norm, self.residual_clip_norm / math.sqrt(bands - 1))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Phase:
-    """A stretch of steps with one sampling rate and one noise multiplier; starts a new segment.
-
-    Args:
-        iterations: steps, integer >= 1.
-        sampling_rate: q, in (0, 1].
-        noise_multiplier: joint z, > 0.
-        releases: "gradients", fed back as the plan says; or "statistics" of all records, in a warm start.
-    """
-
-    iterations: int
+class _Always(TypedDict):
+    schema: str
+    epsilon: float
+    delta: float
+    neighbouring: str
+    dataset: str | None
+    dataset_size: int
+    feedback: str
+    bands: int
     sampling_rate: float
+    iterations: int
+    phases: list[PhaseJson]
     noise_multiplier: float
-    releases: str = GRADIENTS
-
-    def __post_init__(self) -> None:
-        if self.releases not in (GRADIENTS, STATISTICS):
-            raise InvalidValue(f"Expected releases={self.releases!r} to be {GRADIENTS} or {STATISTICS}.")
-        if self.releases == STATISTICS and self.sampling_rate != 1:
-            raise InvalidValue(f"Expected sampling_rate={self.sampling_rate!r} to be 1 where statistics are released.")
-        require_count(self.iterations, "iterations", least=1)
-        require_sampling_rate(self.sampling_rate)
-        require_noise_multiplier(self.noise_multiplier)
+    parts: list[PartJson]
+    accountant: str
+    verified: VerifiedJson | None
+    defaults: dict[str, str]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verified:
-    """What the accountants said of the plan when it was made; an audit recomputes it and never echoes it."""
+class PlanJson(_Always, total=False):
+    """A plan as JSON. What came later may be missing from a file."""
 
-    rdp: float
-    prv: EpsilonBounds | None = None
+    spare_blocks: int
+    caps: list[CapJson]
+    warm_start: WarmStartJson
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Everything privacy-relevant about a run. Units and symbols are those of DESIGN section 2.
+    """Everything privacy-relevant about a run. Units and symbols are those of docs/notation.md.
 
     Args:
         epsilon: of the promise, > 0. delta: of it, in (0, 1). neighbouring: its adjacency.
@@ -219,57 +133,10 @@ class Plan:
             sampling_rate=self.sampling_rate,
             noise_multiplier=self.noise_multiplier,
         )
-        self._require_consistent_feedback()
-        self._require_consistent_phases()
-        self._require_consistent_parts()
+        require_consistent(self)
         if self.accountant not in ("rdp", "prv"):
             raise InvalidValue(f"Expected accountant={self.accountant!r} to be rdp or prv.")
         self.events()
-
-    def _require_consistent_feedback(self) -> None:
-        if self.feedback is not Feedback.BANDED and self.bands != 1:
-            raise PlanError(f"Expected bands=1 with feedback {self.feedback.value}, got bands={self.bands}.")
-        for part in self.parts:
-            if part.residual_clip_norm and (self.feedback is not Feedback.BANDED or self.bands == 1):
-                raise PlanError(
-                    f"Part {part.name} has residual_clip_norm={part.residual_clip_norm}, which only banded "
-                    "feedback with at least two bands pays back; set it to 0 or plan with --bands 2."
-                )
-            if part.feedback_clip_norm and self.feedback is not Feedback.PAPER:
-                raise PlanError(f"Part {part.name} has a feedback_clip_norm, which only --feedback paper uses.")
-
-    def _require_consistent_phases(self) -> None:
-        if not self.phases:
-            return
-        if any(phase.releases != GRADIENTS for phase in self.phases):
-            raise PlanError("Expected the phases to release gradients; statistics belong to warm_start.")
-        first = self.phases[0]
-        total = sum(phase.iterations for phase in self.phases)
-        given = (self.sampling_rate, self.noise_multiplier, self.iterations)
-        if len(self.phases) < 2 or given != (first.sampling_rate, first.noise_multiplier, total):
-            raise PlanError(
-                f"Expected at least two phases whose first has sampling_rate={self.sampling_rate!r} and "
-                f"noise_multiplier={self.noise_multiplier!r} and whose iterations sum to {self.iterations}."
-            )
-
-    def _require_consistent_parts(self) -> None:
-        names = [part.name for part in self.parts]
-        if not names or len(set(names)) != len(names):
-            raise PlanError(f"Expected one part or more, each name once, got {names}.")
-        if not joint_covers((part.noise_multiplier for part in self.parts), self.noise_multiplier):
-            joint = joint_noise_multiplier(*(part.noise_multiplier for part in self.parts))
-            raise PlanError(
-                f"The parts' joint noise multiplier is {joint!r}, less than the plan's "
-                f"{self.noise_multiplier!r}: the run would be charged for more noise than it adds."
-            )
-        for part in self.parts:
-            batch = max(phase.sampling_rate for phase in self.schedule()) * self.dataset_size
-            longest = max(part.clip_norm, part.residual_clip_norm) * self.dataset_size
-            if max(longest, part.feedback_clip_norm * batch) >= LARGEST_SUM * part.step:
-                raise PlanError(
-                    f"Part {part.name}: sums over {self.dataset_size} records in steps of {part.step!r} may pass 2^52, "
-                    "where they are no longer exact; lower the clip norms' ratio R/C1 or C2, or raise grid_step."
-                )
 
     @property
     def budget(self) -> Budget:
@@ -352,12 +219,12 @@ class Plan:
         Args:
             extra_blocks: of the last phase's event, that an extension adds as a phase of its own.
         """
-        warm = 0 if self.warm_start is None else 1
-        pools = [0] * self.warm_steps + [warm + number for number in range(len(self.schedule()))]
-        spare = (*((self.warm_start.spare_releases,) if self.warm_start else ()), *(self.spare_blocks,) * len(self.schedule()))
+        phases = len(self.schedule())
+        shared = () if self.warm_start is None else (self.warm_start.spare_releases,)
+        pools = [0] * self.warm_steps + [len(shared) + number for number in range(phases)]
+        spare = (*shared, *(self.spare_blocks,) * phases)
         caps = [
-            Cap(event=event, steps=steps, pool=pool)
-            for (event, steps), pool in zip(self.events(), pools, strict=True)
+            Cap(event=event, steps=steps, pool=pool) for (event, steps), pool in zip(self.events(), pools, strict=True)
         ]
         if extra_blocks:
             last = caps[-1].event
@@ -386,9 +253,9 @@ class Plan:
         """SHA-256 of the canonical JSON."""
         return digest(self.to_json())
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> PlanJson:
         """A JSON object with the schema's name; `from_json` is its inverse."""
-        return {
+        written: PlanJson = {
             "schema": SCHEMA,
             "epsilon": self.epsilon,
             "delta": self.delta,
@@ -399,20 +266,21 @@ class Plan:
             "bands": self.bands,
             "sampling_rate": self.sampling_rate,
             "iterations": self.iterations,
-            "phases": [_phase_to_json(phase) for phase in self.phases],
+            "phases": [phase.to_json() for phase in self.phases],
             "spare_blocks": self.spare_blocks,
             "caps": self.caps().to_json(),
-            # Left out where there is none: plans that were made before it keep their digest.
-            **({} if self.warm_start is None else {"warm_start": _as_dict(self.warm_start)}),
             "noise_multiplier": self.noise_multiplier,
-            "parts": [_as_dict(part) for part in self.parts],
+            "parts": [part.to_json() for part in self.parts],
             "accountant": self.accountant,
-            "verified": _verified_to_json(self.verified),
+            "verified": None if self.verified is None else self.verified.to_json(),
             "defaults": dict(self.defaults),
         }
+        if self.warm_start is not None:
+            written["warm_start"] = self.warm_start.to_json()
+        return written
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+    def from_json(cls, data: Mapping[str, object]) -> Plan:
         """The plan that `to_json` wrote.
 
         Raises:
@@ -420,23 +288,39 @@ class Plan:
         """
         if data.get("schema") != SCHEMA:
             raise PlanError(f"Expected a plan of schema {SCHEMA}, got {data.get('schema')!r}; plan again.")
-        data = {"warm_start": None, "spare_blocks": 0, **data}
-        stated = data.pop("caps", None)
-        names = {f.name for f in fields(cls)}
-        if set(data) - {"schema"} != names:
-            raise PlanError(_field_difference(set(data) - {"schema"}, names))
         try:
-            made = cls(
-                **{name: data[name] for name in names - _CONVERTED.keys()},
-                **{name: convert(data[name]) for name, convert in _CONVERTED.items()},
-            )
+            made = cls._read(JsonObject(data, "the plan"))
         except PlanError:
             raise
-        except (InvalidValue, TypeError, ValueError, KeyError, AttributeError) as error:
-            raise PlanError(f"The plan does not hold together: {error}") from error
-        if stated not in (None, made.caps().to_json()):
+        except (InvalidValue, ValueError) as error:
+            raise PlanError(f"The plan is inconsistent, plan again: {error}") from error
+        if data.get("caps") not in (None, made.caps().to_json()):
             raise PlanError(f"The plan's caps are not those of its phases, {made.caps().to_json()}; plan again.")
         return made
+
+    @classmethod
+    def _read(cls, read: JsonObject) -> Plan:
+        read.require_fields(PlanJson.__required_keys__, optional=PlanJson.__optional_keys__)
+        warm_start, verified = read.optional_child("warm_start"), read.optional_child("verified")
+        return cls(
+            epsilon=read.number("epsilon"),
+            delta=read.number("delta"),
+            neighbouring=Neighbouring(read.text("neighbouring")),
+            dataset=read.optional_text("dataset"),
+            dataset_size=read.integer("dataset_size"),
+            feedback=Feedback(read.text("feedback")),
+            bands=read.integer("bands"),
+            sampling_rate=read.number("sampling_rate"),
+            iterations=read.integer("iterations"),
+            phases=tuple(Phase.from_json(item) for item in read.children("phases")),
+            spare_blocks=read.integer("spare_blocks", least=0) if "spare_blocks" in read else 0,
+            warm_start=None if warm_start is None else WarmStart.from_json(warm_start),
+            noise_multiplier=read.number("noise_multiplier"),
+            parts=tuple(Part.from_json(item) for item in read.children("parts")),
+            accountant=read.text("accountant"),
+            verified=None if verified is None else Verified.from_json(verified),
+            defaults=read.texts("defaults"),
+        )
 
     @classmethod
     def load(cls, path: Path | str) -> Plan:
@@ -465,51 +349,3 @@ class Plan:
             OSError: the place cannot be written to; whatever stood there is untouched.
         """
         write_durably(Path(path), (json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n").encode())
-
-
-def _as_dict(value: Part | WarmStart) -> dict[str, Any]:
-    return {f.name: getattr(value, f.name) for f in fields(value)}
-
-
-def _phase_to_json(phase: Phase) -> dict[str, Any]:
-    return {name: getattr(phase, name) for name in _PHASE_FIELDS}
-
-
-def _phase_from_json(item: Mapping[str, Any]) -> Phase:
-    if set(item) != set(_PHASE_FIELDS):
-        raise PlanError(_field_difference(set(item), set(_PHASE_FIELDS)))
-    return Phase(**item)
-
-
-def _verified_to_json(verified: Verified | None) -> dict[str, Any] | None:
-    if verified is None:
-        return None
-    prv = verified.prv
-    bounds = None if prv is None else {"lower": prv.lower, "estimate": prv.estimate, "upper": prv.upper}
-    return {"rdp": verified.rdp, "prv": bounds}
-
-
-def _verified_from_json(data: Any) -> Verified | None:
-    if data is None:
-        return None
-    if set(data) != {"rdp", "prv"}:
-        raise PlanError(_field_difference(set(data), {"rdp", "prv"}))
-    prv = data["prv"]
-    return Verified(rdp=data["rdp"], prv=None if prv is None else EpsilonBounds(**prv))
-
-
-_PHASE_FIELDS = ("iterations", "sampling_rate", "noise_multiplier")
-_CONVERTED: dict[str, Any] = {
-    "neighbouring": Neighbouring,
-    "feedback": Feedback,
-    "phases": lambda items: tuple(_phase_from_json(item) for item in items),
-    "warm_start": lambda item: None if item is None else WarmStart(**item),
-    "parts": lambda items: tuple(Part(**item) for item in items),
-    "verified": _verified_from_json,
-    "defaults": lambda items: {str(name): str(text) for name, text in items.items()},
-}
-
-
-def _field_difference(given: set[str], expected: set[str]) -> str:
-    unknown, missing = sorted(given - expected), sorted(expected - given)
-    return f"Expected exactly the plan's fields: unknown {unknown}, missing {missing}; plan again."

@@ -24,9 +24,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypedDict
 
 from accountant.errors import InvalidValue
 from accountant.events import SubsampledGaussian, joint_noise_multiplier, require_count, require_noise_multiplier
+from accountant.json_reader import JsonObject
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +49,21 @@ class WarmRelease:
     def event(self) -> SubsampledGaussian:
         """What is charged: a Gaussian release that every record is in."""
         return SubsampledGaussian(sampling_rate=1.0, noise_multiplier=self.noise_multiplier)
+
+
+class _Always(TypedDict):
+    rounds: int
+    clip_norm: float
+    centred_clip_norm: float
+    mean_noise_multiplier: float
+    cluster_noise_multiplier: float
+    covariance_noise_multiplier: float
+
+
+class WarmStartJson(_Always, total=False):
+    """A warm start as JSON. What came later may be missing from a file."""
+
+    spare_releases: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,3 +130,29 @@ class WarmStart:
     def noise_multiplier(self) -> float:
         """z of all of them together, spare ones not counted."""
         return joint_noise_multiplier(*(release.noise_multiplier for release in self.releases()))
+
+    def to_json(self) -> WarmStartJson:
+        """A JSON object; `from_json` is its inverse."""
+        return {
+            "rounds": self.rounds,
+            "clip_norm": self.clip_norm,
+            "centred_clip_norm": self.centred_clip_norm,
+            "mean_noise_multiplier": self.mean_noise_multiplier,
+            "cluster_noise_multiplier": self.cluster_noise_multiplier,
+            "covariance_noise_multiplier": self.covariance_noise_multiplier,
+            "spare_releases": self.spare_releases,
+        }
+
+    @classmethod
+    def from_json(cls, read: JsonObject) -> WarmStart:
+        """The warm start that `to_json` wrote."""
+        read.require_fields(WarmStartJson.__required_keys__, optional=WarmStartJson.__optional_keys__)
+        return cls(
+            rounds=read.integer("rounds"),
+            clip_norm=read.number("clip_norm"),
+            centred_clip_norm=read.number("centred_clip_norm"),
+            mean_noise_multiplier=read.number("mean_noise_multiplier"),
+            cluster_noise_multiplier=read.number("cluster_noise_multiplier"),
+            covariance_noise_multiplier=read.number("covariance_noise_multiplier"),
+            spare_releases=read.integer("spare_releases", least=0) if "spare_releases" in read else 0,
+        )

@@ -12,8 +12,9 @@ import math
 from collections.abc import Callable
 
 from accountant.budget import Budget
+from accountant.composition.segments import Composition
 from planners.solving.bracketing import Bracket, log_ratio
-from planners.solving.cost import Candidate, Composition, bounds_by_prv, epsilon_by_rdp
+from planners.solving.cost import Candidate, bounds_by_prv, epsilon_by_rdp
 
 # How far PRV's upper bound lies above its estimate at the default precision: eps_error and a little.
 MARGIN = 0.0107

@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accountant.budget import Budget, EpsilonBounds
 from accountant.composition.rdp import RdpAccountant
+from accountant.composition.segments import Composition, compose_segments
 from accountant.errors import InvalidValue
 from accountant.events import (
     BandedGaussian,
@@ -29,17 +29,11 @@ from accountant.events import (
     require_count,
     require_sampling_rate,
 )
-from accountant.plans.plan import Phase
+from accountant.plans.parts import Phase
 from planners.errors import ContradictoryRequest
 from planners.schedule import WHOLE, PhaseShape, require_whole, split_steps
 
-if TYPE_CHECKING:
-    from accountant.composition.prv import PrvAccountant
-
-A = TypeVar("A", "RdpAccountant", "PrvAccountant")
 Floats = NDArray[np.float64]
-# What a run releases: (event, steps), each pair a segment of its own.
-Composition = tuple[tuple[Event, int], ...]
 
 # One default order in so many is looked at first, then this many on either side of the best of those.
 _STRIDE = 12
@@ -56,6 +50,7 @@ class EventFamily:
             so in a phase of another sampling rate ρ = 2·C2·qN/C1 is scaled as q is.
         phases: the shape of the schedule; its shares sum to 1.
         before: what is released before the first step, such as a warm start; charged whatever the steps are.
+        spare_blocks: that each phase may be charged beside those of its steps, >= 0.
 
     Raises:
         InvalidValue: a value is out of range. ContradictoryRequest: both feedbacks at once.
@@ -65,9 +60,11 @@ class EventFamily:
     feedback_ratio: float = 0.0
     phases: tuple[PhaseShape, ...] = WHOLE
     before: Composition = ()
+    spare_blocks: int = 0
 
     def __post_init__(self) -> None:
         require_count(self.bands, "bands", least=1)
+        require_count(self.spare_blocks, "spare_blocks", least=0)
         ratio = self.feedback_ratio
         if not (isinstance(ratio, int | float) and math.isfinite(ratio) and ratio >= 0):
             raise InvalidValue(f"Expected feedback_ratio={ratio!r} to be finite and >= 0 (2·C2·qN/C1).")
@@ -105,13 +102,15 @@ class EventFamily:
         )
 
     def composition(self, *, sampling_rate: float, noise_multiplier: float, iterations: int) -> Composition:
-        """What so many steps release at this q and z.
+        """What so many steps release at this q and z, and what spare blocks may.
 
         Raises:
             InvalidValue: a value is out of range, or b·q > 1 in a phase.
         """
         phases = self.schedule(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, iterations=iterations)
-        return (*self.before, *((self._event(phase, sampling_rate), phase.iterations) for phase in phases))
+        steps = tuple((self._event(phase, sampling_rate), phase.iterations) for phase in phases)
+        spare = tuple((event, self.spare_blocks * event.bands) for event, _ in steps if self.spare_blocks)
+        return (*self.before, *steps, *spare)
 
     def _event(self, phase: Phase, base_rate: float) -> Event:
         q, z = phase.sampling_rate, phase.noise_multiplier
@@ -136,13 +135,7 @@ Candidate = Callable[[float], Composition]
 
 def epsilon_by_rdp(composition: Composition, budget: Budget) -> float:
     """ε of a composition, at all default orders."""
-    return float(_composed(RdpAccountant(budget.neighbouring), composition).get_epsilon(budget.delta))
-
-
-def _composed(accountant: A, composition: Composition) -> A:
-    for event, steps in composition:
-        accountant.new_segment().compose(event, steps)
-    return accountant
+    return compose_segments(RdpAccountant(budget.neighbouring), composition).get_epsilon(budget.delta)
 
 
 class FewOrders:
@@ -170,7 +163,7 @@ class FewOrders:
         self._orders = np.union1d(self._all[low:high], self._all[[0]])
 
     def _accountant(self, composition: Composition) -> RdpAccountant:
-        return _composed(RdpAccountant(self._budget.neighbouring, orders=self._orders), composition)
+        return compose_segments(RdpAccountant(self._budget.neighbouring, orders=self._orders), composition)
 
 
 def bounds_by_prv(composition: Composition, budget: Budget, *, eps_error: float | None = None) -> EpsilonBounds:
@@ -183,4 +176,4 @@ def bounds_by_prv(composition: Composition, budget: Budget, *, eps_error: float 
         if eps_error is None
         else PrvAccountant(budget.neighbouring, eps_error=eps_error)
     )
-    return _composed(accountant, composition).get_epsilon_bounds(budget.delta)
+    return compose_segments(accountant, composition).get_epsilon_bounds(budget.delta)

@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from accountant.audit.audit import finite
-from accountant.claims.claims import Certified, certify, claimed_epsilon
+from accountant.claims.claims import claimed_epsilon
+from accountant.composition.certified import Certified, certify, finite
 from accountant.events import Event, HiddenFeedbackGaussian
-from accountant.plans.plan import Part, Plan
+from accountant.plans.parts import Part
+from accountant.plans.plan import Plan
 from privgen.attacks.bound import LowerBound, lower_bound
 from privgen.attacks.worlds import Setting, play
 from privgen.errors import EvaluationError
@@ -35,7 +36,7 @@ _MOST_TRIALS, _FEWEST_TRIALS, _PAPER_TRIALS, _PAPER_STEPS = 2_000_000, 30_000, 3
 # B = 20 and C2 = C1/B, as in the published code, so that ρ = 2; 30 steps are few enough to be run thousands of times.
 DEMONSTRATION = Setting(
     event=HiddenFeedbackGaussian(sampling_rate=0.1, noise_multiplier=4.0, feedback_ratio=2.0),
-    parts=(Part(name="critic", clip_norm=1.0, feedback_clip_norm=1 / 20, noise_multiplier=4.0),),
+    parts=(Part(name="critic", clip_norm=1.0, feedback_clip_norm=(1 - 2.0**-48) / 20, noise_multiplier=4.0),),
     steps=30,
     batch_size=20.0,
 )
@@ -123,10 +124,10 @@ def _settings(plan: Plan, trials: int | None) -> Iterator[tuple[str, Setting, in
         batch_size=phase.sampling_rate * plan.dataset_size,
         neighbouring=plan.neighbouring,
     )
-    if isinstance(event, HiddenFeedbackGaussian):
+    if event.feedback_ratio is not None:
         count = trials or _PAPER_TRIALS
-        certain = replace(event, sampling_rate=1.0)
-        yield "the record drawn in every step", replace(own, event=certain, steps=_PAPER_STEPS), count
+        always = replace(event, sampling_rate=1.0)
+        yield "the record drawn in every step", replace(own, event=always, steps=_PAPER_STEPS), count
         steps = min(own.steps, max(2, _PAPER_WORK // len(own.parts) // count))
         yield "the plan's own sampling rate", replace(own, steps=steps), count
         yield DEMONSTRATED, replace(DEMONSTRATION, neighbouring=plan.neighbouring), count
@@ -176,7 +177,7 @@ def attack(
 
 def _finding(what: str, setting: Setting, bound: LowerBound, certified: Certified, seconds: float) -> Finding:
     event, claimed = setting.event, None
-    if isinstance(event, HiddenFeedbackGaussian):
+    if event.feedback_ratio is not None:
         claimed = claimed_epsilon(event, setting.steps, delta=bound.delta)
     return Finding(
         what=what,

@@ -142,10 +142,13 @@ def membership_attack(
     shapes = {array.shape[1:] for array in (members, others, generated)}
     if len(shapes) != 1 or not (len(members) and len(others) and len(generated)):
         raise EvaluationError(f"Expected records and images of one shape, at least one of each, got {sorted(shapes)}.")
-    # Loaded here, as everywhere: it takes a second.
+    # Loaded here: a report of what was found needs neither, and each takes a second.
     from sklearn.metrics import auc, roc_curve
 
-    scores = np.concatenate([-_nearest(group, generated) for group in (members, others)])
+    from privgen.metrics.neighbours import nearest
+
+    images = _rows(generated)
+    scores = np.concatenate([-nearest(_rows(group), images).distances for group in (members, others)])
     truth = np.concatenate([np.ones(len(members)), np.zeros(len(others))])
     false_positive, true_positive, _ = roc_curve(truth, scores, drop_intermediate=False)
     return Roc(
@@ -153,9 +156,5 @@ def membership_attack(
     )
 
 
-def _nearest(records: NDArray[np.generic], generated: NDArray[np.generic]) -> NDArray[np.float64]:
-    """(n,) Euclidean distance to the nearest generated image."""
-    from sklearn.neighbors import NearestNeighbors
-
-    rows, images = (array.reshape(len(array), -1).astype(np.float32) for array in (records, generated))
-    return NearestNeighbors(n_neighbors=1, algorithm="brute").fit(images).kneighbors(rows)[0][:, 0]
+def _rows(images: NDArray[np.generic]) -> NDArray[np.float32]:
+    return images.reshape(len(images), -1).astype(np.float32)

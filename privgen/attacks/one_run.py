@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from accountant.audit.audit import finite
 from accountant.audit.checks import CANARIES
 from accountant.budget import require_delta
+from accountant.composition.certified import finite
 from accountant.ledger.replay import CanaryRecord
 from privgen.errors import CheckpointError, EvaluationError
 from privgen.training.canaries import SCORES, Canaries, Scores

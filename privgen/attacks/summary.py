@@ -35,7 +35,7 @@ class Empirical:
     @property
     def holds(self) -> bool:
         """Whether no lower bound is above what is certified."""
-        return all(finding.holds for finding in (*self.findings, *self.canaries))
+        return all(one.holds for one in self.findings) and all(one.holds for one in self.canaries)
 
     @property
     def seconds(self) -> float:

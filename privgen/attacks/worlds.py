@@ -13,6 +13,7 @@ code does something else, the score is worse than it could be and the bound that
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from accountant.budget import Budget, Neighbouring
-from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian
+from accountant.composition.segments import Composition
+from accountant.events import Event
 from accountant.ledger.guard import BudgetGuard
-from accountant.plans.plan import Part
+from accountant.plans.parts import Part
 from privgen.gradients.clipped_sums import private_sums
 from privgen.mechanism.error_feedback import FeedbackMemory, PublishedError
 from privgen.mechanism.floored_gaussian import ExactGaussian
@@ -32,7 +34,6 @@ from privgen.mechanism.sampling import Coins, PoissonSampler, assign_groups
 from privgen.training.private_step import feed_back, weighting_of
 
 Scores = NDArray[np.float64]
-Composition = tuple[tuple[Event, int], ...]
 
 # Two numbers a part: a direction that is no axis shows clipping by the norm.
 _DIRECTION = torch.tensor([0.6, 0.8])
@@ -63,7 +64,7 @@ class Setting:
     @property
     def bands(self) -> int:
         """b of the event."""
-        return self.event.bands if isinstance(self.event, BandedGaussian) else 1
+        return self.event.bands
 
     @property
     def rate(self) -> float:
@@ -88,7 +89,7 @@ def play(
     Returns:
         (trials,) scores, and what the guard charged each run.
     """
-    one = _paper if isinstance(setting.event, HiddenFeedbackGaussian) else _banded
+    one = _paper if setting.event.feedback_ratio is not None else _banded
     sizes = [min(_CHUNK, trials - at) for at in range(0, trials, _CHUNK)]
     played = [one(setting, size, present, noise, coins) for size in sizes]
     charged = {composition for _, composition in played}
@@ -166,7 +167,7 @@ def _contribution(part: Part, event: Event, length: float) -> tuple[Tensor, ...]
 
 
 def _summed(
-    counts: list[NDArray[np.float64]], own: tuple[Tensor, ...], other: tuple[Tensor, ...]
+    counts: Sequence[NDArray[np.integer] | NDArray[np.float64]], own: tuple[Tensor, ...], other: tuple[Tensor, ...]
 ) -> tuple[dict[str, Tensor], ...]:
     """Sums of all trials: so many of our record, so many of the others."""
     ours, theirs = (torch.from_numpy(count)[:, None] for count in counts)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from privgen.cli.option_types import ClaimName
+
 if TYPE_CHECKING:
     from accountant.audit.audit import Audit
+    from accountant.budget import Neighbouring
     from accountant.claims.claims import Claim
     from privgen.attacks.summary import Empirical
 
@@ -34,20 +38,6 @@ _LARGEST_HISTORY = 1_000_000
 _ONE_OF = (
     "Give one of: a run's folder; --claim; --opacus-history; --noise-multiplier with --sampling-rate and --iterations."
 )
-
-
-class ClaimName(click.ParamType):
-    """gs-wgan, dp-gan-dpac, dicesgd or efsgd-paper"""
-
-    name = "NAME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name, known."""
-        from accountant.claims.claims import CLAIMS
-
-        if value not in CLAIMS:
-            self.fail(f"{value!r} is not one of: {', '.join(CLAIMS)}.", param, ctx)
-        return str(value)
 
 
 @click.command(epilog=EPILOG)
@@ -95,18 +85,25 @@ class ClaimName(click.ParamType):
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     run: Path | None,
     form: str,
     out: Path | None,
     public_key: str | None,
+    claim_name: str | None,
+    noise_multiplier: float | None,
+    sampling_rate: float | None,
+    iterations: int | None,
+    bands: int,
+    feedback_ratio: float,
+    opacus_history: Path | None,
+    delta: float,
+    neighbouring: str,
     empirical: bool,
     trials: int | None,
     confidence: float | None,
     seed: int | None,
     data_dir: Path | None,
-    claim_name: str | None,
-    opacus_history: Path | None,
-    **settings: Any,
 ) -> None:
     """Recompute what the run in folder RUN spent, and check its ledger, plan and released files.
 
@@ -115,7 +112,7 @@ def command(
     Exit status 0 when the verdict is passed or incomplete, 1 when it is failed. A claim that does not hold is a
     finding, with exit status 0.
     """
-    of_settings = any(settings[name] is not None for name in ("noise_multiplier", "sampling_rate", "iterations"))
+    of_settings = any(value is not None for value in (noise_multiplier, sampling_rate, iterations))
     if sum((run is not None, claim_name is not None, opacus_history is not None, of_settings)) != 1:
         raise click.UsageError(_ONE_OF)
     if run is None and public_key is not None:
@@ -125,18 +122,42 @@ def command(
     if not empirical:
         _refuse(ctx, ("trials", "confidence", "seed", "data_dir"), "--empirical")
     if not of_settings:
-        own = ("bands", "feedback_ratio") if opacus_history is not None else tuple(settings)
-        _refuse(ctx, own)
+        _refuse(ctx, ("bands", "feedback_ratio"))
+        if opacus_history is None:
+            _refuse(ctx, ("delta", "neighbouring"))
     colour = out is None and form == "terminal" and sys.stdout.isatty()
     if run is not None:
-        attack = {"trials": trials, "confidence": confidence, "seed": seed, "data_dir": data_dir} if empirical else None
+        attack = _Attack(trials=trials, confidence=confidence, seed=seed, data_dir=data_dir) if empirical else None
         _audit_run(run, form, out, public_key, attack, colour=colour)
-    elif claim_name is not None:
-        from accountant.claims.claims import claim
+        return
+    settings = _Settings(
+        noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, iterations=iterations, bands=bands,
+        feedback_ratio=feedback_ratio, delta=delta, neighbouring=neighbouring,
+    )  # fmt: skip
+    _deliver(_render_claim(_claim(claim_name, opacus_history, settings), form, colour=colour), out)
 
-        _deliver(_render_claim(claim(claim_name), form, colour=colour), out)
-    else:
-        _deliver(_render_claim(_own_claim(opacus_history, settings), form, colour=colour), out)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Attack:
+    """What --empirical is told."""
+
+    trials: int | None
+    confidence: float | None
+    seed: int | None
+    data_dir: Path | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Settings:
+    """Settings of one's own; δ and adjacency are a history's too."""
+
+    noise_multiplier: float | None
+    sampling_rate: float | None
+    iterations: int | None
+    bands: int
+    feedback_ratio: float
+    delta: float
+    neighbouring: str
 
 
 def _refuse(
@@ -149,7 +170,7 @@ def _refuse(
 
 
 def _audit_run(
-    run: Path, form: str, out: Path | None, public_key: str | None, attack: dict[str, Any] | None, *, colour: bool
+    run: Path, form: str, out: Path | None, public_key: str | None, attack: _Attack | None, *, colour: bool
 ) -> None:
     from accountant.audit.audit import audit_run
     from accountant.ledger.signing import load_public_key
@@ -163,12 +184,14 @@ def _audit_run(
         _say_failed("the empirical audit failed: a lower bound is above the certified ε")
 
 
-def _attacked(audit: Audit, run: Path, attack: dict[str, Any]) -> Empirical:
+def _attacked(audit: Audit, run: Path, attack: _Attack) -> Empirical:
     from privgen.attacks.empirical import attack_run
     from privgen.cli.console import err_console
 
     err_console.print("Attacking the release code; this takes a minute or two.", style="dim")
-    return attack_run(audit, run, **attack)
+    return attack_run(
+        audit, run, trials=attack.trials, confidence=attack.confidence, seed=attack.seed, data_dir=attack.data_dir
+    )
 
 
 def _render(audit: Audit, run: Path, form: str, found: Empirical | None, *, colour: bool) -> str:
@@ -224,28 +247,36 @@ def _render_claim(claim: Claim, form: str, *, colour: bool) -> str:
     return render_report(report, colour=colour)
 
 
-def _own_claim(opacus_history: Path | None, settings: dict[str, Any]) -> Claim:
-    """Settings or a history as a claim that nobody made."""
+def _claim(name: str | None, opacus_history: Path | None, settings: _Settings) -> Claim:
+    """A published claim, or settings or a history as a claim that nobody made."""
     from accountant.budget import Neighbouring
-    from accountant.claims.claims import claim_of_settings
+    from accountant.claims.claims import claim, claim_of_settings
     from accountant.errors import InvalidValue
 
-    settings["neighbouring"] = Neighbouring(settings["neighbouring"])
+    if name is not None:
+        return claim(name)
+    neighbouring = Neighbouring(settings.neighbouring)
     try:
         if opacus_history is not None:
-            return _claim_of_history(opacus_history, settings["delta"], settings["neighbouring"])
-        missing = [name for name in ("noise_multiplier", "sampling_rate", "iterations") if settings[name] is None]
-        if missing:
-            raise click.UsageError(f"Settings need --{missing[0].replace('_', '-')} too.")
-        return claim_of_settings(**settings)
+            return _claim_of_history(opacus_history, settings.delta, neighbouring)
+        z, q, steps = settings.noise_multiplier, settings.sampling_rate, settings.iterations
+        if z is None or q is None or steps is None:
+            given = {"noise-multiplier": z, "sampling-rate": q, "iterations": steps}
+            missing = next(option for option, value in given.items() if value is None)
+            raise click.UsageError(f"Settings need --{missing} too.")
+        return claim_of_settings(
+            noise_multiplier=z, sampling_rate=q, iterations=steps, delta=settings.delta, bands=settings.bands,
+            feedback_ratio=settings.feedback_ratio, neighbouring=neighbouring,
+        )  # fmt: skip
     except InvalidValue as error:
         raise click.BadParameter(str(error)) from error
 
 
-def _claim_of_history(path: Path, delta: float, neighbouring: Any) -> Claim:
+def _claim_of_history(path: Path, delta: float, neighbouring: Neighbouring) -> Claim:
     from accountant.adapters import from_opacus_history
     from accountant.budget import require_delta
-    from accountant.claims.claims import Claim, certify
+    from accountant.claims.claims import Claim
+    from accountant.composition.certified import certify
 
     require_delta(delta)
     composition = from_opacus_history(_read_history(path))
@@ -261,7 +292,7 @@ def _claim_of_history(path: Path, delta: float, neighbouring: Any) -> Claim:
     )
 
 
-def _read_history(path: Path) -> list[Any]:
+def _read_history(path: Path) -> list[Sequence[float]]:
     """The list itself, or the state_dict of Opacus that holds it."""
     from accountant.errors import InvalidValue
 

@@ -7,14 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from privgen.cli.option_types import Names
+
 if TYPE_CHECKING:
-    from privgen.metrics.evaluation import Evaluation, Wanted
-    from privgen.metrics.reference import Progress
+    import torch
+
+    from privgen.metrics.evaluation import Evaluation
+    from privgen.metrics.request import EvaluationRequest
+    from privgen.metrics.result import EvaluationRecord, PlannedBudget
     from privgen.metrics.sources import Source
+    from privgen.metrics.trainings import Progress
 
 EPILOG = """\b
 Examples:
@@ -23,23 +29,6 @@ Examples:
   privgen evaluate runs/fm --metrics all --seeds 5
   privgen evaluate generated.npz --dataset mnist --protocol dpdm --inception-weights weights.pth
 """
-
-
-class Names(click.ParamType):
-    """Names with commas between them."""
-
-    name = "NAME,NAME,..."
-
-    def __init__(self, *allowed: str) -> None:
-        self.allowed = allowed
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The names, each once, or an error that says which are known."""
-        names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
-        unknown = [name for name in names if name not in self.allowed]
-        if unknown:
-            self.fail(f"{unknown[0]!r} is not one of: {', '.join(self.allowed)}", param, ctx)
-        return names
 
 
 # Written out, for the modules that know them load torch.
@@ -122,20 +111,21 @@ def command(
     """
     import torch
 
+    from privgen.cli.devices import device_of
     from privgen.data import load_data
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
-    from privgen.metrics.evaluation import DEFAULT_METRICS, Wanted, evaluate, possible_metrics
-    from privgen.metrics.workers import Workers
+    from privgen.metrics.evaluation import evaluate
+    from privgen.metrics.request import DEFAULT_METRICS, EvaluationRequest, possible_metrics
 
     place = _place(run, out, reference_is_public)
     data = load_data(dataset or _dataset(place.plan), data_dir)
-    where = torch.device(device)
+    where = device_of(device)
     source = _source(run, where, data.train.class_names)
     by = protocols.PROTOCOLS[protocol]
     inception = inception_weights is not None or "inception" in (features, by.features)
     possible = possible_metrics(data.train.images.shape[1:], labelled=source.labelled, inception=inception)
-    wanted = Wanted(
+    request = EvaluationRequest(
         protocol=by,
         metrics=_chosen(metrics, possible, DEFAULT_METRICS),
         samples=samples,
@@ -143,20 +133,22 @@ def command(
         classifiers=classifiers,
         features=features,
     )
-    count, each = _processes(wanted, threads or torch.get_num_threads(), where)
+    processes, each = _processes(request, threads or torch.get_num_threads(), where)
     torch.set_num_threads(each)
-    with _progress() as progress, Workers(count, threads=each, device=where, progress=progress) as workers:
+    with _progress() as progress:
         found = evaluate(
             source,
             data,
-            wanted,
+            request,
             cache=Cache(place.cache),
             inception_weights=inception_weights,
             device=where,
-            workers=workers,
+            processes=processes,
+            threads=each,
             progress=progress,
         )
-    result = found.result | {
+    result: EvaluationRecord = {
+        **found.result,
         "images": run.resolve().name,
         "plan": _budget(place.plan),
         "private": not reference_is_public,
@@ -193,17 +185,13 @@ def _place(run: Path, out: Path | None, public: bool) -> Place:
     return Place(results=results, images=results, cache=user_cache(), plan=run / "plan.json")
 
 
-def _source(run: Path, device: Any, class_names: tuple[str, ...]) -> Source:
+def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> Source:
     from privgen.errors import RunError
     from privgen.generate import load_generator
     from privgen.metrics.sources import GeneratorSource, read_images
 
     if (run / "release").is_dir() or (run / "generator.json").exists():
-        generator = load_generator(run)
-        try:
-            return GeneratorSource(generator.to(device))
-        except (RuntimeError, AssertionError) as error:
-            raise click.BadParameter(f"{device} is not to be had here ({error}).", param_hint="--device") from error
+        return GeneratorSource(load_generator(run).to(device))
     if run.suffix == ".npz" or run.is_dir():
         return read_images(run, class_names)
     raise RunError(f"There is no run, .npz file or folder of images at {run}; name one of these.")
@@ -218,7 +206,7 @@ def _dataset(plan_path: Path) -> str:
     return name
 
 
-def _budget(plan_path: Path) -> dict[str, float] | None:
+def _budget(plan_path: Path) -> PlannedBudget | None:
     from accountant.plans.plan import Plan
 
     if not plan_path.exists():
@@ -228,7 +216,7 @@ def _budget(plan_path: Path) -> dict[str, float] | None:
 
 
 def _chosen(asked: tuple[str, ...] | None, possible: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
-    """What is measured. What was asked for by name is never left out: where it cannot be had, that is an error."""
+    """What is measured. What was asked for by name is never left out: where it is not available, that is an error."""
     from privgen.cli.console import warn
 
     if asked is not None and "all" not in asked:
@@ -241,17 +229,14 @@ def _chosen(asked: tuple[str, ...] | None, possible: tuple[str, ...], default: t
     return chosen
 
 
-def _processes(wanted: Wanted, threads: int, device: Any) -> tuple[int, int]:
+def _processes(request: EvaluationRequest, threads: int, device: torch.device) -> tuple[int, int]:
     """Processes that train classifiers beside this one, and threads for each."""
-    from privgen.metrics.evaluation import ACCURACIES
+    from privgen.metrics.request import ACCURACIES
 
-    # real2real and real2gen are two tests of one classifier.
-    kinds = ("gen2real" in wanted.metrics) + bool({"real2real", "real2gen"} & set(wanted.metrics))
-    trainings = kinds * wanted.seeds * len(wanted.classifiers or wanted.protocol.classifiers)
-    if threads == 1 or device.type != "cpu" or not trainings:
+    if threads == 1 or device.type != "cpu" or not request.trainings:
         return 0, threads
-    count = min(threads, trainings)
-    alone = set(wanted.metrics) <= set(ACCURACIES)
+    count = min(threads, request.trainings)
+    alone = set(request.metrics) <= set(ACCURACIES)
     return count, max(1, threads // (count if alone else count + 1))
 
 
@@ -266,14 +251,16 @@ def _progress() -> Iterator[Progress]:
         tasks: dict[str, TaskID] = {}
 
         def update(what: str, done: int, total: int) -> None:
+            # A classifier in a process of its own says nothing until it is done: its bar only moves.
+            known = total if done or total > 1 else None
             if what not in tasks:
-                tasks[what] = display.add_task(what)
-            display.update(tasks[what], completed=done, total=total)
+                tasks[what] = display.add_task(what, total=known)
+            display.update(tasks[what], completed=done, total=known)
 
         yield update
 
 
-def _keep(found: Evaluation, result: dict[str, Any], place: Place) -> list[Path]:
+def _keep(found: Evaluation, result: EvaluationRecord, place: Place) -> list[Path]:
     """Write the result, a table, a grid of generated images and the closest pairs; the last never into release/."""
     from accountant.files import write_durably
     from privgen.data.export import write_grid
@@ -295,7 +282,7 @@ def _keep(found: Evaluation, result: dict[str, Any], place: Place) -> list[Path]
     return kept
 
 
-def _show(result: dict[str, Any], kept: list[Path]) -> None:
+def _show(result: EvaluationRecord, kept: list[Path]) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
     from rich.text import Text

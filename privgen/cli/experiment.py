@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from privgen.cli.option_types import Numbers, Stages
 
 if TYPE_CHECKING:
     from privgen.experiments.grid import Grid
@@ -30,43 +31,6 @@ _QUICK: dict[str, Any] = {
     "steps": (0.2, 0.4),
     "stages": ("tune", "match", "critic"),
 }
-
-
-class Numbers(click.ParamType):
-    """Numbers with commas between them."""
-
-    name = "NUMBERS"
-
-    def __init__(self, kind: Callable[[str], float], *, above: float) -> None:
-        self._kind = kind
-        self._above = above
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        """A tuple of them, in the order given, each above the least."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            numbers = tuple(self._kind(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no list of numbers such as 1,2.", param, ctx)
-        if not all(self._above < number < float("inf") for number in numbers):
-            self.fail(f"Expected each of {value!r} to be above {self._above:g}.", param, ctx)
-        return numbers
-
-
-class Stages(click.ParamType):
-    """tune, match, vary, clips, correlate, critic"""
-
-    name = "STAGES"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """A tuple of them."""
-        from privgen.experiments.grid import STAGES
-
-        names = tuple(str(value).split(","))
-        if unknown := [name for name in names if name not in STAGES]:
-            self.fail(f"{', '.join(unknown)} is none of: {', '.join(STAGES)}.", param, ctx)
-        return names
 
 
 @click.group(epilog=EPILOG)

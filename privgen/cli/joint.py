@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
-    from planners import Search, StepCost
+    from planners import PlanRequest, Search, StepCost
 
 
 def step_cost(made: Plan) -> StepCost:
@@ -36,7 +36,7 @@ def step_cost(made: Plan) -> StepCost:
 
 
 def search_plan(
-    request: dict[str, Any],
+    request: PlanRequest,
     made: Plan,
     *,
     max_iterations: int | None,
@@ -46,25 +46,25 @@ def search_plan(
     """The plan that a joint search recommends, and the search.
 
     Args:
-        request: what was asked of `planners.plan`. made: the plan of the defaults, whose N, δ and feedback are used.
+        request: what was asked. made: the plan of the defaults, whose N, δ and feedback are used.
     """
-    from accountant.plans.plan import Feedback
-    from planners import joint_search
-    from planners import plan as make_plan
+    from accountant.plans.parts import Feedback
+    from planners import joint_search, plan_of
     from planners.joint_search import BANDS
 
-    names = ("batch_size", "sampling_rate", "iterations", "noise_multiplier")
-    if given := [name for name in names if request.get(name) is not None]:
-        option = given[0].replace("_", "-")
-        raise click.UsageError(f"A search chooses batch, steps and noise; leave --{option} away, or the limit.")
+    for name in ("batch_size", "sampling_rate", "iterations", "noise_multiplier"):
+        if getattr(request, name) is not None:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"A search chooses batch, steps and noise; omit --{option}, or the limit.")
+    free_bands = made.feedback is Feedback.BANDED and request.bands is None
     search = joint_search(
         epsilon=made.epsilon,
         delta=made.delta,
         dataset_size=made.dataset_size,
-        bands=BANDS if made.feedback is Feedback.BANDED and request["bands"] is None else made.bands,
-        residual_ratio=request["residual_ratio"],
-        feedback_ratio=request.get("feedback_ratio") or _ratio_of(made),
-        phases=request["phases"],
+        bands=BANDS if free_bands else made.bands,
+        residual_ratio=request.residual_ratio,
+        feedback_ratio=request.feedback_ratio or made.event_of(made.schedule()[0]).feedback_ratio or 0.0,
+        phases=request.phases,
         before=made.warm_events(),
         neighbouring=made.neighbouring,
         max_iterations=max_iterations,
@@ -72,19 +72,13 @@ def search_plan(
         cost=cost,
     )
     best = search.recommended
-    found: dict[str, Any] = {"batch_size": best.batch_size, "iterations": best.iterations}
+    found = replace(request, batch_size=float(best.batch_size), iterations=best.iterations)
     reasons = {"sampling_rate": f"searched: {search.reason}", "iterations": "searched, with the batch"}
-    if made.feedback is Feedback.BANDED and request["bands"] is None:
-        found |= {"bands": best.bands}
+    if free_bands:
+        found = replace(found, bands=best.bands)
         reasons["bands"] = "searched: the best of the noise saved and the delay that it costs"
-    if best.bands > 1 and request["residual_ratio"] is None:
-        found |= {"residual_ratio": best.residual_ratio}
+    if best.bands > 1 and request.residual_ratio is None:
+        found = replace(found, residual_ratio=best.residual_ratio)
         reasons["residual_ratio"] = "searched, with the bands"
-    chosen = make_plan(**{**request, **found})
+    chosen = plan_of(found)
     return replace(chosen, defaults={**chosen.defaults, **reasons}), search
-
-
-def _ratio_of(made: Plan) -> float:
-    """ρ of a plan's published feedback; 0 for the others."""
-    event = made.event_of(made.schedule()[0])
-    return float(getattr(event, "feedback_ratio", 0.0))

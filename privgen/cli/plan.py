@@ -6,14 +6,17 @@ Loads no torch, but where a step is to be measured.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 import click
 
+from privgen.cli.option_types import Duration, Phases, Shares
+
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
-    from planners import PhaseShape, StepCost
+    from planners import PhaseShape, PlanRequest, Search, StepCost
 
 EPILOG = """\b
 Examples:
@@ -33,70 +36,6 @@ Examples:
 
 # The critic of the small preset has about so many; training still worked where noise was three times the signal.
 _PARAMETERS, _HOPELESS = 1e5, 3.0
-
-
-class Shares(click.ParamType):
-    """critic=0.6,classifier=0.3,reconstruction=0.1"""
-
-    name = "PART=SHARE,..."
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> dict[str, float] | None:
-        """The text as a dictionary."""
-        if not isinstance(value, str):
-            return value  # type: ignore[return-value]
-        try:
-            pairs = [item.split("=") for item in value.split(",")]
-            return {name.strip(): float(share) for name, share in pairs}
-        except ValueError:
-            self.fail(f"{value!r} is not like critic=0.6,classifier=0.4", param, ctx)
-
-
-class Phases(click.ParamType):
-    """0.5:1.5,0.5:1.0: share of the steps, factor of the noise, and if a third is given of the sampling rate"""
-
-    name = "SHARE:NOISE[:RATE],..."
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[PhaseShape, ...]:
-        """The text as the shape of a schedule."""
-        from accountant.errors import InvalidValue
-        from planners import PhaseShape
-        from planners.schedule import require_whole
-
-        try:
-            rows = [[float(number) for number in item.split(":")] for item in str(value).split(",")]
-            if not all(2 <= len(row) <= 3 for row in rows):
-                raise ValueError
-        except ValueError:
-            self.fail(f"{value!r} is not like 0.5:1.5,0.5:1.0", param, ctx)
-        try:
-            phases = tuple(PhaseShape(**dict(zip(("share", "noise", "rate"), row, strict=False))) for row in rows)
-            require_whole(phases)
-        except InvalidValue as error:
-            self.fail(str(error), param, ctx)
-        return phases
-
-
-class Duration(click.ParamType):
-    """90, 90s, 30m, 1.5h: seconds"""
-
-    name = "DURATION"
-    _UNITS: ClassVar[dict[str, float]] = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The text in seconds."""
-        text = str(value)
-        number, unit = (text[:-1], text[-1]) if text[-1:] in self._UNITS else (text, "s")
-        try:
-            seconds = float(number) * self._UNITS[unit]
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds < float("inf"):
-            self.fail(f"{value!r} is not like 90s, 30m or 1.5h", param, ctx)
-        return seconds
 
 
 @click.command(epilog=EPILOG)
@@ -132,6 +71,20 @@ class Duration(click.ParamType):
     show_default=True,
     help="Part of ε that statistics of each class, released before the first step, cost by themselves.",
 )
+@click.option(
+    "--spare-releases",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Releases of a warm start that a crash may waste, charged in its part; with 0 a crash there ends the run.",
+)
+@click.option(
+    "--spare-blocks",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Blocks of each phase of the steps that crashes may waste beside the planned ones, charged in ε.",
+)
 @click.option("--share", "shares", type=Shares(), help="Each part's share of the privacy cost; 0 drops a part.")
 @click.option("--clip-norm", type=float, default=1.0, show_default=True, help="Total L2 bound on one gradient.")
 @click.option(
@@ -155,18 +108,32 @@ class Duration(click.ParamType):
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, and nothing else, on stdout.")
 def command(
+    epsilon: float,
+    delta: float | None,
     dataset: str | None,
     dataset_size: int | None,
+    batch_size: float | None,
+    sampling_rate: float | None,
+    iterations: int | None,
+    noise_multiplier: float | None,
     feedback: str,
-    neighbouring: str,
+    bands: int | None,
+    residual_ratio: float | None,
+    feedback_ratio: float | None,
     phases: tuple[PhaseShape, ...] | None,
+    warm_start: float,
+    spare_releases: int,
+    spare_blocks: int,
+    shares: dict[str, float] | None,
+    clip_norm: float,
+    accountant: str,
+    neighbouring: str,
     max_iterations: int | None,
     time_budget: float | None,
     measure: bool,
     plot: Path | None,
     out: Path | None,
     as_json: bool,
-    **values: Any,
 ) -> None:
     """Plan a run: given (ε, δ), solve for what was not given of noise, sampling rate and iterations.
 
@@ -175,32 +142,64 @@ def command(
     """
     from accountant.budget import Neighbouring
     from accountant.errors import InvalidValue
-    from planners import plan as make_plan
+    from accountant.plans.parts import Feedback
+    from planners import PlanRequest
     from planners.errors import ContradictoryRequest
     from planners.schedule import WHOLE
-    from privgen.cli.console import console, err_console, warn
-    from privgen.cli.joint import search_plan, step_cost
-    from privgen.cli.plan_notes import affordable_rows, notes, saving
-    from privgen.report.plan import noise_to_batch, render_affordable, render_plan, render_search
 
-    request = {
-        "dataset": dataset,
-        "dataset_size": _size(dataset, dataset_size),
-        "feedback": feedback,
-        "neighbouring": Neighbouring(neighbouring),
-        "phases": phases or WHOLE,
-        **values,
-    }
     try:
-        made = make_plan(**request)
-        cost = step_cost(made) if measure or time_budget is not None else None
-        search = None
-        if max_iterations is not None or time_budget is not None:
-            made, search = search_plan(request, made, max_iterations=max_iterations, seconds=time_budget, cost=cost)
+        request = PlanRequest(
+            epsilon=epsilon, delta=delta, dataset=dataset, dataset_size=_size(dataset, dataset_size),
+            batch_size=batch_size, sampling_rate=sampling_rate, iterations=iterations,
+            noise_multiplier=noise_multiplier, feedback=Feedback(feedback), bands=bands, shares=shares,
+            clip_norm=clip_norm, residual_ratio=residual_ratio, feedback_ratio=feedback_ratio,
+            phases=phases or WHOLE, warm_start=warm_start, spare_releases=spare_releases, spare_blocks=spare_blocks,
+            accountant=accountant,
+            neighbouring=Neighbouring(neighbouring),
+        )  # fmt: skip
+        found = _found(request, max_iterations=max_iterations, seconds=time_budget, measure=measure)
     except InvalidValue as error:
         raise click.BadParameter(str(error)) from error
     except ContradictoryRequest as error:
         raise click.UsageError(str(error)) from error
+    _warn_of(found.plan)
+    if out is not None:
+        found.plan.save(out)
+    if plot is not None:
+        _plot(found, plot)
+    if as_json:
+        click.echo(json.dumps(found.plan.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        _show(found, out)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    """What was asked, the plan, and the search and the cost of a step where these were asked for."""
+
+    request: PlanRequest
+    plan: Plan
+    search: Search | None
+    cost: StepCost | None
+
+
+def _found(request: PlanRequest, *, max_iterations: int | None, seconds: float | None, measure: bool) -> _Found:
+    from planners import plan_of
+    from privgen.cli.joint import search_plan, step_cost
+
+    made = plan_of(request)
+    cost = step_cost(made) if measure or seconds is not None else None
+    search = None
+    if max_iterations is not None or seconds is not None:
+        made, search = search_plan(request, made, max_iterations=max_iterations, seconds=seconds, cost=cost)
+    return _Found(request=request, plan=made, search=search, cost=cost)
+
+
+def _warn_of(made: Plan) -> None:
+    """Say where a plan keeps its budget and is of little use."""
+    from privgen.cli.console import warn
+    from privgen.report.plan import noise_to_batch
+
     if made.delta >= 1 / made.dataset_size:
         warn(
             f"δ = {made.delta:g} is not below 1/N = {1 / made.dataset_size:g}: publishing one record whole may fit it."
@@ -211,26 +210,32 @@ def command(
             f"In a network of {_PARAMETERS:g} parameters the noise of a step is {drowned:.2g} times as long as the "
             "signal of a batch whose records all agree: expect little. Raise ε, the batch or N, or take fewer steps."
         )
-    if out is not None:
-        made.save(out)
-    if plot is not None:
-        from privgen.report.plan_plot import plot_plan
 
-        err_console.print(f"Plotting into {plot} ...", markup=False, soft_wrap=True)
-        plot_plan(made, plot, search)
-    if as_json:
-        click.echo(json.dumps(made.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
-        return
-    shape = request["phases"]
-    render_plan(made, console, notes(made, shape))
-    if feedback == "paper":
-        render_affordable(affordable_rows(made, shape), console)
-    if search is not None:
-        render_search(search, console)
-    if cost is not None:
-        console.print(_time_needed(made, cost), markup=False, soft_wrap=True)
+
+def _plot(found: _Found, file: Path) -> None:
+    from privgen.cli.console import err_console
+    from privgen.report.plan_plot import plot_plan
+
+    err_console.print(f"Plotting into {file} ...", markup=False, soft_wrap=True)
+    plot_plan(found.plan, file, found.search)
+
+
+def _show(found: _Found, out: Path | None) -> None:
+    from accountant.plans.parts import Feedback
+    from privgen.cli.console import console
+    from privgen.cli.plan_notes import affordable_rows, notes, saving
+    from privgen.report.plan import render_affordable, render_plan, render_search
+
+    made, phases, dataset = found.plan, found.request.phases, found.request.dataset
+    render_plan(made, console, notes(made, phases))
+    if made.feedback is Feedback.PAPER:
+        render_affordable(affordable_rows(made, phases), console)
+    if found.search is not None:
+        render_search(found.search, console)
+    if found.cost is not None:
+        console.print(_time_needed(made, found.cost), markup=False, soft_wrap=True)
     if made.verified is not None and made.verified.prv is not None:
-        console.print(saving(made, shape), markup=False, soft_wrap=True)
+        console.print(saving(made, phases), markup=False, soft_wrap=True)
     file = out if out is not None else "plan.json"
     hint = f"privgen train --plan {file}" + (f" --dataset {dataset}" if dataset else " --dataset NAME")
     prefix = "Next: " if out is not None else "Next: the same with --out plan.json, then "
@@ -245,7 +250,7 @@ def _size(dataset: str | None, given: int | None) -> int | None:
         return given
     if dataset in DATASET_SIZES:
         if given not in (None, DATASET_SIZES[dataset]):
-            raise click.UsageError(f"{dataset} has N = {DATASET_SIZES[dataset]}; leave --dataset-size away.")
+            raise click.UsageError(f"{dataset} has N = {DATASET_SIZES[dataset]}; omit --dataset-size.")
         return DATASET_SIZES[dataset]
     if dataset.startswith(("npz:", "image-folder:")):
         if given is None:

@@ -6,7 +6,7 @@ Each sentence is computed with the solvers when a person looks at the plan; none
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
@@ -19,7 +19,7 @@ def notes(made: Plan, phases: Sequence[PhaseShape]) -> list[tuple[str, str, str]
     Args:
         phases: the shape that it was solved for.
     """
-    from accountant.plans.plan import Feedback
+    from accountant.plans.parts import Feedback
 
     if made.feedback is Feedback.PAPER:
         return [("claimed", made.defaults["claimed"], "")]
@@ -66,28 +66,28 @@ def affordable_rows(made: Plan, phases: Sequence[PhaseShape]) -> tuple[Affordabl
 
 def saving(made: Plan, phases: Sequence[PhaseShape]) -> str:
     """What PRV bought over RDP, in one sentence."""
-    by_rdp = _noise_at(made, phases, epsilon=made.epsilon, bands=made.bands, feedback_ratio=_ratio_of(made, phases))
+    # ρ at the plan's sampling rate, of which the first phase has a multiple.
+    ratio = (made.event_of(made.schedule()[0]).feedback_ratio or 0.0) / phases[0].rate
+    by_rdp = _noise_at(made, phases, epsilon=made.epsilon, bands=made.bands, feedback_ratio=ratio)
     saved = 1 - made.noise_multiplier / by_rdp
     return f"PRV buys {saved:.1%} less noise than RDP, which would need {by_rdp:.4f}."
 
 
-def _noise_at(made: Plan, phases: Sequence[PhaseShape], **other: Any) -> float:
+def _noise_at(
+    made: Plan, phases: Sequence[PhaseShape], *, epsilon: float, bands: int, feedback_ratio: float = 0.0
+) -> float:
     """The noise multiplier of the first phase that RDP asks for, with the plan's rate and steps."""
     from planners import solve_noise_multiplier
 
     found = solve_noise_multiplier(
+        epsilon=epsilon,
         delta=made.delta,
         sampling_rate=made.sampling_rate / phases[0].rate,
         iterations=made.iterations,
         neighbouring=made.neighbouring,
+        bands=bands,
+        feedback_ratio=feedback_ratio,
         phases=phases,
         before=made.warm_events(),
-        **other,
     )
     return found * phases[0].noise
-
-
-def _ratio_of(made: Plan, phases: Sequence[PhaseShape]) -> float:
-    """ρ of the published feedback at the plan's sampling rate; 0 for the others."""
-    event = made.event_of(made.schedule()[0])
-    return float(getattr(event, "feedback_ratio", 0.0)) / phases[0].rate

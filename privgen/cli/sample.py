@@ -48,6 +48,7 @@ def command(
     from rich.progress import Progress
 
     from privgen.cli.console import console, err_console, warn
+    from privgen.cli.devices import device_of
     from privgen.data.export import write_folder, write_grid, write_npz
     from privgen.generate import load_generator
 
@@ -55,10 +56,7 @@ def command(
     if threads is not None:
         torch.set_num_threads(threads)
     generator = load_generator(run)
-    try:
-        generator.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise click.BadParameter(f"{device} is not to be had here ({error}).", param_hint="--device") from error
+    generator.to(device_of(device))
     wanted = _labels(labels, len(generator.class_names))
     grid = out.suffix == ".png"
     if grid and count > _LARGEST_GRID:

@@ -16,11 +16,10 @@ import click
 from privgen.cli.console import console, err_console, warn
 
 if TYPE_CHECKING:
-    from accountant.ledger.replay import LedgerState
     from accountant.plans.plan import Plan
     from privgen.config import TrainConfig
     from privgen.data import DataSet
-    from privgen.training.session import Options, Session
+    from privgen.training.session import Halted, Options, Session
 
 EPILOG = """\b
 Examples:
@@ -142,17 +141,13 @@ def _options(
     import torch
 
     from privgen.cli.account import account_of
+    from privgen.cli.devices import device_of
     from privgen.mechanism.floored_gaussian import ExactGaussian
     from privgen.mechanism.record_numbers import RecordNumbers
     from privgen.training.session import Options
 
     if threads is not None:
         torch.set_num_threads(threads)
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise click.BadParameter(f"{device} is not to be had here ({error}).", param_hint="--device") from error
     insecure: dict[str, Any] = {}
     if seed is not None:
         warn("INSECURE: noise and batches come from a seed; this run protects nobody.")
@@ -162,7 +157,7 @@ def _options(
         insecure["beside"] = lambda on: RecordNumbers.insecure_fixed_seed(seed, device=on)
         insecure["noise"] = lambda: ExactGaussian.insecure_fixed_seed(seed)
     return Options(
-        device=chosen,
+        device=device_of(device),
         signing_key=signing_key,
         extend=extend,
         account=account_of(account),
@@ -188,7 +183,7 @@ def _open(
     from privgen.data import load_data
     from privgen.methods.gan.networks import NetworkConfig
     from privgen.training.run_folder import RunFolder
-    from privgen.training.session import begin
+    from privgen.training.session import Halted, begin
     from privgen.training.session import resume as resume_run
 
     if resume:
@@ -196,13 +191,14 @@ def _open(
         own = plan or (Plan.load(folder.plan) if folder.plan.exists() else None)
         data = load_data(_dataset(dataset, own), data_dir)
         resumed = resume_run(folder.path, data=data, options=options, plan=plan, checkpoint=checkpoint)
-        if not hasattr(resumed, "guard"):
+        if isinstance(resumed, Halted):
             _say_halted(resumed)
             return None
         err_console.print(_resumed_line(resumed), markup=False)
         return resumed
+    assert plan is not None  # `_plan` leaves it out for a resume alone
     data = load_data(_dataset(dataset, plan), data_dir)
-    warm = plan is not None and plan.warm_start is not None
+    warm = plan.warm_start is not None
     config = _config(warm_config if warm else default_config, data, preset, settings)
     height, width, channels = data.train.images.shape[1:]
     network = NetworkConfig.of(
@@ -250,9 +246,9 @@ def _config(
     return TrainConfig.from_json(values)
 
 
-def _say_halted(state: LedgerState) -> None:
+def _say_halted(halted: Halted) -> None:
     console.print(
-        f"The budget is spent: this run has halted ({state.halted}) after {state.steps_charged} charged steps. "
+        f"The budget is spent: this run has halted ({halted.reason}) after {halted.steps} charged steps. "
         "Nothing was changed.",
         markup=False,
         soft_wrap=True,

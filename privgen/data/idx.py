@@ -37,10 +37,12 @@ def read_split(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.
     Raises:
         DataError: a file is missing or damaged.
     """
-    paths = [find(folder, name) for name in FILES[split]]
-    if None in paths:
-        raise DataError(f"{folder} lacks {FILES[split][paths.index(None)]}; give the right --data-dir.")
-    images, labels = (_read(path) for path in paths if path is not None)
+    found = {name: find(folder, name) for name in FILES[split]}
+    paths = [path for path in found.values() if path is not None]
+    if len(paths) < len(found):
+        missing = next(name for name, path in found.items() if path is None)
+        raise DataError(f"{folder} lacks {missing}; give the right --data-dir.")
+    images, labels = (_read(path) for path in paths)
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
         raise DataError(
             f"{folder}: {paths[0].name} holds {images.shape} and {paths[1].name} {labels.shape}, which do not fit "

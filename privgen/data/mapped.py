@@ -63,7 +63,11 @@ class MappedImages:
         return np.asarray(self[:], dtype=dtype)
 
 
-def taken(images: NDArray[np.uint8] | MappedImages, rows: NDArray[np.int64]) -> NDArray[np.uint8] | MappedImages:
+# What an array of images may be: in memory, or on disk. Both have a length and a shape, and give arrays of rows.
+Images = NDArray[np.uint8] | MappedImages
+
+
+def taken(images: Images, rows: NDArray[np.int64]) -> Images:
     """These rows; of what is on disk only their numbers."""
     if isinstance(images, MappedImages):
         return MappedImages(images.base, images.rows[rows])

@@ -32,7 +32,7 @@ from typing import Any
 from accountant.budget import Budget
 from accountant.composition.rdp import RdpAccountant
 from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian, SubsampledGaussian
-from accountant.plans.plan import Part
+from accountant.plans.parts import Part
 from planners import solve_noise_multiplier
 from privgen.errors import ConfigError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from privgen.experiments.records import Finished
 from privgen.experiments.settings import FEEDBACKS
@@ -89,7 +89,7 @@ def _noise_saved(group: Group, among: Sequence[Group]) -> str:
     return f"{share(plain) / share(group):.2f}"
 
 
-_COLUMNS = {
+_COLUMNS: dict[str, Callable[[Group, Sequence[Group]], str]] = {
     "ε certified": _epsilon,
     "feedback": lambda g, _: method_name(g.trial),
     "change": lambda g, _: change_name(g.trial),

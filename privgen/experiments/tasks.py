@@ -67,7 +67,8 @@ class MlpClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, C, H, W) → (n, classes)."""
-        return self.logits(torch.relu(self.hidden(x.flatten(1))))
+        logits: Tensor = self.logits(torch.relu(self.hidden(x.flatten(1))))
+        return logits
 
 
 class CnnClassifier(nn.Module):
@@ -84,7 +85,8 @@ class CnnClassifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, C, H, W) → (n, classes)."""
         x = torch.relu(self.first(x))
-        return self.logits(torch.relu(self.second(x)).flatten(1))
+        logits: Tensor = self.logits(torch.relu(self.second(x)).flatten(1))
+        return logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,9 @@ class ClassifierTask:
             self.module: nn.Module = (
                 CnnClassifier(data.shape, data.classes) if trial.task == "cnn" else MlpClassifier(pixels, data.classes)
             )
-        self.optimiser = torch.optim.SGD(self.module.parameters(), lr=trial.learning_rate, momentum=trial.momentum)
+        self.optimiser: torch.optim.Optimizer = torch.optim.SGD(
+            self.module.parameters(), lr=trial.learning_rate, momentum=trial.momentum
+        )
 
     def record_task(self) -> RecordTask:
         """Cross-entropy of each record."""
@@ -193,7 +197,8 @@ class CriticTask:
             networks = build_networks(network)
         betas = (trial.momentum, 0.999)
         self.module: nn.Module = networks.critic
-        self.optimiser = torch.optim.Adam(networks.critic.parameters(), lr=trial.learning_rate, betas=betas)
+        rate = trial.learning_rate
+        self.optimiser: torch.optim.Optimizer = torch.optim.Adam(self.module.parameters(), lr=rate, betas=betas)
         free = torch.optim.Adam(networks.generator.parameters(), lr=self._config.generator_rate, betas=betas)
         self._state = TrainState(
             networks=networks,

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from accountant.events import BandedGaussian, HiddenFeedbackGaussian
 from accountant.ledger.guard import BudgetGuard
 from privgen.experiments.probe import Place, place_of, probe
 from privgen.experiments.settings import DELTA, Mechanism, Trial, mechanism
@@ -132,9 +131,9 @@ def _begin(trial: Trial, made: Mechanism, data: Records) -> _Run:
     task = task_of(trial, data)
     like = parameters_of(task.module)
     owed: FeedbackMemory | PublishedError | None = None
-    if isinstance(made.event, HiddenFeedbackGaussian):
+    if made.event.feedback_ratio is not None:
         owed = PublishedError(like)
-    elif isinstance(made.event, BandedGaussian) and trial.feedback == "banded" and trial.decay == 1.0:
+    elif trial.feedback == "banded" and trial.decay == 1.0:
         owed = FeedbackMemory(like, trial.bands)
     late = deque[list[TensorDict]](maxlen=max(1, trial.bands - 1))
     past = deque[TensorDict](maxlen=max(1, trial.bands - 1))

@@ -54,6 +54,7 @@ class Rows(Protocol):
 
 # Records in one pass where nothing is asked for: what a pass makes of them stays near a processor's cache.
 _ON_CPU, _ELSEWHERE = 64, 256
+_TOGETHER = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,7 @@ def private_sums(
         weighting: norm bounds (b,) float64 → weight vectors (b,) float64, each entry a function of its norm alone.
         beside: (size) → random numbers for every place of a pass, (size, ...) each, whether a record stands there or
             not; the loss takes them behind the record.
-        physical_batch: records in one pass, or None for 64 on a CPU and 256 elsewhere. It changes no sum where
-            `privgen.gradients.row_check` holds.
+        physical_batch: records in one pass, as `pass_size` rounds it.
 
     Raises:
         UnsupportedLayer: records are mixed, or torch cannot vectorise the loss. ConfigError: half precision, a loss
@@ -100,7 +100,7 @@ def private_sums(
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
     _require_precision(parameters)
     device = next(iter(parameters.values())).device
-    count, size = len(batch[0]), physical_batch or default_physical_batch(device)
+    count, size = len(batch[0]), pass_size(physical_batch, device)
     weightings = len(weighting(torch.zeros(0, dtype=torch.float64, device=device)))
     totals = {n: torch.zeros(weightings, p.numel(), dtype=torch.float64, device=device) for n, p in parameters.items()}
     in_shape = {name: p.shape for name, p in parameters.items()}
@@ -134,9 +134,17 @@ def workspace_on(device: torch.device) -> Workspace:
     return Workspace(device)
 
 
-def default_physical_batch(device: torch.device) -> int:
-    """Records in one pass where nothing is asked for."""
-    return _ON_CPU if device.type == "cpu" else _ELSEWHERE
+def pass_size(physical_batch: int | None, device: torch.device) -> int:
+    """Records in one pass: what is asked for, rounded up to a multiple of 32, or one at a time.
+
+    Vectorised loops take the last few of a number that is no such multiple otherwise than the others.
+
+    Args:
+        physical_batch: what is asked for, >= 1, or None for 64 on a CPU and 256 elsewhere.
+    """
+    if physical_batch is None:
+        return _ON_CPU if device.type == "cpu" else _ELSEWHERE
+    return 1 if physical_batch == 1 else -(-physical_batch // _TOGETHER) * _TOGETHER
 
 
 def padded(rows: Rows, first: int, held: int, size: int) -> Tensor:

@@ -86,6 +86,13 @@ def _add_truncated(rows, which, weights, totals, begin, end, columns):  # type: 
                     total[j] += np.trunc(w0 * np.float64(r0[j]))
 
 
+@compiled()
+def _keeps(single, double):  # type: ignore[no-untyped-def]
+    """Make subnormal numbers in place; zero where the thread flushes them, as operands or as results."""
+    for i in range(len(single)):
+        double[i] = double[i] * np.float64(0.5) + np.float64(single[i])
+
+
 @cache
 def _workers(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=count, thread_name_prefix="privgen-sums")
@@ -98,6 +105,20 @@ def _in_parts(work: Callable[[int, int], None]) -> None:
     work(0, parts)
     for other in others:
         other.result()
+
+
+def flushes_subnormals() -> bool:
+    """Whether some thread that sums takes subnormal numbers for zero: then a row's sum would depend on its thread."""
+    found: list[bool] = []
+
+    def work(part: int, of: int) -> None:
+        single, double = np.full(2, 1e-45, dtype=np.float32), np.array([0.0, 2.0**-1022])
+        _keeps(single[:1], double[:1])
+        _keeps(np.zeros(1, dtype=np.float32), double[1:])
+        found.append(bool((double == 0).any()))
+
+    _in_parts(work)
+    return any(found) or bool((torch.full((64,), 1e-45) * 1.0 == 0).any())
 
 
 def add_squares(slices: Sequence[tuple[int, Tensor]], totals: Tensor) -> None:

@@ -177,6 +177,11 @@ class Workspace:
         self._slice = torch.empty(0, dtype=torch.float32, device=device)
         self._used = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes that it holds."""
+        return 4 * (len(self._kept) + len(self._slice))
+
     def begin(self, kept: int) -> None:
         """A new pass that keeps so many numbers; what the last one kept is gone."""
         self._used = 0
@@ -215,6 +220,11 @@ class PassGradients:
                 self._kept[gradient.name] = []
                 kept += size
         workspace.begin(kept)
+
+    @property
+    def device(self) -> torch.device:
+        """Where rows are."""
+        return self._workspace.device
 
     def _readings(self) -> Iterator[list[tuple[str, int, Tensor]]]:
         """(parameter, first record, rows) of all: what is kept at once, then what is written again, slice by slice."""

@@ -112,7 +112,7 @@ class FeedbackMemory:
 
     def window_sum(self) -> TensorDict:
         """Σ of the last K pushed sums, zeros before there were so many."""
-        return dict(self._sum)
+        return {name: total.clone() for name, total in self._sum.items()}
 
     def push(self, residual: Mapping[str, Tensor]) -> None:
         """Add the newest sum; the oldest of K leaves without a trace."""

@@ -2,7 +2,7 @@
 
 A random sign and a tail probability p in (0, ½], an infinite fair binary fraction, define the normal number ±std·x with
 Φ(−x) = p. Its floor is decided from the first 63 bits of p by a polynomial with a proven radius (`normal_quantile`).
-Where that leaves two cells open, about once in a billion draws at std = 2^20, bits are appended to the *same* p until
+Where that leaves two cells open, once in 200 million draws at std = 2^20, bits are appended to the *same* p until
 integer arithmetic decides (`normal_tail`); to draw again would bend the distribution. As s + floor(n) = floor(s + n)
 for an integer s, adding the result to integers is post-processing of the Gaussian mechanism.
 

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from accountant.errors import ReceiptError
-from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian, joint_noise_multiplier
+from accountant.events import Event, joint_noise_multiplier
 from accountant.ledger.guard import Receipt
 from accountant.plans.exact_release import feedback_ratio_upwards, joint_covers
-from accountant.plans.plan import Part
+from accountant.plans.parts import Part
 from privgen.errors import ConfigError
 from privgen.mechanism.floored_gaussian import ExactGaussian
 
@@ -81,14 +81,13 @@ def require_admitted(parts: tuple[Part, ...], bands: int, event: Event, batch_si
             f"The parts' joint noise multiplier is {joint_noise_multiplier(*noises)!r}, less than the "
             f"{event.noise_multiplier!r} that was admitted; admit the event of what is released."
         )
-    admitted = event.bands if isinstance(event, BandedGaussian) else 1
-    if bands != admitted:
-        raise ReceiptError(f"The sums were fed back over bands={bands}, but bands={admitted} was admitted.")
+    if bands != event.bands:
+        raise ReceiptError(f"The sums were fed back over bands={bands}, but bands={event.bands} was admitted.")
     if bands == 1 and any(part.residual_clip_norm for part in parts):
         raise ReceiptError("A part has a residual_clip_norm, but one band, which pays nothing back, was admitted.")
     if not any(part.feedback_clip_norm for part in parts):
         return
-    allowed = event.feedback_ratio if isinstance(event, HiddenFeedbackGaussian) else 0.0
+    allowed = event.feedback_ratio or 0.0
     if batch_size is None or not math.isfinite(batch_size):
         raise ReceiptError("The published feedback was used: expected batch_size, B = qN, to know its ratio by.")
     ratio = feedback_ratio_upwards(

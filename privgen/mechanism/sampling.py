@@ -18,7 +18,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
-from accountant.events import BandedGaussian, Event
+from accountant.events import Event
 from privgen.errors import ConfigError
 from privgen.mechanism.key_stream import KeyStream
 
@@ -72,7 +72,7 @@ class PoissonSampler:
         Raises:
             ConfigError: the event has other bands than this sampler.
         """
-        bands = event.bands if isinstance(event, BandedGaussian) else 1
+        bands = event.bands
         if bands != len(self._members):
             raise ConfigError(f"Expected an event of {len(self._members)} bands, got {event}.")
         members = self._members[cycle % bands]

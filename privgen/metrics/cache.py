@@ -75,7 +75,7 @@ class Cache:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
+        np.savez(buffer, allow_pickle=False, **arrays)
         write_durably(_path(self._folder, key), buffer.getvalue())
 
 

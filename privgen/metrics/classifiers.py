@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-Classify = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
-_BATCH = 128
+from privgen.data.mapped import Images
+
+Classify = Callable[[Images], NDArray[np.int64]]
+BATCH = 128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +35,7 @@ class NetworkRecipe:
         epochs: >= 1. rate: learning rate, > 0.
         schedule: one-cycle: Adam with a one-cycle rate that peaks at `rate`. adam: Adam at `rate`.
             step: SGD with momentum 0.9 and weight decay 1e-4, at a tenth of `rate` after four fifths of the epochs.
-        centre, spread: pixels in [0, 1] become (pixel − centre) ÷ spread.
+        scaled: pixels from 0 to 255, as float32, into what the network sees.
     """
 
     about: str
@@ -41,12 +43,11 @@ class NetworkRecipe:
     epochs: int
     rate: float
     schedule: Literal["one-cycle", "adam", "step"]
-    centre: float = 0.5
-    spread: float = 0.5
+    scaled: Callable[[Tensor], Tensor]
 
     def train(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         labels: NDArray[np.int64],
         *,
         classes: int,
@@ -61,29 +62,47 @@ class NetworkRecipe:
             labels: (n,) from 0. seed: of initialisation and order. epochs: None is the recipe's.
             device: None is the CPU. progress: called with epochs done and planned.
         """
+        where = device or torch.device("cpu")
+        network = self.trained(
+            images, labels, classes=classes, seed=seed, epochs=epochs, device=where, progress=progress
+        )
+        return lambda others: self._predict(network, others, where)
+
+    def trained(
+        self,
+        images: Images,
+        labels: NDArray[np.int64],
+        *,
+        classes: int,
+        seed: int,
+        epochs: int | None = None,
+        device: torch.device | None = None,
+        progress: Callable[[int, int], object] = lambda done, total: None,
+    ) -> nn.Module:
+        """The network itself, in evaluation mode; arguments as in `train`."""
         device, epochs = device or torch.device("cpu"), epochs or self.epochs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = self.layers(images.shape[1:], classes).to(device)
             self._fit(network, images, torch.from_numpy(labels), epochs, device, progress)
-        return lambda others: self._predict(network, others, device)
+        return network
 
     def _fit(
         self,
         network: nn.Module,
-        images: NDArray[np.uint8],
+        images: Images,
         labels: Tensor,
         epochs: int,
         device: torch.device,
         progress: Callable[[int, int], object],
     ) -> None:
-        optimiser, schedule = self._optimiser(network, epochs, -(-len(images) // _BATCH))
+        optimiser, schedule = self._optimiser(network, epochs, -(-len(images) // BATCH))
         network.train()
         for epoch in range(epochs):
             order = torch.randperm(len(images))
-            for at in range(0, len(images), _BATCH):
-                chosen = order[at : at + _BATCH]
-                outputs = network(self._scaled(images[chosen.numpy()]).to(device))
+            for at in range(0, len(images), BATCH):
+                chosen = order[at : at + BATCH]
+                outputs = network(self.inputs(images[chosen.numpy()]).to(device))
                 loss = functional.cross_entropy(outputs, labels[chosen].to(device))
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
@@ -105,15 +124,24 @@ class NetworkRecipe:
         return adam, rates.OneCycleLR(adam, self.rate, total_steps=epochs * batches)
 
     @torch.no_grad()
-    def _predict(self, network: nn.Module, images: NDArray[np.uint8], device: torch.device) -> NDArray[np.int64]:
-        chunks = (self._scaled(images[at : at + _BATCH]) for at in range(0, len(images), _BATCH))
+    def _predict(self, network: nn.Module, images: Images, device: torch.device) -> NDArray[np.int64]:
+        chunks = (self.inputs(images[at : at + BATCH]) for at in range(0, len(images), BATCH))
         return np.concatenate([network(chunk.to(device)).argmax(1).cpu().numpy() for chunk in chunks])
 
-    def _scaled(self, images: NDArray[np.uint8]) -> Tensor:
-        """(n, H, W, C) uint8 as (n, C, H, W)."""
+    def inputs(self, images: NDArray[np.uint8]) -> Tensor:
+        """(n, H, W, C) uint8 as the network sees them, (n, C, H, W)."""
         # Copied: arrays read from files are read-only, which torch cannot say of a tensor.
-        pixels = torch.tensor(images).permute(0, 3, 1, 2).float() / 255
-        return (pixels - self.centre) / self.spread
+        return self.scaled(torch.tensor(images).permute(0, 3, 1, 2).float())
+
+
+def standardised(centre: float, spread: float) -> Callable[[Tensor], Tensor]:
+    """Pixels in [0, 1] less `centre`, divided by `spread`."""
+    return lambda pixels: (pixels / 255 - centre) / spread
+
+
+def signed(pixels: Tensor) -> Tensor:
+    """Pixels in [−1, 1]."""
+    return pixels / 127.5 - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,7 +157,7 @@ class ScikitRecipe:
 
     def train(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         labels: NDArray[np.int64],
         *,
         classes: int,
@@ -153,8 +181,9 @@ class ScikitRecipe:
 Recipe = NetworkRecipe | ScikitRecipe
 
 
-def _rows(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    return images.reshape(len(images), -1) / 255.0
+def _rows(images: Images) -> NDArray[np.float64]:
+    rows: NDArray[np.float64] = np.asarray(images).reshape(len(images), -1) / 255.0
+    return rows
 
 
 def _two_convolutions(shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -246,6 +275,7 @@ RECIPES: dict[str, Recipe] = {
         epochs=10,
         rate=2e-3,
         schedule="one-cycle",
+        scaled=standardised(0.5, 0.5),
     ),
     "privgen-mlp": ScikitRecipe(about="scikit-learn MLP(100), 20 iterations", make=_mlp(20)),
     "privgen-logreg": ScikitRecipe(about="scikit-learn logistic regression, 200 iterations", make=_logreg(200)),
@@ -256,8 +286,7 @@ RECIPES: dict[str, Recipe] = {
         epochs=50,
         rate=0.02,
         schedule="step",
-        centre=0.1307,
-        spread=0.3081,
+        scaled=standardised(0.1307, 0.3081),
     ),
     "dpac-mlp": ScikitRecipe(about="scikit-learn MLP(100), its defaults (200 iterations)", make=_mlp(200)),
     "dpac-logreg": ScikitRecipe(about="scikit-learn logistic regression, 5000 iterations", make=_logreg(5000)),
@@ -267,9 +296,31 @@ RECIPES: dict[str, Recipe] = {
         epochs=50,
         rate=3e-4,
         schedule="adam",
+        scaled=standardised(0.5, 0.5),
     ),
-    "dpdm-mlp": NetworkRecipe(about=f"MLP(100); {_ADAM}", layers=_hidden_100, epochs=50, rate=3e-4, schedule="adam"),
+    "dpdm-mlp": NetworkRecipe(
+        about=f"MLP(100); {_ADAM}",
+        layers=_hidden_100,
+        epochs=50,
+        rate=3e-4,
+        schedule="adam",
+        scaled=standardised(0.5, 0.5),
+    ),
     "dpdm-logreg": NetworkRecipe(
-        about=f"logistic regression; {_ADAM}", layers=_linear, epochs=50, rate=3e-4, schedule="adam"
+        about=f"logistic regression; {_ADAM}",
+        layers=_linear,
+        epochs=50,
+        rate=3e-4,
+        schedule="adam",
+        scaled=standardised(0.5, 0.5),
     ),
 }
+# What images are compared by where none is given: a classifier of the real training images (`privgen.metrics.lenet`).
+FEATURE_LENET = NetworkRecipe(
+    about="LeNet-5; 5 epochs of one-cycle Adam 2e-3, or as many as make 500 steps; batch 128",
+    layers=lenet_layers,
+    epochs=5,
+    rate=2e-3,
+    schedule="one-cycle",
+    scaled=signed,
+)

@@ -1,7 +1,7 @@
 """All measures of one source of generated images, by one protocol, as one result.
 
-    wanted = Wanted(protocol=PROTOCOLS["privgen-1"], metrics=("gen2real", "fid"), samples=10000)
-    found = evaluate(source, load_data("fashion-mnist"), wanted)
+    request = EvaluationRequest(protocol=PROTOCOLS["privgen-1"], metrics=("gen2real", "fid"), samples=10000)
+    found = evaluate(source, load_data("fashion-mnist"), request)
     found.result["fid"]["value"]
 
 Everything here reads real images without privacy; `found.result["privacy"]` says so.
@@ -9,14 +9,10 @@ Everything here reads real images without privacy; `found.result["privacy"]` say
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,54 +20,31 @@ from numpy.typing import NDArray
 
 from privgen.data import DataSet
 from privgen.errors import EvaluationError
+from privgen.metrics.accuracies import AccuracyPlan, summaries
 from privgen.metrics.cache import Cache
-from privgen.metrics.features import Extractor
+from privgen.metrics.features import Extractor, ImageClassifier
 from privgen.metrics.fid import frechet_distance, gaussian_statistics, kernel_distance
-from privgen.metrics.gen2real import Labelled
 from privgen.metrics.inception_score import inception_score
 from privgen.metrics.neighbours import closest_pairs, copying, manifold, nearest
-from privgen.metrics.protocols import EvaluationProtocol
-from privgen.metrics.reference import Progress, Reference, extract, make_extractor
-from privgen.metrics.sources import Made, Source
-from privgen.metrics.workers import Training, Workers
+from privgen.metrics.reference import Reference, extract, make_classifier, make_extractor
+from privgen.metrics.request import ACCURACIES, EvaluationRequest
+from privgen.metrics.result import (
+    PRIVACY,
+    SCHEMA,
+    Comparisons,
+    Conditions,
+    CopyingResult,
+    CoverageResult,
+    FidResult,
+    InceptionScoreResult,
+    KidResult,
+    Measurements,
+)
+from privgen.metrics.sources import LabelledImages, Source
+from privgen.metrics.trainings import Progress, trained
 
-DEFAULT_METRICS = ("gen2real", "fid", "kid", "is")
-METRICS = ("gen2real", "real2real", "real2gen", "fid", "kid", "is", "coverage", "copying")
-ACCURACIES = METRICS[:3]
-SCHEMA = "privgen.evaluation/1"
-PRIVACY = "Computed from real images without differential privacy; no ε covers it."
 _MOST_NEIGHBOURS = 10_000  # images of each kind in precision, recall, coverage and copying
 _GRID = 100
-Scores = list[tuple[str, str, float]]  # metric, classifier, accuracy
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
-    """What to measure.
-
-    Args:
-        protocol: by which. metrics: among METRICS, >= 1.
-        samples: generated images, or None: the protocol's number. seeds: of accuracies, >= 1.
-        classifiers: among cnn, mlp, logreg; none: the protocol's.
-        features: pixels, lenet or inception, or None: the protocol's.
-
-    Raises:
-        EvaluationError: a metric is unknown, or a number out of range.
-    """
-
-    protocol: EvaluationProtocol
-    metrics: tuple[str, ...]
-    samples: int | None = None
-    seeds: int = 1
-    classifiers: tuple[str, ...] = ()
-    features: str | None = None
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.metrics if name not in METRICS]
-        if unknown or not self.metrics:
-            raise EvaluationError(f"Expected metrics={','.join(self.metrics)!r} among: {', '.join(METRICS)}.")
-        if self.seeds < 1 or (self.samples is not None and self.samples < 2):
-            raise EvaluationError(f"Expected seeds={self.seeds} >= 1 and samples={self.samples} >= 2.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,33 +54,21 @@ class Evaluation:
     closest: pairs of a generated and its nearest training image, or None. It shows training images: private.
     """
 
-    result: dict[str, Any]
+    result: Measurements
     sample: NDArray[np.uint8]
     closest: NDArray[np.uint8] | None
-
-
-def possible_metrics(shape: tuple[int, ...], *, labelled: bool, inception: bool) -> tuple[str, ...]:
-    """All that can be measured.
-
-    Args:
-        shape: of an image (H, W, C). labelled: the generated images' classes are known.
-        inception: Inception's weights are to be used; the IS of other than grey 28×28 images needs them.
-    """
-    left_out = set() if labelled else {"gen2real", "real2gen"}
-    if shape != (28, 28, 1) and not inception:
-        left_out.add("is")
-    return tuple(name for name in METRICS if name not in left_out)
 
 
 def evaluate(
     source: Source,
     data: DataSet,
-    wanted: Wanted,
+    request: EvaluationRequest,
     *,
     cache: Cache | None = None,
     inception_weights: Path | None = None,
     device: torch.device | None = None,
-    workers: Workers | None = None,
+    processes: int = 0,
+    threads: int = 1,
     progress: Progress = lambda what, done, total: None,
 ) -> Evaluation:
     """Measure a source's images against real ones.
@@ -116,16 +77,17 @@ def evaluate(
         source: of generated images. data: real ones; classifiers are tested on its test split, all else is compared
             with its training split. cache: of what depends on real images alone; None keeps nothing.
         inception_weights: a file, or None to look in torch-fidelity's cache. device: None is the CPU.
-        workers: train the classifiers, while the rest is measured here; None: here as well, one after the other.
+        processes: that train the classifiers on the CPU while the rest is measured here; 0 trains them here as well,
+            one after the other. threads: of torch in each of these processes.
         progress: called with what is being done, how much of it is done, and how much it is.
 
     Raises:
-        EvaluationError: the images do not fit the data, or something asked for cannot be had.
+        EvaluationError: the images do not fit the data, or something asked for is not available.
     """
-    wanted.protocol.require(data.name)
-    device = device or torch.device("cpu")
-    workers = workers or Workers(0, device=device, progress=progress)
-    return _Job(source, data, wanted, cache or Cache(None), inception_weights, device, workers, progress).run()
+    request.protocol.require(data.name)
+    where = device or torch.device("cpu")
+    job = _Job(source, data, request, cache or Cache(None), inception_weights, where, progress)
+    return job.run(processes=processes, threads=threads)
 
 
 @dataclass
@@ -134,29 +96,41 @@ class _Job:
 
     source: Source
     data: DataSet
-    wanted: Wanted
+    request: EvaluationRequest
     cache: Cache
     inception_weights: Path | None
     device: torch.device
-    workers: Workers
     progress: Progress
 
-    def run(self) -> Evaluation:
+    def run(self, *, processes: int, threads: int) -> Evaluation:
         self._require_fit()
-        metrics, found = self.wanted.metrics, {}
-        answers = self._begin_accuracies()
-        measures: dict[str, Callable[[], dict[str, Any]]] = {
-            "fid": self._fid,
-            "kid": self._kid,
-            "is": self._inception_score,
-            "coverage": self._coverage,
-        }
-        found |= {name: measure() for name, measure in measures.items() if name in metrics}
-        closest = None
+        asked = AccuracyPlan(
+            request=self.request, data=self.data, samples=self.samples, generated=self._made, cache=self.cache
+        ).asked()
+        trainings = [one.training for one in asked if one.training is not None]
+        count = min(processes, len(trainings))
+        with trained(
+            trainings, processes=count, threads=threads, device=self.device, progress=self.progress
+        ) as answers:
+            comparisons, closest = self._compared()
+            accuracies = summaries(asked, answers, self.cache)
+        return Evaluation({**self._conditions(), **accuracies, **comparisons}, self.first.images[:_GRID], closest)
+
+    def _compared(self) -> tuple[Comparisons, NDArray[np.uint8] | None]:
+        """What is measured in this process, and the closest pairs where copying is."""
+        metrics, closest = self.request.metrics, None
+        found: Comparisons = {}
+        if "fid" in metrics:
+            found["fid"] = self._fid()
+        if "kid" in metrics:
+            found["kid"] = self._kid()
+        if "is" in metrics:
+            found["is"] = self._inception_score()
+        if "coverage" in metrics:
+            found["coverage"] = self._coverage()
         if "copying" in metrics:
             found["copying"], closest = self._copying()
-        accuracies = _gathered([answer() for answer in answers])
-        return Evaluation(self._about() | accuracies | found, self.first.images[:_GRID], closest)
+        return found, closest
 
     def _require_fit(self) -> None:
         ours, theirs = self.first.images.shape[1:], self.data.train.images.shape[1:]
@@ -165,27 +139,26 @@ class _Job:
                 f"Expected generated images {theirs} as {self.data.name} has them, got {ours}; name the data set that "
                 "they imitate by --dataset, or resize them."
             )
-        if self.first.labels is None and {"gen2real", "real2gen"} & set(self.wanted.metrics):
-            raise EvaluationError("gen2real and real2gen need labels; add an array labels, or leave them out.")
+        if self.first.labels is None and {"gen2real", "real2gen"} & set(self.request.metrics):
+            raise EvaluationError("gen2real and real2gen need labels; add an array labels, or omit these two metrics.")
 
-    def _about(self) -> dict[str, Any]:
-        wanted, compared = self.wanted, set(self.wanted.metrics) - {*ACCURACIES, "is"}
+    def _conditions(self) -> Conditions:
+        request, compared = self.request, set(self.request.metrics) - {*ACCURACIES, "is"}
         features = self.features if compared else None
+        deviations = request.protocol.deviations(samples=self.samples, features=features, per_class=self._per_class())
         reads = {"gen2real": ["test"], "real2gen": ["train"], "real2real": ["train", "test"]}
         reads["copying"] = ["train", "test"]
         return {
             "schema": SCHEMA,
-            "protocol": wanted.protocol.name,
-            "deviations": list(
-                wanted.protocol.deviations(samples=self.samples, features=features, per_class=self._per_class())
-            ),
-            "protocol_record": wanted.protocol.to_json(),
+            "protocol": request.protocol.name,
+            "deviations": list(deviations),
+            "protocol_record": request.protocol.to_json(),
             "dataset": self.data.name,
             "samples": self.samples,
-            "seeds": wanted.seeds,
+            "seeds": request.seeds,
             "privacy": PRIVACY,
             "versions": {name: version(name) for name in ("privgen", "torch", "scikit-learn", "numpy", "scipy")},
-            "reads": sorted({split for name in wanted.metrics for split in reads.get(name, ["train"])}),
+            "reads": sorted({split for name in request.metrics for split in reads.get(name, ["train"])}),
         }
 
     def _per_class(self) -> tuple[int, int] | None:
@@ -196,134 +169,122 @@ class _Job:
 
     @cached_property
     def samples(self) -> int:
-        return self.source.count(self.wanted.samples or self.wanted.protocol.samples)
+        return self.source.count(self.request.samples or self.request.protocol.samples)
+
+    @property
+    def _grey_28(self) -> bool:
+        return self.data.train.images.shape[1:] == (28, 28, 1)
 
     @cached_property
     def features(self) -> str:
-        grey_28 = self.data.train.images.shape[1:] == (28, 28, 1)
-        return self.wanted.features or self.wanted.protocol.features or ("lenet" if grey_28 else "pixels")
+        default = "lenet" if self._grey_28 else "pixels"
+        return self.request.features or self.request.protocol.features or default
 
     @cached_property
-    def first(self) -> Made:
-        return self._made(0)
+    def first(self) -> LabelledImages:
+        return self._make(0)
 
-    def _made(self, seed: int) -> Made:
+    def _made(self, seed: int) -> LabelledImages:
+        return self.first if seed == 0 else self._make(seed)
+
+    def _make(self, seed: int) -> LabelledImages:
         return self.source.make(
             self.samples, seed, progress=lambda done, total: self.progress("generated images", done, total)
         )
 
-    def _begin_accuracies(self) -> list[Callable[[], Scores]]:
-        """Begin every training that is asked for; each answer is the accuracies of one."""
-        wanted, answers = self.wanted, []
-        if set(wanted.metrics) & set(ACCURACIES):
-            for seed in range(wanted.seeds):
-                made = self.first if seed == 0 else self._made(seed)
-                for classifier in wanted.classifiers or wanted.protocol.classifiers:
-                    answers += self._begin(classifier, seed, made)
-        return answers
-
-    def _begin(self, classifier: str, seed: int, made: Made) -> list[Callable[[], Scores]]:
-        metrics, answers = self.wanted.metrics, []
-        test = (self.data.test.images, self.data.test.labels)
-        generated = None if made.labels is None else (made.images, made.labels)
-        if "gen2real" in metrics and generated:
-            answers.append(self._training(("gen2real",), classifier, seed, generated, test))
-        if "real2gen" in metrics and generated:
-            # One classifier, trained on real images, has two tests.
-            tests = {"real2real": test, "real2gen": generated}
-            names = tuple(name for name in tests if name in metrics)
-            answers.append(self._training(names, classifier, seed, self._real(seed), *(tests[name] for name in names)))
-        elif "real2real" in metrics:
-            answers.append(self._real2real(classifier, seed, test))
-        return answers
-
-    def _training(
-        self, names: tuple[str, ...], classifier: str, seed: int, train: Labelled, *tests: Labelled
-    ) -> Callable[[], Scores]:
-        what = f"{' and '.join(names)} {classifier}, seed {seed}"
-        recipe = f"{self.wanted.protocol.recipes}-{classifier}"
-        answer = self.workers.submit(Training(what=what, recipe=recipe, seed=seed, train=train, tests=tests))
-        return lambda: [(name, classifier, score) for name, score in zip(names, answer(), strict=True)]
-
-    def _real(self, seed: int) -> Labelled:
-        """As many real training images as there are generated ones."""
-        train = self.data.train
-        chosen = np.random.default_rng(seed).permutation(len(train.labels))[: self.samples]
-        return train.images[chosen], train.labels[chosen]
-
-    def _real2real(self, classifier: str, seed: int, test: Labelled) -> Callable[[], Scores]:
-        digest = hashlib.sha256(test[0].tobytes() + test[1].tobytes()).hexdigest()
-        recipe = self.wanted.protocol.recipe(classifier).about
-        key = f"real2real/1/{recipe}/{self.samples}/{seed}/{self.data.fingerprint()}/{digest}"
-        kept = self.cache.find(key)
-        if kept is not None:
-            return lambda: [("real2real", classifier, float(kept["accuracy"]))]
-        training = self._training(("real2real",), classifier, seed, self._real(seed), test)
-
-        def answer() -> Scores:
-            scores = training()
-            self.cache.keep(key, {"accuracy": np.array(scores[0][2])})
-            return scores
-
-        return answer
-
-    def _extractor(self, name: str) -> Extractor:
-        return make_extractor(
-            name,
+    @cached_property
+    def _reference(self) -> Reference:
+        extractor = make_extractor(
+            self.features,
             self.data,
             cache=self.cache,
             inception_weights=self.inception_weights,
             device=self.device,
             progress=self.progress,
         )
+        return Reference(extractor, self.data, cache=self.cache, progress=self.progress)
 
-    @cached_property
-    def _reference(self) -> Reference:
-        return Reference(self._extractor(self.features), self.data, cache=self.cache, progress=self.progress)
+    @property
+    def _extractor(self) -> Extractor:
+        return self._reference.extractor
 
     @cached_property
     def _generated(self) -> NDArray[np.float32]:
         return self._rows(self.first.images, "generated images")
 
     def _rows(self, images: NDArray[np.uint8], what: str) -> NDArray[np.float32]:
-        extractor = self._reference.extractor
-        return np.concatenate(list(extract(extractor, images, f"{what} by {extractor.name}", self.progress)))
+        chunks = extract(self._extractor, images, f"{what} by {self._extractor.name}", self.progress)
+        return np.concatenate(list(chunks))
 
-    def _fid(self) -> dict[str, Any]:
+    def _fid(self) -> FidResult:
         reference = self._reference.statistics()
         value = frechet_distance(reference, gaussian_statistics([self._generated]))
         return {
             "value": value,
-            "features": self._reference.extractor.name,
+            "features": self._extractor.name,
             "generated": self.samples,
             "real": reference.count,
         }
 
-    def _kid(self) -> dict[str, Any]:
+    def _kid(self) -> KidResult:
         self.progress("KID", 0, 1)
         found = kernel_distance(self._reference.choice(_MOST_NEIGHBOURS), self._generated)
         self.progress("KID", 1, 1)
-        return {"features": self._reference.extractor.name} | dataclasses.asdict(found)
+        return {
+            "features": self._extractor.name,
+            "mean": found.mean,
+            "std": found.std,
+            "subsets": found.subsets,
+            "subset_size": found.subset_size,
+        }
 
-    def _inception_score(self) -> dict[str, Any]:
-        grey_28 = self.data.train.images.shape[1:] == (28, 28, 1)
-        classifier = self._extractor("lenet" if grey_28 else "inception")
+    def _classifier(self) -> tuple[ImageClassifier, str]:
+        """Whose probabilities the Inception Score takes, and what it is called."""
+        kind, name = ("lenet", f"LeNet trained on {self.data.name}") if self._grey_28 else ("inception", "Inception-v3")
+        classifier = make_classifier(
+            kind,
+            self.data,
+            cache=self.cache,
+            inception_weights=self.inception_weights,
+            device=self.device,
+            progress=self.progress,
+        )
+        return classifier, name
+
+    def _inception_score(self) -> InceptionScoreResult:
+        classifier, name = self._classifier()
         rows = []
         for at in range(0, self.samples, _GRID):
             rows.append(classifier.probabilities(self.first.images[at : at + _GRID]))
             self.progress("Inception Score", min(at + _GRID, self.samples), self.samples)
-        name = f"LeNet trained on {self.data.name}" if grey_28 else "Inception-v3"
-        return dataclasses.asdict(inception_score(np.concatenate(rows), classifier=name, seed=0))
+        found = inception_score(np.concatenate(rows), classifier=name, seed=0)
+        return {
+            "mean": found.mean,
+            "std": found.std,
+            "splits": found.splits,
+            "classifier": found.classifier,
+            "classes": found.classes,
+        }
 
-    def _coverage(self) -> dict[str, Any]:
+    def _coverage(self) -> CoverageResult:
         found = manifold(
             self._reference.choice(_MOST_NEIGHBOURS),
             self._generated[:_MOST_NEIGHBOURS],
             progress=lambda done, total: self.progress("precision, recall, coverage", done, total),
         )
-        return {"features": self._reference.extractor.name} | dataclasses.asdict(found)
+        return {
+            "features": self._extractor.name,
+            "precision": found.precision,
+            "recall": found.recall,
+            "density": found.density,
+            "coverage": found.coverage,
+            "k_precision": found.k_precision,
+            "k_coverage": found.k_coverage,
+            "real": found.real,
+            "generated": found.generated,
+        }
 
-    def _copying(self) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+    def _copying(self) -> tuple[CopyingResult, NDArray[np.uint8]]:
         images, held_out = self.first.images[:_MOST_NEIGHBOURS], self.data.test.images[:_MOST_NEIGHBOURS]
         training = self._reference.features()
         ours, theirs = (
@@ -331,22 +292,16 @@ class _Job:
             for rows in (self._generated[:_MOST_NEIGHBOURS], self._rows(held_out, "held-out images"))
         )
         found = copying(ours, theirs, images=images, others=held_out, training=self.data.train.images)
-        pairs = closest_pairs(ours, images, self.data.train.images)
-        return {"features": self._reference.extractor.name} | dataclasses.asdict(found), pairs
-
-
-def _gathered(answers: list[Scores]) -> dict[str, Any]:
-    """By metric and classifier, over seeds."""
-    values: dict[str, dict[str, list[float]]] = {}
-    for name, classifier, score in (one for scores in answers for one in scores):
-        values.setdefault(name, {}).setdefault(classifier, []).append(score)
-    return {
-        name: {classifier: _summary(scores) for classifier, scores in values[name].items()}
-        for name in ACCURACIES
-        if name in values
-    }
-
-
-def _summary(values: list[float]) -> dict[str, Any]:
-    """Mean, and the standard deviation over seeds."""
-    return {"mean": float(np.mean(values)), "std": float(np.std(values)), "values": values}
+        result: CopyingResult = {
+            "features": self._extractor.name,
+            "generated_median": found.generated_median,
+            "held_out_median": found.held_out_median,
+            "nearer_than_held_out": found.nearer_than_held_out,
+            "below_first_percent": found.below_first_percent,
+            "identical": found.identical,
+            "held_out_identical": found.held_out_identical,
+            "generated": found.generated,
+            "held_out": found.held_out,
+            "training": found.training,
+        }
+        return result, closest_pairs(ours, images, self.data.train.images)

@@ -104,7 +104,8 @@ def frechet_distance(one: GaussianStatistics, other: GaussianStatistics) -> floa
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """The positive root of a symmetric positive matrix; eigenvalues that rounding made negative count as 0."""
     eigenvalues, vectors = scipy.linalg.eigh((covariance + covariance.T) / 2)
-    return (vectors * np.sqrt(np.clip(eigenvalues, 0, None))) @ vectors.T
+    root: NDArray[np.float64] = (vectors * np.sqrt(np.clip(eigenvalues, 0, None))) @ vectors.T
+    return root
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,5 +156,5 @@ def _mmd2(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 
 def _cubic(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    base = x @ y.T / x.shape[1] + 1.0
+    base: NDArray[np.float64] = x @ y.T / x.shape[1] + 1.0
     return base * base * base

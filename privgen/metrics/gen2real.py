@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from privgen.data.mapped import Images
 from privgen.errors import EvaluationError
 from privgen.metrics.classifiers import RECIPES, Recipe
 
@@ -62,7 +63,7 @@ def gen2real(
     )[0]
 
 
-Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
+Labelled = tuple[Images, NDArray[np.int64]]
 
 
 def accuracy(

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from privgen.data.mapped import Images
 from privgen.errors import EvaluationError
 
 # Distances in memory at a time: few enough that the allocator hands the same pages out again.
@@ -178,9 +179,8 @@ class Copying:
 
 
 def copying(
-    generated: Nearest, held_out: Nearest, *, images: NDArray[np.uint8], others: NDArray[np.uint8],
-    training: NDArray[np.uint8],
-) -> Copying:  # fmt: skip
+    generated: Nearest, held_out: Nearest, *, images: NDArray[np.uint8], others: NDArray[np.uint8], training: Images
+) -> Copying:
     """Compare two sets' distances to the training images.
 
     Args:
@@ -190,7 +190,7 @@ def copying(
     ordered = np.sort(held_out.distances)
     below = np.searchsorted(ordered, generated.distances, side="left")
     at_most = np.searchsorted(ordered, generated.distances, side="right")
-    known = {image.tobytes() for image in training}
+    known = {training[row].tobytes() for row in range(len(training))}
     return Copying(
         generated_median=float(np.median(generated.distances)),
         held_out_median=float(np.median(ordered)),
@@ -204,9 +204,7 @@ def copying(
     )
 
 
-def closest_pairs(
-    found: Nearest, images: NDArray[np.uint8], training: NDArray[np.uint8], *, pairs: int = 40
-) -> NDArray[np.uint8]:
+def closest_pairs(found: Nearest, images: NDArray[np.uint8], training: Images, *, pairs: int = 40) -> NDArray[np.uint8]:
     """(2 · pairs, H, W, C): the generated images nearest to a training image, each before that training image."""
     order = np.argsort(found.distances, kind="stable")[:pairs]
     both = np.stack([images[order], training[found.indices[order]]], axis=1)  # (pairs, 2, H, W, C)

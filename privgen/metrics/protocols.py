@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from privgen.errors import EvaluationError
 from privgen.metrics.classifiers import RECIPES, Recipe
+from privgen.metrics.result import ProtocolRecord
 
 DEFAULT = "privgen-1"
 
@@ -77,7 +77,7 @@ class EvaluationProtocol:
             if name == dataset:
                 raise EvaluationError(f"Protocol {self.name} cannot be kept on {dataset}: {reason}")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ProtocolRecord:
         """For a result file."""
         return {
             "name": self.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +10,19 @@ import torch
 from numpy.typing import NDArray
 
 from privgen.data import DataSet
+from privgen.data.mapped import Images
 from privgen.errors import EvaluationError
-from privgen.metrics.cache import Cache
-from privgen.metrics.features import (
-    EXTRACTORS,
-    Extractor,
-    Inception,
-    Pixels,
-    find_inception,
-    lenet_identity,
-    restore_lenet,
-    train_lenet,
-)
+from privgen.metrics.cache import Arrays, Cache
+from privgen.metrics.features import EXTRACTORS, Extractor, ImageClassifier, Pixels
 from privgen.metrics.fid import GaussianStatistics, gaussian_statistics
+from privgen.metrics.inception import Inception, find_inception
+from privgen.metrics.lenet import LeNet, lenet_identity, restore_lenet, train_lenet
+from privgen.metrics.trainings import Progress
 
-Progress = Callable[[str, int, int], object]
 _CHUNK = 250
 
 
-def extract(
-    extractor: Extractor, images: NDArray[np.uint8], what: str, progress: Progress
-) -> Iterator[NDArray[np.float32]]:
+def extract(extractor: Extractor, images: Images, what: str, progress: Progress) -> Iterator[NDArray[np.float32]]:
     """Features in chunks; `progress` is called with `what`, images done and in all."""
     for at in range(0, len(images), _CHUNK):
         yield extractor.features(images[at : at + _CHUNK])
@@ -53,17 +45,36 @@ def make_extractor(
         inception_weights: the file, or None to look in torch-fidelity's cache. device: None is the CPU.
 
     Raises:
-        EvaluationError: unknown, or it cannot be had for these images; the message says what to do.
+        EvaluationError: unknown, or it is not available for these images; the message says what to do.
     """
     if name == "pixels":
         return Pixels.fitting(data.train.images.shape[1:])
     if name == "inception":
         return Inception(find_inception(inception_weights), device)
-    if name != "lenet":
-        raise EvaluationError(f"Expected features={name!r} to be one of: {', '.join(EXTRACTORS)}.")
+    if name == "lenet":
+        return _lenet(data, cache, device, progress)
+    raise EvaluationError(f"Expected features={name!r} to be one of: {', '.join(EXTRACTORS)}.")
+
+
+def make_classifier(
+    name: str,
+    data: DataSet,
+    *,
+    cache: Cache,
+    inception_weights: Path | None = None,
+    device: torch.device | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> ImageClassifier:
+    """A classifier by name, lenet or inception; arguments and errors as in `make_extractor`."""
+    if name == "inception":
+        return Inception(find_inception(inception_weights), device)
+    return _lenet(data, cache, device, progress)
+
+
+def _lenet(data: DataSet, cache: Cache, device: torch.device | None, progress: Progress) -> LeNet:
     fingerprint = data.fingerprint()
 
-    def train() -> dict[str, NDArray[np.float32]]:
+    def train() -> Arrays:
         lenet = train_lenet(
             data.train.images,
             data.train.labels,
@@ -110,7 +121,7 @@ class Reference:
         """(N, d) of all training images."""
         if self._features is None:
             if isinstance(self.extractor, Pixels):  # as quickly made as read
-                self._features = self.extractor.features(self._images)
+                self._features = self.extractor.features(self._images[:])
             else:
                 key = f"features/1/{self._key}"
                 self._features = self._cache.recall(key, lambda: {"rows": np.concatenate(list(self._run()))})["rows"]
@@ -123,7 +134,7 @@ class Reference:
             return self.extractor.features(self._images[chosen])
         return self.features()[chosen]
 
-    def _make_statistics(self) -> dict[str, NDArray[np.float64]]:
+    def _make_statistics(self) -> Arrays:
         # Pixels of a large data set do not fit into memory as features; those of the others do.
         chunks = self._run() if isinstance(self.extractor, Pixels) else [self.features()]
         found = gaussian_statistics(chunks)

@@ -19,9 +19,11 @@ from privgen.data import load_data
 from privgen.errors import EvaluationError
 from privgen.generate import LoadedGenerator
 
+Counted = Callable[[int, int], object]  # called with images made and asked for
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Made:
+class LabelledImages:
     """images: (n, H, W, C) uint8. labels: (n,) class indices from 0, or None: they are not known."""
 
     images: NDArray[np.uint8]
@@ -40,7 +42,7 @@ class Source(Protocol):
     def count(self, asked: int) -> int:
         """How many of `asked` there are."""
 
-    def make(self, count: int, seed: int, *, progress: Callable[[int, int], object] = ...) -> Made:
+    def make(self, count: int, seed: int, *, progress: Counted = ...) -> LabelledImages:
         """`count` images; another seed gives others where there are others."""
 
 
@@ -56,10 +58,10 @@ class GeneratorSource:
         """All that are asked for."""
         return asked
 
-    def make(self, count: int, seed: int, *, progress: Callable[[int, int], object] = lambda done, total: None) -> Made:
+    def make(self, count: int, seed: int, *, progress: Counted = lambda done, total: None) -> LabelledImages:
         """Images by a seed; `progress` is called with images made and asked for."""
         images = self._generator(count, seed=seed, on_batch=lambda made: progress(made, count))
-        return Made(images, self._generator.labels_for(count))
+        return LabelledImages(images, self._generator.labels_for(count))
 
 
 class FixedSource:
@@ -73,7 +75,7 @@ class FixedSource:
         """As many as there are at most."""
         return min(asked, len(self._images))
 
-    def make(self, count: int, seed: int, *, progress: Callable[[int, int], object] = lambda done, total: None) -> Made:
+    def make(self, count: int, seed: int, *, progress: Counted = lambda done, total: None) -> LabelledImages:
         """A choice of `count` images."""
         # Shuffled even when all are taken: files are sorted by class.
         random = np.random.default_rng(seed)
@@ -82,7 +84,7 @@ class FixedSource:
             order = order[np.argsort(_turns(self._labels[order]), kind="stable")]
         chosen = random.permutation(order[:count])
         progress(count, count)
-        return Made(self._images[chosen], None if self._labels is None else self._labels[chosen])
+        return LabelledImages(self._images[chosen], None if self._labels is None else self._labels[chosen])
 
 
 def _turns(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,10 +8,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from privgen.metrics.result import (
+    AccuracySummary,
+    CopyingResult,
+    CoverageResult,
+    EvaluationRecord,
+    FidResult,
+    InceptionScoreResult,
+    KidResult,
+)
+
+Measure = tuple[str, str, str]
 HEADINGS = ("measure", "value", "how", "protocol")
 
 
@@ -29,62 +39,58 @@ class Row:
         return self.measure, self.value, self.how, self.protocol
 
 
-def rows(result: dict[str, Any]) -> Iterator[Row]:
-    """One row a number, in a fixed order.
-
-    Args:
-        result: of `privgen.metrics.evaluation.evaluate`, with `test_images`.
-    """
+def rows(result: EvaluationRecord) -> Iterator[Row]:
+    """One row a number, in a fixed order."""
     protocol = f"{result['protocol']} *" if result["deviations"] else result["protocol"]
-    texts: dict[str, Callable[[dict[str, Any], dict[str, Any]], Iterator[tuple[str, str, str]]]] = {
-        "gen2real": _accuracies("gen2real", "trained on {samples} generated images, tested on {test}"),
-        "real2real": _accuracies("real2real", "the ceiling: trained on as many real images, tested on {test}"),
-        "real2gen": _accuracies(
-            "real2gen", "trained on real images, tested on {samples} generated ones: says nothing of diversity"
-        ),
-        "fid": _fid,
-        "kid": _kid,
-        "is": _inception_score,
-        "coverage": _coverage,
-        "copying": _copying,
-    }
-    for name, text in texts.items():
-        for measure, value, how in text(result[name], result) if name in result else ():
-            yield Row(measure=measure, value=value, how=how, protocol=protocol)
+    for measure, value, how in _measures(result):
+        yield Row(measure=measure, value=value, how=how, protocol=protocol)
 
 
-def _accuracies(name: str, how: str) -> Callable[[dict[str, Any], dict[str, Any]], Iterator[tuple[str, str, str]]]:
-    def text(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-        test = f"{result['test_images']} real test images"
-        for classifier, summary in found.items():
-            count = len(summary["values"])
-            spread = f" ± {summary['std']:.2%}" if count > 1 else ""
-            seeds = f"{count} seeds" if count > 1 else "one seed"
-            yield (
-                f"{name} {classifier}",
-                f"{summary['mean']:.2%}{spread}",
-                f"{how.format(samples=result['samples'], test=test)}; {seeds}",
-            )
+def _measures(result: EvaluationRecord) -> Iterator[Measure]:
+    """Name, value and how it was made, of all that the result holds."""
+    test = f"{result['test_images']} real test images"
+    made = f"{result['samples']} generated"
+    yield from _accuracies("gen2real", f"trained on {made} images, tested on {test}", result.get("gen2real", {}))
+    how = f"the ceiling: trained on as many real images, tested on {test}"
+    yield from _accuracies("real2real", how, result.get("real2real", {}))
+    how = f"trained on real images, tested on {made} ones: says nothing of diversity"
+    yield from _accuracies("real2gen", how, result.get("real2gen", {}))
+    if "fid" in result:
+        yield _fid(result["fid"])
+    if "kid" in result:
+        yield _kid(result["kid"])
+    if "is" in result:
+        yield _inception_score(result["is"])
+    if "coverage" in result:
+        yield from _coverage(result["coverage"])
+    if "copying" in result:
+        yield from _copying(result["copying"])
 
-    return text
+
+def _accuracies(name: str, how: str, found: Mapping[str, AccuracySummary]) -> Iterator[Measure]:
+    for classifier, summary in found.items():
+        count = len(summary["values"])
+        spread = f" ± {summary['std']:.2%}" if count > 1 else ""
+        seeds = f"{count} seeds" if count > 1 else "one seed"
+        yield f"{name} {classifier}", f"{summary['mean']:.2%}{spread}", f"{how}; {seeds}"
 
 
-def _fid(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _fid(found: FidResult) -> Measure:
     how = f"{found['generated']} generated against {found['real']} real training images"
-    yield f"FID by {found['features']}", f"{found['value']:.2f}", how
+    return f"FID by {found['features']}", f"{found['value']:.2f}", how
 
 
-def _kid(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _kid(found: KidResult) -> Measure:
     how = f"{found['subsets']} subsets of {found['subset_size']} images, real training images"
-    yield f"KID by {found['features']}", f"{found['mean']:.4g} ± {found['std']:.2g}", how
+    return f"KID by {found['features']}", f"{found['mean']:.4g} ± {found['std']:.2g}", how
 
 
-def _inception_score(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _inception_score(found: InceptionScoreResult) -> Measure:
     how = f"{found['classifier']}; {found['splits']} splits; at most {found['classes']}"
-    yield "IS", f"{found['mean']:.2f} ± {found['std']:.2f}", how
+    return "IS", f"{found['mean']:.2f} ± {found['std']:.2f}", how
 
 
-def _coverage(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _coverage(found: CoverageResult) -> Iterator[Measure]:
     by = f"{found['features']}, {found['generated']} generated, {found['real']} real training images"
     yield "precision", f"{found['precision']:.2%}", f"k = {found['k_precision']}, by {by}"
     yield "recall", f"{found['recall']:.2%}", f"k = {found['k_precision']}, by {by}"
@@ -92,7 +98,7 @@ def _coverage(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[s
     yield "coverage", f"{found['coverage']:.2%}", f"k = {found['k_coverage']}, by {by}"
 
 
-def _copying(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _copying(found: CopyingResult) -> Iterator[Measure]:
     near = f"nearest of {found['training']} training images by {found['features']}"
     yield (
         "copying: nearer than held-out",
@@ -111,19 +117,19 @@ def _copying(found: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[st
     )
 
 
-def heading(result: dict[str, Any]) -> str:
+def heading(result: EvaluationRecord) -> str:
     """What was measured against what, and the plan's budget where there is a plan."""
-    plan = result.get("plan")
+    plan = result["plan"]
     budget = f", planned ε = {plan['epsilon']:g}, δ = {plan['delta']:g}" if plan else ""
     return f"{result['images']} ({result['samples']} images{budget}) against {result['dataset']}"
 
 
-def departures(result: dict[str, Any]) -> str | None:
+def departures(result: EvaluationRecord) -> str | None:
     """What the asterisk means, or None: nothing departs from the protocol."""
     return f"* {result['protocol']}, but {' and '.join(result['deviations'])}" if result["deviations"] else None
 
 
-def note(result: dict[str, Any]) -> str:
+def note(result: EvaluationRecord) -> str:
     """What the numbers cost in privacy."""
     whose = (
         "Private: keep it in the house."
@@ -133,7 +139,7 @@ def note(result: dict[str, Any]) -> str:
     return f"{result['privacy']} {whose}"
 
 
-def markdown(result: dict[str, Any]) -> str:
+def markdown(result: EvaluationRecord) -> str:
     """The whole result for a paper's appendix: table, privacy, and what the protocol fixes."""
     record = result["protocol_record"]
     table = ["| " + " | ".join(cells) + " |" for cells in (HEADINGS, ["---"] * 4, *(r.cells() for r in rows(result)))]
@@ -150,7 +156,7 @@ def markdown(result: dict[str, Any]) -> str:
         *(f"- its source does not say: {text}" for text in record["unpublished"]),
         f"- sources: {'; '.join(record['sources'])}",
     ]
-    budget = ["The ε is the plan's; `privgen audit` says what was spent."] if result.get("plan") else []
+    budget = ["The ε is the plan's; `privgen audit` says what was spent."] if result["plan"] else []
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     parts = [
         f"# Evaluation: {heading(result)}",

@@ -1,6 +1,7 @@
-"""Charts as SVG text: lines over axes, and shares as bars. Styled by classes (report.css), without scripts.
+"""Charts as SVG: lines over axes, and shares as bars. Styled by classes (report.css), without scripts.
 
-Series differ by dashes and marks as well as by colour. Every text is escaped.
+Here is where things are placed; what is drawn there is in `privgen/report/templates`, where every text is escaped.
+Series differ by dashes and marks as well as by colour.
 """
 
 from __future__ import annotations
@@ -8,8 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
+
+from markupsafe import Markup
+
+from privgen.report.rendering import render
 
 Point = tuple[float, float]
 
@@ -78,16 +82,32 @@ def _round_step(least: float) -> float:
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * (1 - 1e-9))
 
 
-def line_chart(*, key: str, title: str, summary: str, x: Axis, y: Axis, series: Sequence[Series]) -> str:
+def line_chart(*, key: str, title: str, summary: str, x: Axis, y: Axis, series: Sequence[Series]) -> Markup:
     """Lines over two axes.
 
     Args:
         key: a word that is unique in the document. title, summary: what a screen reader says.
     """
-    top = 18 + _LEGEND_ROW * math.ceil(len(series) / 2)
-    frame = _Frame(x=x, y=y, top=top)
-    parts = [frame.axes(), *(_line(line, frame) for line in series), _legend(series)]
-    return _svg(key=key, title=title, summary=summary, height=HEIGHT, body="\n".join(parts))
+    frame = _Frame(x=x, y=y, top=18 + _LEGEND_ROW * math.ceil(len(series) / 2))
+    base = HEIGHT - _BOTTOM
+    return render(
+        "line_chart.svg",
+        key=key,
+        title=title,
+        summary=summary,
+        width=WIDTH,
+        height=HEIGHT,
+        left=_LEFT,
+        right=WIDTH - _RIGHT,
+        base=base,
+        middle=(frame.top + base) / 2,
+        x_title=x.title,
+        y_title=y.title,
+        rows=[(frame.at((x.ticks[0][0], value))[1], label) for value, label in y.ticks],
+        columns=[(frame.at((value, y.ticks[0][0]))[0], label) for value, label in x.ticks],
+        lines=[_placed(line, frame) for line in series if line.points],
+        legend=[_legend_entry(index, line) for index, line in enumerate(series)],
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,96 +116,61 @@ class _Frame:
     y: Axis
     top: float
 
-    def at(self, point: Point) -> tuple[float, float]:
+    def at(self, point: Point) -> Point:
         across, up = self.x.place(point[0]), self.y.place(point[1])
         width, height = WIDTH - _LEFT - _RIGHT, HEIGHT - _BOTTOM - self.top
         return _LEFT + across * width, HEIGHT - _BOTTOM - up * height
 
-    def axes(self) -> str:
-        base, right, middle = HEIGHT - _BOTTOM, WIDTH - _RIGHT, (self.top + HEIGHT - _BOTTOM) / 2
-        parts = []
-        for value, label in self.y.ticks:
-            y = self.at((self.x.ticks[0][0], value))[1]
-            parts.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-            parts.append(f'<text class="tick end" x="{_LEFT - 7}" y="{y + 5:.1f}">{escape(label)}</text>')
-        for value, label in self.x.ticks:
-            x = self.at((value, self.y.ticks[0][0]))[0]
-            parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{base}" y2="{base + 5}"/>')
-            parts.append(f'<text class="tick middle" x="{x:.1f}" y="{base + 20}">{escape(label)}</text>')
-        parts.append(f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{base}" y2="{base}"/>')
-        centre = (_LEFT + right) / 2
-        parts.append(f'<text class="title middle" x="{centre}" y="{HEIGHT - 8}">{escape(self.x.title)}</text>')
-        turned = f'transform="rotate(-90 16 {middle:.1f})"'
-        parts.append(f'<text class="title middle" x="16" y="{middle:.1f}" {turned}>{escape(self.y.title)}</text>')
-        return "\n".join(parts)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _PlacedLine:
+    style: str
+    path: str
+    marks: tuple[Point, ...]
 
 
-def _line(series: Series, frame: _Frame) -> str:
-    placed = [frame.at(point) for point in series.points]
-    if not placed:
-        return ""
+def _placed(series: Series, frame: _Frame) -> _PlacedLine:
+    placed = tuple(frame.at(point) for point in series.points)
     path = f"M{placed[0][0]:.1f} {placed[0][1]:.1f}"
     for (before, _), (x, y) in pairwise(placed):
         path += f"L{before:.1f} {y:.1f}L{x:.1f} {y:.1f}" if series.steps else f"L{x:.1f} {y:.1f}"
-    marks = "".join(_mark(series.style, x, y) for x, y in placed) if series.marked else ""
-    return f'<path class="line {series.style}" d="{path}"/>{marks}'
+    return _PlacedLine(style=series.style, path=path, marks=placed if series.marked else ())
 
 
-def _mark(style: str, x: float, y: float) -> str:
-    return f'<circle class="mark {style}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>'
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _LegendEntry:
+    x: int
+    y: int
+    style: str
+    marked: bool
+    label: str
 
 
-def _legend(series: Sequence[Series]) -> str:
-    parts = []
-    for index, line in enumerate(series):
-        x, y = 8 + index % 2 * _LEGEND_COLUMN, 14 + index // 2 * _LEGEND_ROW
-        parts.append(f'<path class="line {line.style}" d="M{x} {y}L{x + 30} {y}"/>')
-        if line.marked:
-            parts.append(_mark(line.style, x + 15, y))
-        parts.append(f'<text class="tick" x="{x + 37}" y="{y + 5}">{escape(line.label)}</text>')
-    return "\n".join(parts)
+def _legend_entry(index: int, series: Series) -> _LegendEntry:
+    x, y = 8 + index % 2 * _LEGEND_COLUMN, 14 + index // 2 * _LEGEND_ROW
+    return _LegendEntry(x=x, y=y, style=series.style, marked=series.marked, label=series.label)
 
 
-def bar_chart(*, key: str, title: str, summary: str, bars: Sequence[Bar], legend: tuple[str, str] | None) -> str:
+def bar_chart(*, key: str, title: str, summary: str, bars: Sequence[Bar], legend: tuple[str, str] | None) -> Markup:
     """Shares as horizontal bars, each under its label; the whole width is 1.
 
     Args:
         legend: what the plain and the hatched share are, or None where all bars are plain.
     """
-    top, row, width = (30 if legend else 4), 52, WIDTH - 16
-    parts = [_hatching(key)]
-    if legend:
-        for index, (name, fill) in enumerate(zip(legend, ("first", "second"), strict=True)):
-            x = 8 + index * _LEGEND_COLUMN
-            parts.append(_box(key, fill, x, 6, 22, 14))
-            parts.append(f'<text class="tick" x="{x + 29}" y="18">{escape(name)}</text>')
-    for index, bar in enumerate(bars):
-        y = top + index * row
-        split = 8 + width * bar.first
-        parts.append(f'<text class="tick" x="8" y="{y + 18}">{escape(bar.label)}</text>')
-        parts.append(f'<rect class="track" x="8" y="{y + 25}" width="{width}" height="18"/>')
-        parts.append(_box(key, "first", 8, y + 25, width * bar.first, 18))
-        if bar.second:
-            parts.append(_box(key, "second", split, y + 25, width * bar.second, 18))
-    return _svg(key=key, title=title, summary=summary, height=top + row * len(bars), body="\n".join(parts))
-
-
-def _hatching(key: str) -> str:
-    return (
-        f'<defs><pattern id="{key}-hatch" width="7" height="7" patternUnits="userSpaceOnUse" '
-        'patternTransform="rotate(45)"><rect class="hatched" width="7" height="7"/>'
-        '<line class="hatch" x1="0" x2="0" y1="0" y2="7"/></pattern></defs>'
-    )
-
-
-def _box(key: str, fill: str, x: float, y: float, width: float, height: float) -> str:
-    paint = f' fill="url(#{key}-hatch)"' if fill == "second" else ""
-    return f'<rect class="{fill}"{paint} x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height}"/>'
-
-
-def _svg(*, key: str, title: str, summary: str, height: float, body: str) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-labelledby="{key}-title {key}-summary">\n'
-        f'<title id="{key}-title">{escape(title)}</title>\n<desc id="{key}-summary">{escape(summary)}</desc>\n'
-        f"{body}\n</svg>"
+    top, row, left, full = (30 if legend else 4), 52, 8, WIDTH - 16
+    kinds = zip(legend or (), ("first", "second"), strict=False)
+    return render(
+        "bar_chart.svg",
+        key=key,
+        title=title,
+        summary=summary,
+        width=WIDTH,
+        height=top + row * len(bars),
+        left=left,
+        full=full,
+        legend=[{"x": left + k * _LEGEND_COLUMN, "label": text, "fill": fill} for k, (text, fill) in enumerate(kinds)],
+        bars=[
+            {"y": top + k * row, "label": bar.label, "first": full * bar.first, "second": full * bar.second}
+            for k, bar in enumerate(bars)
+        ],
     )

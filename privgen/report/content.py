@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-from accountant.audit.audit import CLAIMED_LABEL, Audit, Spent, versions_of
+from accountant.audit.audit import CLAIMED_LABEL, Audit, versions_of
 from accountant.bound_text import exact_text, lower_text, upper_text
-from accountant.claims.claims import Certified
+from accountant.composition.certified import Certified
 from accountant.ledger.replay import LedgerState
 from accountant.plans.cost_shares import Share
-from accountant.plans.plan import Feedback, Plan
+from accountant.plans.parts import Feedback
+from accountant.plans.plan import Plan
 from privgen.report.recipe import recompute, verify_files
 from privgen.report.text import plain
 
@@ -26,6 +28,7 @@ STATUS = {"passed": "passed", "failed": "FAILED", "not-checked": "not checked"}
 class Paragraph:
     """One paragraph of text."""
 
+    form: ClassVar[str] = "paragraph"
     text: str
 
 
@@ -33,6 +36,7 @@ class Paragraph:
 class Code:
     """Lines to copy. Holds no text from a ledger, but for numbers."""
 
+    form: ClassVar[str] = "code"
     language: str
     text: str
 
@@ -45,6 +49,7 @@ class Table:
         caption: what it shows. head: column headings. rows: cells, as many a row as there are headings.
     """
 
+    form: ClassVar[str] = "table"
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -138,7 +143,7 @@ def _key_figures(audit: Audit) -> tuple[tuple[str, str], ...]:
     return (*figures, ("at", f"δ = {exact_text(budget.delta)}"), ("steps", f"{state.steps_charged}{planned}"))
 
 
-def spend_rows(audit: Audit, state: LedgerState, spent: Spent) -> tuple[tuple[str, str], ...]:
+def spend_rows(audit: Audit, state: LedgerState, spent: Certified) -> tuple[tuple[str, str], ...]:
     """Promise, spend and steps, as (name, value); the terminal shows the same."""
     budget = state.budget
     planned = "no plan" if state.plan is None else f"{state.plan.steps} planned"
@@ -164,7 +169,7 @@ def spend_rows(audit: Audit, state: LedgerState, spent: Spent) -> tuple[tuple[st
     return tuple(rows)
 
 
-def bound_rows(bounds: Spent | Certified) -> tuple[tuple[str, str], tuple[str, str]]:
+def bound_rows(bounds: Certified) -> tuple[tuple[str, str], tuple[str, str]]:
     """What RDP and PRV say, lower and upper."""
     prv = bounds.prv
     if prv is None:
@@ -174,7 +179,7 @@ def bound_rows(bounds: Spent | Certified) -> tuple[tuple[str, str], tuple[str, s
     return ("by RDP", f"ε ≤ {upper_text(bounds.rdp)}"), ("by PRV", text)
 
 
-def _spend(audit: Audit, state: LedgerState, spent: Spent) -> Section:
+def _spend(audit: Audit, state: LedgerState, spent: Certified) -> Section:
     table = Table(caption="Promised and spent", head=("item", "value"), rows=spend_rows(audit, state, spent))
     blocks: list[Block] = [table]
     if audit.claimed is not None:
@@ -206,6 +211,7 @@ def _mechanism(state: LedgerState) -> Section:
         rows.append(("canaries", text))
     if plan is None:
         rows.append(("plan", "none, only a budget"))
+        rows += [("released", text) for text in dict.fromkeys(plain(s.event.describe()) for s in state.segments)]
         return _mechanism_section(Table(caption="How it was done", head=("item", "value"), rows=tuple(rows)))
     rows += [
         ("data set", f"{plain(plan.dataset or 'not named')}, N = {plan.dataset_size} records (public)"),
@@ -244,14 +250,8 @@ def _mechanism_section(*tables: Table) -> Section:
 
 
 def _feedback(plan: Plan) -> str:
-    if plan.feedback is Feedback.BANDED:
-        return (
-            f"banded, {plan.bands} bands: a record can enter one step in {plan.bands}, with probability "
-            f"{plan.bands * plan.sampling_rate:.6g} there, and each block of {plan.bands} steps is charged once"
-        )
-    if plan.feedback is Feedback.PAPER:
-        return "as published: the fed-back error is not amplified by sampling and is charged in full"
-    return "none: each step is a subsampled Gaussian release (DP-SGD)"
+    names = {Feedback.BANDED: f"banded, {plan.bands} bands", Feedback.PAPER: "as published", Feedback.NONE: "none"}
+    return f"{names[plan.feedback]}: {plan.event_of(plan.schedule()[0]).describe()}"
 
 
 def _parts(audit: Audit) -> Section:

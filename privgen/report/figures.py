@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from accountant.audit.audit import Audit, claimed_segments
 from accountant.audit.epsilon_curves import DeltaPoint, StepPoint, delta_over_epsilon, epsilon_over_steps
 from accountant.bound_text import exact_text, upper_text
@@ -27,7 +29,7 @@ class Figure:
     """
 
     section: str
-    svg: str
+    svg: Markup
     caption: str
     numbers: Table
 
@@ -36,8 +38,7 @@ def figures_of(audit: Audit) -> tuple[Figure, ...]:
     """All figures of an audit; none where nothing was charged.
 
     PRV is asked about sixteen times for them, eight for the published feedback: see
-    `accountant.audit.epsilon_curves` for what
-    that costs.
+    `accountant.audit.epsilon_curves` for what that costs.
     """
     state = audit.state
     if state is None or audit.spent is None or not state.steps_charged or not math.isfinite(audit.spent.epsilon):

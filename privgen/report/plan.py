@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from accountant.bound_text import lower_text, upper_text
-from accountant.plans.plan import Feedback, Phase, Plan
+from accountant.plans.parts import Feedback, Phase
+from accountant.plans.plan import Plan
 
 if TYPE_CHECKING:
     from planners import Affordable, Choice, Search

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from accountant.budget import Neighbouring
-from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian
+from accountant.events import Event
 from accountant.ledger.replay import LedgerState
+from accountant.mixtures import AT_ZERO
 
 _MOST_SEGMENTS = 20
 
@@ -27,21 +28,23 @@ def recompute(state: LedgerState) -> str | None:
     lines = ["from dp_accounting.pld import privacy_loss_distribution as pld", ""]
     for number, segment in enumerate(segments):
         composed = _composed(segment.event, segment.reserved)
+        if composed is None:
+            return None
         lines.append(f"loss = {composed}" if number == 0 else f"loss = loss.compose({composed})")
     lines.append(f"print(loss.get_epsilon_for_delta({state.budget.delta!r}))")
     return "\n".join(lines)
 
 
-def _composed(event: Event, steps: int) -> str:
-    if isinstance(event, HiddenFeedbackGaussian):
-        q, ratio = event.sampling_rate, event.feedback_ratio
-        return (
-            f"pld.from_mixture_gaussian_mechanism({event.noise_multiplier!r}, [{ratio!r}, {ratio + 1!r}], "
-            f"[{1 - q!r}, {q!r}], value_discretization_interval=1e-3).self_compose({steps})"
+def _composed(event: Event, steps: int) -> str | None:
+    """The charges of so many steps, by the event's dominating pair; None where dp-accounting has no such pair."""
+    pair, count = event.dominating_pair(Neighbouring.ADD_OR_REMOVE_ONE), event.charges(steps)
+    if pair.sampling_rate is not None:
+        loss = f"pld.from_gaussian_mechanism({pair.sigma!r}, sampling_prob={pair.sampling_rate!r})"
+    elif pair.q == AT_ZERO:
+        weights, means = ([*values] for values in zip(*pair.p.components, strict=True))
+        loss = f"pld.from_mixture_gaussian_mechanism({pair.sigma!r}, {means!r}, {weights!r}, " + (
+            "value_discretization_interval=1e-3)"
         )
-    charged = event.per_block if isinstance(event, BandedGaussian) else event
-    count = event.blocks(steps) if isinstance(event, BandedGaussian) else steps
-    return (
-        f"pld.from_gaussian_mechanism({charged.noise_multiplier!r}, "
-        f"sampling_prob={charged.sampling_rate!r}).self_compose({count})"
-    )
+    else:
+        return None
+    return f"{loss}.self_compose({count})"

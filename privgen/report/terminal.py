@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from accountant.audit.audit import Audit
+from accountant.composition.certified import Certified
+from accountant.ledger.replay import LedgerState
 from privgen.report import content
 from privgen.report.content import HELD, Code, Paragraph, Report, spend_rows
 from privgen.report.text import plain
@@ -29,7 +31,7 @@ def render_audit(audit: Audit, *, colour: bool = True, width: int = 110) -> str:
     console.print(Text(f"Verdict: {audit.verdict.upper()}", style=_STYLE[audit.verdict]), end="")
     console.print(f"   run {escape(plain(audit.run))}\n")
     if audit.state is not None and audit.spent is not None:
-        console.print(_summary(audit))
+        console.print(_summary(audit, audit.state, audit.spent))
     console.print(_checks(audit))
     if audit.assumptions:
         console.print(_assumptions(audit))
@@ -60,9 +62,9 @@ def _generic(block: content.Table) -> Table:
     return table
 
 
-def _summary(audit: Audit) -> Table:
+def _summary(audit: Audit, state: LedgerState, spent: Certified) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in spend_rows(audit, audit.state, audit.spent):
+    for name, value in spend_rows(audit, state, spent):
         table.add_row(name, escape(value))
     for share in audit.shares:
         by_feedback = "" if share.feedback is None else f", {share.feedback:.1%} by feedback"

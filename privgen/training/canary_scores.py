@@ -26,10 +26,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from accountant.events import BandedGaussian, Event
+from accountant.events import Event
 from accountant.files import write_durably
 from accountant.ledger.guard import Receipt
-from accountant.plans.plan import Part, Plan
+from accountant.plans.parts import Part
+from accountant.plans.plan import Plan
 from privgen.config import TrainConfig
 from privgen.gradients.clipped_sums import Sums, padded, private_sums
 from privgen.gradients.passes import record_pass
@@ -120,7 +121,7 @@ class CanaryScorer:
             apart = replace(state, owed={})
             begin_segment(apart, plan, event)
             self._event, self._open, self._without = event, [], apart.owed
-        bands = _bands(event)
+        bands = event.bands
         who = np.flatnonzero(self.groups == receipt.cycle % bands)
         chance = min(1.0, bands * event.sampling_rate) / (1 + np.exp(-self.scores[who].clip(-50, 50)))
         self._open.append(_Block(who=who, expected=torch.from_numpy(chance).to(self.images.device)))
@@ -146,10 +147,10 @@ class CanaryScorer:
     def score(self, block: _Block, event: Event, parts: Mapping[str, Part]) -> None:
         """Take a block that has ended into the scores."""
         felt = sum(
-            (_felt(block.turns[name], block, parts[name], _bands(event)) for name in block.turns),
+            (_felt(block.turns[name], block, parts[name], event.bands) for name in block.turns),
             torch.zeros(1, dtype=torch.float64),
         )
-        rate = min(1.0, _bands(event) * event.sampling_rate)
+        rate = min(1.0, event.bands * event.sampling_rate)
         with np.errstate(divide="ignore"):
             self.scores[block.who] += np.logaddexp(np.log1p(-rate), np.log(rate) + felt.double().cpu().numpy())
         self.blocks += 1
@@ -205,7 +206,7 @@ class WatchedStep:
 
     def observe_release(self, noised: Mapping[str, TensorDict]) -> None:
         """Look at one release."""
-        bands = _bands(self.event)
+        bands = self.event.bands
         for block in self.watch._open:
             for name, part in self.parts.items():
                 added = part.clip_norm if block.slots == 0 else part.residual_clip_norm / (bands - 1)
@@ -217,10 +218,6 @@ class WatchedStep:
             block.slots += 1
         if self.watch._open[0].slots == bands:
             self.watch.score(self.watch._open.pop(0), self.event, self.parts)
-
-
-def _bands(event: Event) -> int:
-    return event.bands if isinstance(event, BandedGaussian) else 1
 
 
 def _added(one: Sums, other: Sums) -> Sums:

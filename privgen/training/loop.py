@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from accountant.errors import BudgetExhausted
 from accountant.ledger.guard import Receipt
-from accountant.plans.plan import STATISTICS, Part, Phase
+from accountant.plans.parts import STATISTICS, Part, Phase
 from privgen.data.batches import drawn_images, to_tensor
 from privgen.data.export import write_grid
 from privgen.errors import RunError
@@ -166,7 +166,9 @@ def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
     """The row check, once for each reservation."""
     if session.rows_checked_at == session.guard.reservations:
         return
-    found = check_parts(session.state, session.config, parts, first=session.rows_checked_at is None)
+    found = check_parts(
+        session.state, session.config, parts, first=session.rows_checked_at is None, seed=session.guard.steps
+    )
     session.rows_checked_at = session.guard.reservations
     session.folder.append_row_check({"step": session.guard.steps, **found})
 
@@ -174,6 +176,7 @@ def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
 def _warm_step(session: Session, receipt: Receipt) -> StepReport:
     """One release of the warm start."""
     statistics_step(session.state, session.plan, receipt=receipt, records=session.data.train, noise=session.noise)
+    average_generator(session.state, 1.0)  # no weight moves, and the average's mixture is the generator's
     return _report(session, losses={})
 
 

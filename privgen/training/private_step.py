@@ -17,9 +17,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian
+from accountant.events import Event
 from accountant.ledger.guard import Receipt
-from accountant.plans.plan import Part, Plan
+from accountant.plans.parts import Part
+from accountant.plans.plan import Plan
 from privgen.config import TrainConfig
 from privgen.data.batches import DrawnImages
 from privgen.gradients.clipped_sums import Beside, Sums, Weighting, private_sums
@@ -117,7 +118,7 @@ def private_step(
         ReceiptError: the receipt was used or is for another event.
     """
     event = receipt.event
-    bands = event.bands if isinstance(event, BandedGaussian) else 1
+    bands = event.bands
     batch_size = event.sampling_rate * plan.dataset_size
     to_release: dict[str, TensorDict] = {}
     sums: dict[str, Sums] = {}
@@ -145,9 +146,9 @@ def private_step(
 def weighting_of(part: Part, event: Event) -> Weighting:
     """Weights of each record from its norm: clipped, and what the feedback needs beside it."""
     clip: dict[str, float] = {"clip_norm": part.clip_norm, "grid_step": part.step}
-    if isinstance(event, HiddenFeedbackGaussian):
+    if event.feedback_ratio is not None:
         return lambda norms: paper_weights(norms, **clip)
-    if isinstance(event, BandedGaussian) and event.bands > 1:
+    if event.bands > 1:
         bands, residual = event.bands, part.residual_clip_norm
         return lambda norms: banded_weights(norms, residual_clip_norm=residual, bands=bands, **clip)
     return lambda norms: (clipped_weights(norms, **clip),)

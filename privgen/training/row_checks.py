@@ -10,19 +10,23 @@ from typing import Any
 
 import torch
 
-from accountant.plans.plan import Part
+from accountant.plans.parts import Part
 from privgen.config import TrainConfig
+from privgen.errors import ConfigError
+from privgen.gradients.kernels import flushes_subnormals
 from privgen.gradients.row_check import check_rows, safe_physical_batch
 from privgen.training.private_step import record_task
 from privgen.training.state import TrainState
 
 
-def check_parts(state: TrainState, config: TrainConfig, parts: tuple[Part, ...], *, first: bool) -> dict[str, Any]:
+def check_parts(
+    state: TrainState, config: TrainConfig, parts: tuple[Part, ...], *, first: bool, seed: int
+) -> dict[str, Any]:
     """Look at each part, and set the size of its passes.
 
     Args:
-        parts: those of the current phase. first: whether this is the session's first look, which tries all kinds of
-            neighbours.
+        parts: those of the current phase. seed: of the synthetic records. first: whether this is the session's first
+            look, which tries all kinds of neighbours.
 
     Returns:
         What was found, for the private log.
@@ -41,7 +45,9 @@ def check_parts(state: TrainState, config: TrainConfig, parts: tuple[Part, ...],
         size = state.physical_batches.get(part.name, config.physical_batch)
         check = None
         if not first:
-            check = check_rows(task.module, task.loss, like, physical_batch=size, beside=task.beside, whole=False)
+            check = check_rows(
+                task.module, task.loss, like, physical_batch=size, beside=task.beside, whole=False, seed=seed
+            )
         if check is None or not check.holds:
             size, check = safe_physical_batch(task.module, task.loss, like, physical_batch=size, beside=task.beside)
             state.physical_batches[part.name] = size
@@ -53,7 +59,16 @@ def check_parts(state: TrainState, config: TrainConfig, parts: tuple[Part, ...],
 
 
 def require_deterministic(device: torch.device) -> None:
-    """Have a GPU compute the same bits each time, and choose no kernel by trying; on a CPU there is nothing to set."""
+    """Have a GPU compute the same bits each time, and choose no kernel by trying; see that all threads round alike.
+
+    Raises:
+        ConfigError: a thread takes subnormal numbers for zero.
+    """
+    if flushes_subnormals():
+        raise ConfigError(
+            "Some thread of this process takes subnormal numbers for zero, so that a record's gradient would depend on "
+            "which thread computes it; leave torch.set_flush_denormal off."
+        )
     if device.type == "cuda":
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False

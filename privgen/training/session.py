@@ -29,7 +29,8 @@ from accountant.errors import BudgetExhausted
 from accountant.events import Event, event_from_json, event_to_json
 from accountant.files import write_durably
 from accountant.ledger.account import Account
-from accountant.ledger.chain import Head, Ledger, parse_entries
+from accountant.ledger.chain import Head, Ledger
+from accountant.ledger.entry import parse_entries
 from accountant.ledger.guard import BudgetGuard, genesis_budget
 from accountant.ledger.replay import CheckpointRecord, LedgerState, replay
 from accountant.ledger.signing import LedgerSigner, load_signer
@@ -172,7 +173,7 @@ class Session:
         return name
 
     def _facts(self) -> dict[str, Any]:
-        return facts_of(self.state.event, salt=self.salt, config=self.config, network=self.network)
+        return checkpoint_metadata(self.state.event, salt=self.salt, config=self.config, network=self.network)
 
     def close(self) -> None:
         """Let go of the ledger."""
@@ -185,7 +186,21 @@ class Session:
         self.close()
 
 
-def facts_of(event: Event | None, *, salt: bytes, config: TrainConfig, network: NetworkConfig) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Halted:
+    """A run that has ended: there is nothing to go on with.
+
+    Args:
+        reason: the ledger's. steps: that are charged.
+    """
+
+    reason: str
+    steps: int
+
+
+def checkpoint_metadata(
+    event: Event | None, *, salt: bytes, config: TrainConfig, network: NetworkConfig
+) -> dict[str, Any]:
     """What a checkpoint's state.json says beside the tensors."""
     return {
         "event": None if event is None else event_to_json(event),
@@ -236,7 +251,7 @@ def begin(
         planted = _plant(folder, data, options.canaries)
         state = new_state(plan, network, config, options.latents(options.device), options.beside(options.device))
         salt = os.urandom(16)
-        facts = facts_of(None, salt=salt, config=config, network=network)
+        facts = checkpoint_metadata(None, salt=salt, config=config, network=network)
         first = snapshot(state, facts)
         digest = write_checkpoint(folder.private, checkpoint_name(0), first)
         noise = options.noise()
@@ -363,14 +378,14 @@ def resume(
     options: Options,
     plan: Plan | None = None,
     checkpoint: str | None = None,
-) -> Session | LedgerState:
+) -> Session | Halted:
     """Go on with a run.
 
     Args:
         plan: if given, must be the run's own. checkpoint: its name, or None for the newest.
 
     Returns:
-        A session, or the ledger's state where the run has halted: then nothing was changed.
+        A session, or what the ledger says of a run that has halted: then nothing was changed.
 
     Raises:
         RunError, DataError, CheckpointError, LedgerError: each with its own message; nothing was changed
@@ -384,7 +399,7 @@ def resume(
         known = replay(ledger.entries)
         if known.halted is not None and not options.extend:
             ledger.close()
-            return known
+            return Halted(reason=known.halted, steps=known.steps_charged)
         own = _own_plan(known, plan, folder)
         _require_signer(known, signer)
         _require_account(known, options.account)
@@ -471,7 +486,7 @@ def _require_account(known: LedgerState, account: Account | None) -> None:
 def _record(known: LedgerState, name: str | None) -> CheckpointRecord:
     """The checkpoint to resume from, which must be in this ledger's past."""
     if not known.checkpoints:
-        return CheckpointRecord(name=checkpoint_name(0), seq=0, step=0, weights_digest="")
+        return CheckpointRecord(name=checkpoint_name(0), seq=0, step=0, weights_digest="", held=0)
     if name is None:
         return known.checkpoints[-1]
     for record in reversed(known.checkpoints):

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from accountant.events import BandedGaussian, Event
-from accountant.plans.plan import Feedback, Part, Plan
+from accountant.events import Event
+from accountant.plans.parts import Feedback, Part
+from accountant.plans.plan import Plan
 from privgen.config import TrainConfig
 from privgen.errors import CheckpointError
 from privgen.mechanism.error_feedback import FeedbackMemory, PublishedError
@@ -140,7 +141,7 @@ def begin_segment(state: TrainState, plan: Plan, event: Event) -> None:
         like = parameters_of(trained_by(part.name, state.networks))
         if plan.feedback is Feedback.PAPER:
             state.owed[part.name] = PublishedError(like)
-        elif isinstance(event, BandedGaussian):
+        elif event.bands > 1:
             state.owed[part.name] = FeedbackMemory(like, event.bands)
 
 

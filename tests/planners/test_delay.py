@@ -5,7 +5,7 @@ import math
 import pytest
 
 from accountant.errors import InvalidValue
-from accountant.plans.plan import Part
+from accountant.plans.parts import Part
 from planners import noise_saved, solve_noise_multiplier
 from planners.delay import mean_delay, relative_sensitivity, weight_of_delay
 
@@ -51,7 +51,7 @@ def test_the_weight_of_delay_ranks_known_runs_as_they_did():
     # docs/results/clipping-bias.md, three seeds: 83.1, 83.4, 83.9, 83.4 and 81.7 % (8 and 1 are not told apart) ...
     three = proxies(epsilon=3.0, rate=256 / 60000, iterations=2000, bands=(1, 2, 4, 8, 16))
     assert three[4] > three[2] > three[1] > three[16] and three[8] == pytest.approx(1.0, abs=0.05)
-    # ... and 83.5, 84.0, 84.3, 83.6 and 81.4 %; DESIGN 3.1, one seed each: 84.2, 84.8, 84.2 and 80.2 % ...
+    # ... and 83.5, 84.0, 84.3, 83.6 and 81.4 %; one seed each: 84.2, 84.8, 84.2 and 80.2 % ...
     ten = proxies(epsilon=10.0, rate=256 / 60000, iterations=2000, bands=(1, 2, 4, 8, 16))
     assert ten[4] > max(ten[2], ten[8]) > ten[1] > ten[16]
     classifier = proxies(epsilon=3.0, rate=512 / 60000, iterations=600, bands=(1, 2, 4, 8))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accountant import Neighbouring, RdpAccountant
+from accountant import Budget, Neighbouring, RdpAccountant
 from accountant.errors import InvalidValue
 from planners import plan, solve_iterations, solve_noise_multiplier
 from planners.warm_start_budget import warm_start_within
@@ -39,7 +39,7 @@ def test_the_steps_need_more_noise_the_more_the_warm_start_may_spend() -> None:
 
 
 def test_steps_and_noise_are_solved_for_beside_what_was_spent_before() -> None:
-    start = warm_start_within(epsilon=4.0, delta=1e-5, fraction=0.5, neighbouring=Neighbouring.ADD_OR_REMOVE_ONE)
+    start = warm_start_within(Budget(epsilon=4.0, delta=1e-5), fraction=0.5)
     before = tuple((release.event, 1) for release in start.releases())
     request = {"epsilon": 4.0, "delta": 1e-5, "sampling_rate": 0.01, "before": before}
     z = solve_noise_multiplier(**request, iterations=500)

@@ -6,21 +6,25 @@ Guarantees: records enter through `class_sums.integer_sums` alone, and what it r
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from accountant.ledger.guard import Receipt
-from accountant.plans.plan import Part, Plan
+from accountant.plans.parts import Part
+from accountant.plans.plan import Plan
 from privgen.data import ImageData
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.release import gaussian
 from privgen.methods.class_mixture.class_sums import COUNTED_TWICE, as_sums, integer_sums
 from privgen.methods.class_mixture.mixture_fit import update_mixture
-from privgen.training.private_step import average_generator
-from privgen.training.state import TrainState
+
+if TYPE_CHECKING:
+    from privgen.training.state import TrainState
 
 
 def statistics_step(
     state: TrainState, plan: Plan, *, receipt: Receipt, records: ImageData, noise: ExactGaussian
 ) -> None:
-    """Release the warm start's statistics number `receipt.step` and put them into the generator and its average.
+    """Release the warm start's statistics number `receipt.step` and put them into the generator.
 
     Raises:
         ReceiptError: the receipt was used or is for another event.
@@ -34,4 +38,3 @@ def statistics_step(
         {part.name: sums}, parts=(part,), bands=1, receipt=receipt, noise=noise, counted_twice=COUNTED_TWICE
     )[part.name]
     update_mixture(plan.warm_start, receipt.step, mixture, as_sums(noised, grid_step=part.step), state.latents)
-    average_generator(state, 1.0)  # no weight moves, and the average's mixture is this one

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from accountant import HiddenFeedbackGaussian, Neighbouring, PrvAccountant, SubsampledGaussian
 from accountant.composition.convolution import Grid, compose, discretise
-from accountant.composition.dominating_pairs import dominating_pair
 from accountant.composition.gaussian import gaussian_delta, gaussian_epsilon
 from accountant.composition.privacy_loss import PrivacyLoss
 from accountant.errors import PrvFailure
@@ -66,7 +65,7 @@ EVENTS = [
 )
 def test_our_convolution_says_what_prv_accountants_says(composition, neighbouring, forward):
     pytest.importorskip("prv_accountant")
-    charges = [(dominating_pair(EVENTS[index], neighbouring), count) for index, count in composition]
+    charges = [(EVENTS[index].dominating_pair(neighbouring), count) for index, count in composition]
     steps = sum(count for _, count in charges)
     mesh = EPS_ERROR / math.sqrt(steps / 2 * math.log(12 / DELTA_ERROR))
     grid = Grid.covering(reach=14.0, mesh=mesh)
@@ -80,7 +79,7 @@ def test_our_convolution_says_what_prv_accountants_says(composition, neighbourin
     neighbouring=st.sampled_from(list(Neighbouring)),
 )  # fmt: skip
 def test_a_discrete_law_keeps_mass_and_mean(rate, noise, forward, mesh, neighbouring):
-    pair = dominating_pair(SubsampledGaussian(sampling_rate=rate, noise_multiplier=noise), neighbouring)
+    pair = SubsampledGaussian(sampling_rate=rate, noise_multiplier=noise).dominating_pair(neighbouring)
     loss, grid = PrivacyLoss(pair, forward), Grid.covering(reach=10.0, mesh=mesh)
     try:
         law = discretise(loss, grid)
@@ -99,7 +98,7 @@ def test_a_discrete_law_keeps_mass_and_mean(rate, noise, forward, mesh, neighbou
 @pytest.mark.parametrize("forward", [True, False])
 def test_masses_are_accurate_far_out_in_both_tails(forward):
     mpmath = pytest.importorskip("mpmath")
-    pair = dominating_pair(SubsampledGaussian(sampling_rate=1.0, noise_multiplier=1.0), Neighbouring.ADD_OR_REMOVE_ONE)
+    pair = SubsampledGaussian(sampling_rate=1.0, noise_multiplier=1.0).dominating_pair(Neighbouring.ADD_OR_REMOVE_ONE)
     # Y is N(1/2, 1) in both directions.
     edges = np.array([-8.0, -7.9, 0.0, 8.8, 8.9])
     masses = PrivacyLoss(pair, forward).masses(edges)
@@ -111,9 +110,7 @@ def test_masses_are_accurate_far_out_in_both_tails(forward):
 @pytest.mark.parametrize("count", [1, 2, 3, 64, 1000, 20001])
 def test_gaussians_compose_to_a_gaussian(count):
     sigma = 2.0 * math.sqrt(count)
-    pair = dominating_pair(
-        SubsampledGaussian(sampling_rate=1.0, noise_multiplier=sigma), Neighbouring.ADD_OR_REMOVE_ONE
-    )
+    pair = SubsampledGaussian(sampling_rate=1.0, noise_multiplier=sigma).dominating_pair(Neighbouring.ADD_OR_REMOVE_ONE)
     grid = Grid.covering(reach=8.0, mesh=2e-3 / math.sqrt(count))
     composed = compose([(discretise(PrivacyLoss(pair, forward=True), grid), count)], grid)
     exact = gaussian_delta(0.5, epsilon=1.0)
@@ -123,8 +120,8 @@ def test_gaussians_compose_to_a_gaussian(count):
 
 @pytest.mark.parametrize("mu", [0.05, 1.0, 30.0, 60.0])
 def test_epsilon_is_right_from_nothing_to_thousands(mu):
-    pair = dominating_pair(
-        SubsampledGaussian(sampling_rate=1.0, noise_multiplier=1 / mu), Neighbouring.ADD_OR_REMOVE_ONE
+    pair = SubsampledGaussian(sampling_rate=1.0, noise_multiplier=1 / mu).dominating_pair(
+        Neighbouring.ADD_OR_REMOVE_ONE
     )
     exact = gaussian_epsilon(mu, delta=DELTA)
     reach = exact + 6 * mu + 3
@@ -134,9 +131,7 @@ def test_epsilon_is_right_from_nothing_to_thousands(mu):
 
 
 def test_where_the_profile_is_low_already_the_least_is_returned():
-    pair = dominating_pair(
-        SubsampledGaussian(sampling_rate=0.001, noise_multiplier=5.0), Neighbouring.ADD_OR_REMOVE_ONE
-    )
+    pair = SubsampledGaussian(sampling_rate=0.001, noise_multiplier=5.0).dominating_pair(Neighbouring.ADD_OR_REMOVE_ONE)
     grid = Grid.covering(reach=4.0, mesh=1e-3)
     composed = compose([(discretise(PrivacyLoss(pair, forward=True), grid), 1)], grid)
     assert composed.epsilons([0.1], least=-0.05) == [-0.05]

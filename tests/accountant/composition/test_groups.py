@@ -18,8 +18,8 @@ from accountant import (
     RdpAccountant,
     SubsampledGaussian,
 )
-from accountant.composition.dominating_pairs import Mixture, MixturePair, dominating_pair
 from accountant.composition.renyi import curve, default_orders
+from accountant.mixtures import Mixture, MixturePair
 
 ADD, REPLACE = Neighbouring.ADD_OR_REMOVE_ONE, Neighbouring.REPLACE_ONE
 BOTH = pytest.mark.parametrize("kind", [RdpAccountant, PrvAccountant])
@@ -148,7 +148,7 @@ def test_a_banded_group_is_charged_k_blocks_at_less_noise():
 
 
 def test_the_mixture_of_a_group_has_binomial_weights():
-    pair = dominating_pair(gaussian(0.3, 1.0), REPLACE, 3)
+    pair = gaussian(0.3, 1.0).dominating_pair(REPLACE, 3)
     assert pair.p.components == tuple(
         (pytest.approx(math.comb(3, j) * 0.3**j * 0.7 ** (3 - j), rel=1e-12), float(j)) for j in range(4)
     )

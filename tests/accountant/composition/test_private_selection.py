@@ -95,7 +95,7 @@ def test_a_geometric_mean_of_ten_has_gamma_a_tenth():
 def test_draws_have_the_distribution_that_is_charged(shape):
     runs = RandomRuns(mean=3.0, shape=shape)
     generator = np.random.default_rng(5)
-    draws = np.array([runs.draw(generator) for _ in range(20000)])
+    draws = np.array([runs.draw(generator) for _ in range(6000)])
     assert draws.mean() == pytest.approx(3.0, rel=0.05)
     half = float(np.mean(0.5**draws))
     assert half == pytest.approx(generating_function(runs, 0.5), abs=0.01)

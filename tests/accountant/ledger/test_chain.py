@@ -18,7 +18,7 @@ from accountant import (
     verify_ledger,
 )
 from accountant.canonical_json import canonical, digest
-from accountant.ledger.chain import read_entries
+from accountant.ledger.entry import read_entries
 from accountant.ledger.signing import load_signer, new_key
 
 BUDGET = {"epsilon": 2.0, "delta": 1e-5, "neighbouring": "add-or-remove-one"}

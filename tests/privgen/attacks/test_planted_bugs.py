@@ -15,9 +15,8 @@ from privgen.attacks import worlds
 from privgen.attacks.mechanism import attack
 from privgen.attacks.worlds import Setting, seeded_coins
 from privgen.data.records import identities
-from privgen.mechanism import error_feedback as efsgd
-from privgen.mechanism import release, sampling
-from privgen.mechanism.error_feedback import OwedError
+from privgen.mechanism import error_feedback, release, sampling
+from privgen.mechanism.error_feedback import FeedbackMemory
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.sampling import PoissonSampler
 from privgen.training import loop as train
@@ -45,62 +44,69 @@ def finds_more_than_is_certified(setting, *, trials=100_000):
 
 
 def half_the_noise(monkeypatch):
-    honest = release.NoiseSource.normal
-    monkeypatch.setattr(release.NoiseSource, "normal", lambda self, shape, *, std: honest(self, shape, std=std / 2))
+    honest = ExactGaussian.floored
+    monkeypatch.setattr(ExactGaussian, "floored", lambda self, shape, *, std: honest(self, shape, std=std / 2))
 
 
 def variance_in_place_of_deviation(monkeypatch):
-    honest = release.NoiseSource.normal
-    monkeypatch.setattr(release.NoiseSource, "normal", lambda self, shape, *, std: honest(self, shape, std=std**2))
+    honest = Part.noise_on_grid
+    monkeypatch.setattr(Part, "noise_on_grid", lambda self, bands: (honest(self, bands) * self.step) ** 2 / self.step)
 
 
 def clipping_at_one_and_a_half_times_the_norm(monkeypatch):
-    honest = efsgd.banded_weights
+    banded, clipped = steps.banded_weights, steps.clipped_weights
 
-    def loose(norms, *, clip_norm, residual_clip_norm):
-        return honest(norms, clip_norm=1.5 * clip_norm, residual_clip_norm=1.5 * residual_clip_norm)
+    def loose(norms, *, clip_norm, residual_clip_norm, **options):
+        return banded(norms, clip_norm=1.5 * clip_norm, residual_clip_norm=1.5 * residual_clip_norm, **options)
 
     monkeypatch.setattr(steps, "banded_weights", loose)
+    monkeypatch.setattr(
+        steps,
+        "clipped_weights",
+        lambda norms, *, clip_norm, **options: clipped(norms, clip_norm=1.5 * clip_norm, **options),
+    )
 
 
 def norms_that_are_measured_too_small(monkeypatch):
     """As when a layer's part of the norm is forgotten."""
-    honest = steps.banded_weights
-    monkeypatch.setattr(steps, "banded_weights", lambda norms, **bounds: honest(norms * 0.6, **bounds))
+    for name in ("banded_weights", "clipped_weights"):
+        honest = getattr(steps, name)
+        monkeypatch.setattr(steps, name, lambda norms, honest=honest, **bounds: honest(norms * 0.6, **bounds))
 
 
 def no_clipping_of_what_is_owed(monkeypatch):
     honest = steps.banded_weights
 
-    def unbounded(norms, *, clip_norm, residual_clip_norm):
-        return honest(norms, clip_norm=clip_norm, residual_clip_norm=math.inf)
+    def unbounded(norms, *, residual_clip_norm, **options):
+        return honest(norms, residual_clip_norm=math.inf, **options)
 
     monkeypatch.setattr(steps, "banded_weights", unbounded)
 
 
 def feedback_left_out_of_the_sensitivity(monkeypatch):
-    monkeypatch.setattr(Part, "sensitivity", lambda self, bands: self.clip_norm)
+    honest = Part.noise_on_grid
+    monkeypatch.setattr(Part, "noise_on_grid", lambda self, bands: honest(self, 1))
 
 
 def all_that_is_owed_paid_in_every_step(monkeypatch):
     """r instead of r/K, K times."""
-    honest = OwedError.window_sum
+    honest = FeedbackMemory.window_sum
 
     def whole(self):
         return {name: (self.bands - 1) * value for name, value in honest(self).items()}
 
-    monkeypatch.setattr(OwedError, "window_sum", whole)
+    monkeypatch.setattr(FeedbackMemory, "window_sum", whole)
 
 
 def a_window_that_forgets_nothing(monkeypatch):
     """Paid back for ever: the block of a draw does not end."""
-    honest = OwedError.push
+    honest = FeedbackMemory.push
 
     def keep(self, residual):
         before = self.window_sum()
         honest(self, {name: value + before[name] for name, value in residual.items()})
 
-    monkeypatch.setattr(OwedError, "push", keep)
+    monkeypatch.setattr(FeedbackMemory, "push", keep)
 
 
 def groups_that_overlap(monkeypatch):
@@ -117,12 +123,12 @@ def groups_that_overlap(monkeypatch):
 
 def noise_of_a_step_used_again(monkeypatch):
     """Drawn once and kept: the difference of two steps is free of noise."""
-    honest, kept = release.NoiseSource.normal, {}
+    honest, kept = ExactGaussian.floored, {}
 
     def same(self, shape, *, std):
-        return kept.setdefault(tuple(shape), honest(self, shape, std=std)).clone()
+        return kept.setdefault(tuple(shape), honest(self, shape, std=std)).copy()
 
-    monkeypatch.setattr(release.NoiseSource, "normal", same)
+    monkeypatch.setattr(ExactGaussian, "floored", same)
 
 
 def every_second_step_is_not_charged(monkeypatch):
@@ -216,13 +222,14 @@ def test_full_shuffled_batches_in_place_of_poisson_s_are_seen(monkeypatch):
 def life_moves(owed, steps_of_it, keep_at=None):
     """What a record that is drawn in step 0 of a life adds to its outputs, squared, and a checkpoint on the way."""
     part, moved, kept = BANDED.parts[0], 0.0, None
-    a, r = efsgd.banded_weights(
-        torch.tensor([100.0]), clip_norm=part.clip_norm, residual_clip_norm=part.residual_clip_norm
-    )
+    a, r = error_feedback.banded_weights(
+        torch.tensor([100.0], dtype=torch.float64), clip_norm=part.clip_norm,
+        residual_clip_norm=part.residual_clip_norm, bands=BANDS, grid_step=part.step,
+    )  # fmt: skip
     for step in range(steps_of_it):
         drawn = float(step == 0)
-        out = efsgd.exchange(owed, {"w": drawn * 100 * a}, {"w": drawn * 100 * r})
-        moved += float(out["w"].square().sum())
+        out = error_feedback.apply_feedback(owed, {"w": drawn * 100 * a}, {"w": drawn * 100 * r})
+        moved += float((out["w"] * part.step).square().sum())
         if step == keep_at:
             kept = {name: tensor.clone() for name, tensor in owed.tensors().items()}
     return moved, kept
@@ -232,12 +239,19 @@ def life_moves(owed, steps_of_it, keep_at=None):
 def test_owed_error_kept_over_a_crash_pays_a_record_out_twice(restored):
     """Two lives are charged as two blocks: what a record adds to both has norm² of at most 2Δ², unless it is kept."""
     like = {"w": torch.zeros(1)}
-    first, kept = life_moves(efsgd.owed_error(like, BANDS), BANDS, keep_at=0)
-    again = efsgd.owed_error(like, BANDS)
+    first, kept = life_moves(FeedbackMemory(like, BANDS), BANDS, keep_at=0)
+    again = FeedbackMemory(like, BANDS)
     if restored:
         again.restore(kept)
     second, _ = life_moves(again, BANDS)
     assert (first + second > 2 * BANDED.parts[0].sensitivity(BANDS) ** 2) == restored
+
+
+def owes_more_than_one_step(owed):
+    """Whether slots beside the newest hold anything."""
+    tensors = owed.tensors()
+    newest = (int(tensors["oldest"]) - 1) % (owed.bands - 1)
+    return any(bool(t.any()) for name, t in tensors.items() if "/" in name and int(name.split("/")[0]) != newest)
 
 
 def owes_from_before_the_crash(lab, out):
@@ -246,7 +260,7 @@ def owes_from_before_the_crash(lab, out):
         lab.take(running, 3)
     with lab.resume(out) as running:
         lab.take(running, 1)
-        return any(int(owed.tensors()["count"]) != 1 for owed in running.state.owed.values())
+        return any(owes_more_than_one_step(owed) for owed in running.state.owed.values())
 
 
 def test_a_run_that_keeps_what_was_owed_over_a_crash_is_seen(lab, tmp_path, monkeypatch):
@@ -318,8 +332,8 @@ def test_noise_that_is_used_twice_is_seen(monkeypatch):
         guard, noise = BudgetGuard(Budget(epsilon=100.0, delta=1e-5)), ExactGaussian()
         outputs = [
             release.gaussian(
-                {"critic": {"w": torch.zeros(8)}}, parts=PLAIN.parts, bands=1, receipt=guard.admit(PLAIN.event),
-                noise=noise,
+                {"critic": {"w": torch.zeros(8, dtype=torch.int64)}}, parts=PLAIN.parts, bands=1,
+                receipt=guard.admit(PLAIN.event), noise=noise,
             )["critic"]["w"]
             for _ in range(2)
         ]  # fmt: skip
@@ -336,7 +350,7 @@ def test_releases_outnumber_charges_where_a_step_is_not_charged(monkeypatch):
     def released_and_charged():
         guard, noise = BudgetGuard(Budget(epsilon=100.0, delta=1e-5)), ExactGaussian()
         for _ in range(6):
-            sums = {"critic": {"w": torch.zeros(1)}}
+            sums = {"critic": {"w": torch.zeros(1, dtype=torch.int64)}}
             release.gaussian(sums, parts=PLAIN.parts, bands=1, receipt=guard.admit(PLAIN.event), noise=noise)
         guard.commit()
         return 6, sum(segment.reserved for segment in guard.segments)

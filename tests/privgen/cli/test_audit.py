@@ -38,7 +38,7 @@ PLAN = Plan(
 )
 
 
-def make_run(run, *, noise="fast", halted=True, signer=None, public_key=None):
+def make_run(run, *, noise="floored-gaussian", halted=True, signer=None, public_key=None):
     (run / "release").mkdir(parents=True)
     PLAN.save(run / "release" / "plan.json")
     genesis = {"budget": dict(genesis_budget(PLAN.budget)), "plan": PLAN.to_json(), "plan_digest": PLAN.digest}

@@ -191,7 +191,7 @@ def test_a_bug_is_one_line_too_and_debug_shows_where(monkeypatch):
     def broken(*args, **kwargs):
         raise ZeroDivisionError("in the middle of it")
 
-    monkeypatch.setattr("planners.plan", broken)
+    monkeypatch.setattr("planners.plan_of", broken)
     done = privgen("plan", "--epsilon", 1)
     assert done.exit_code == 1
     assert done.stderr.startswith("Error: this is a bug in privgen (ZeroDivisionError: in the middle of it)")

@@ -163,12 +163,13 @@ def test_a_fixed_seed_repeats_the_run_is_called_insecure_and_fails_its_audit(lab
     assert "who knows the seed can subtract the noise" in one_line_error(privgen("audit", out))
 
 
-def test_secure_noise_is_stated_in_the_ledger(lab, tmp_path, npz_file, size):
+def test_the_one_noise_is_stated_in_the_ledger_and_there_is_no_other_to_ask_for(lab, tmp_path, npz_file, size):
     name = f"npz:{npz_file}"
     lab.plan(dataset=name, dataset_size=size, iterations=2).save(tmp_path / "plan.json")
-    arguments = ["--plan", tmp_path / "plan.json", "--out", tmp_path / "run", "--noise", "secure", *SMALL]
+    arguments = ["--plan", tmp_path / "plan.json", "--out", tmp_path / "run", *SMALL]
     assert privgen("train", *arguments).exit_code == 0
-    assert verify_ledger(tmp_path / "run").genesis["noise"] == "secure"
+    assert verify_ledger(tmp_path / "run").genesis["noise"] == "floored-gaussian"
+    assert privgen("train", *arguments, "--noise", "fast").exit_code == 2
 
 
 def test_a_tampered_ledger_fails_its_audit_naming_the_entry(halted_run, tmp_path):

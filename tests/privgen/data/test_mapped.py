@@ -13,6 +13,7 @@ from privgen.data import load_data, mapped
 from privgen.data.batches import DrawnImages, drawn_images, to_tensor
 from privgen.data.mapped import MappedImages, map_member, taken
 from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.record_numbers import RecordNumbers
 
 CPU = torch.device("cpu")
 
@@ -137,7 +138,8 @@ def test_a_run_from_disk_is_the_run_from_memory_and_reads_nothing_before_its_ste
 
     def trained(name, source):
         seeded = {
-            "noise": lambda device: NoiseSource.insecure_fixed_seed(1, device),
+            "noise": lambda: ExactGaussian.insecure_fixed_seed(1),
+            "beside": lambda device: RecordNumbers.insecure_fixed_seed(1, device=device),
             "latents": lambda device: torch.Generator(device=device).manual_seed(2),
             "coins": np.random.default_rng(3).bit_generator.random_raw,
         }

@@ -11,8 +11,9 @@ from privgen.cli import main
 from privgen.data import load_data
 from privgen.errors import EvaluationError
 from privgen.metrics.cache import Cache, user_cache
-from privgen.metrics.evaluation import METRICS, Wanted, evaluate, possible_metrics
+from privgen.metrics.evaluation import evaluate
 from privgen.metrics.protocols import PROTOCOLS
+from privgen.metrics.request import METRICS, EvaluationRequest, possible_metrics
 from privgen.metrics.sources import FixedSource, read_images
 
 
@@ -34,8 +35,8 @@ def places(tmp_path, kept, monkeypatch):
 
 
 def measure(source, data, *metrics, cache=None, **options):
-    wanted = Wanted(protocol=PROTOCOLS["privgen-1"], metrics=metrics, **options)
-    return evaluate(source, data, wanted, cache=cache)
+    request = EvaluationRequest(protocol=PROTOCOLS["privgen-1"], metrics=metrics, **options)
+    return evaluate(source, data, request, cache=cache)
 
 
 def test_training_images_given_as_generated_are_at_fid_zero_and_called_copies(digits):

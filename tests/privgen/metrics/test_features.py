@@ -7,17 +7,13 @@ import torch
 from privgen.data import DataSet, ImageData, load_data
 from privgen.data.records import identities
 from privgen.errors import EvaluationError
-from privgen.metrics.evaluation import Wanted, evaluate
-from privgen.metrics.features import (
-    INCEPTION_FILE,
-    Inception,
-    Pixels,
-    find_inception,
-    restore_lenet,
-    train_lenet,
-)
+from privgen.metrics.evaluation import evaluate
+from privgen.metrics.features import Pixels
+from privgen.metrics.inception import INCEPTION_FILE, Inception, find_inception
 from privgen.metrics.inception_score import inception_score
+from privgen.metrics.lenet import restore_lenet, train_lenet
 from privgen.metrics.protocols import PROTOCOLS
+from privgen.metrics.request import EvaluationRequest
 from privgen.metrics.sources import FixedSource
 
 
@@ -138,8 +134,8 @@ def test_fid_kid_and_is_equal_torch_fidelity_on_one_weight_file(tmp_path):
         kid_subset_size=6,
         verbose=False,
     )
-    wanted = Wanted(protocol=PROTOCOLS["dpac"], metrics=("fid", "kid"), samples=6)
-    ours = evaluate(FixedSource(generated, None), as_data(real), wanted, inception_weights=weights).result
+    request = EvaluationRequest(protocol=PROTOCOLS["dpac"], metrics=("fid", "kid"), samples=6)
+    ours = evaluate(FixedSource(generated, None), as_data(real), request, inception_weights=weights).result
     assert (ours["fid"]["features"], ours["fid"]["generated"], ours["fid"]["real"]) == ("inception", 6, 6)
     assert ours["fid"]["value"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
     assert ours["kid"]["mean"] == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3)

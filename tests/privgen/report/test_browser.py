@@ -14,7 +14,7 @@ from accountant.ledger.guard import genesis_budget
 from privgen.report.write import write_reports
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARTEFACTS = Path(__file__).parents[2] / "artefacts"
+ARTEFACTS = Path(__file__).parents[3] / "artefacts"
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; apt-get install chromium brings it")
 
 QUIET = (
@@ -53,7 +53,7 @@ def report(tmp_path_factory):
     plan.save(run / "release" / "plan.json")
     with Ledger.create(run / "release" / "ledger.jsonl") as ledger:
         genesis = {"budget": dict(genesis_budget(plan.budget)), "plan": plan.to_json(), "plan_digest": plan.digest}
-        ledger.append("genesis", genesis | {"sampling": "Poisson", "noise": "secure"})
+        ledger.append("genesis", genesis | {"sampling": "Poisson", "noise": "floored-gaussian"})
         guard = BudgetGuard(plan.budget, ledger=ledger)
         for left in range(plan.iterations, 0, -1):
             guard.admit(plan.events()[0][0], at_most=left)

@@ -84,7 +84,7 @@ def make_run(run, plan, *, text=None, steps=None, halted=True, grid=None):
         "plan_digest": plan.digest,
         "date": text or "2026-11-24",
         "sampling": text or "Poisson, 64-bit cryptographic coins",
-        "noise": text or "fast",
+        "noise": text or "floored-gaussian",
         "versions": {text or "privgen": text or "0.1.0"},
         "account": {"name": text or "clinic", "identity": text or "0" * 16},
     }
@@ -291,7 +291,7 @@ def luminance(colour):
 
 @pytest.mark.parametrize("scheme", [0, 1, 2], ids=["light", "dark", "print"])
 def test_text_has_a_contrast_of_at_least_4_5(scheme):
-    style = files("privgen.report").joinpath("report.css").read_text()
+    style = files("privgen.report").joinpath("templates/report.css").read_text()
     block = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]
     colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
     pairs = [(ink, paper) for ink in ("ink", "soft", "good", "wait", "bad") for paper in ("paper", "card")]

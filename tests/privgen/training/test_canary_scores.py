@@ -10,8 +10,8 @@ from accountant.ledger.replay import verify_ledger
 from privgen.attacks.worlds import seeded_coins
 from privgen.data.batches import to_tensor
 from privgen.errors import CheckpointError
-from privgen.mechanism import release
 from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.training import canaries
 from privgen.training import private_step as steps
 from privgen.training import session as session_module
@@ -35,7 +35,8 @@ def watched_step(session, rows):
 
 def classifier_sums(session, event, images, labels):
     part = next(part for part in session.plan.parts if part.name == "classifier")
-    return part, steps._sums(part, session.state, session.config, event, images, labels)
+    task = steps.record_task(part.name, session.state, session.config)
+    return part, task.sums(images, labels, steps.weighting_of(part, event), physical_batch=24)
 
 
 def test_sums_with_canaries_are_the_sums_of_one_batch(lab, tmp_path):
@@ -47,10 +48,10 @@ def test_sums_with_canaries_are_the_sums_of_one_batch(lab, tmp_path):
         part, together = classifier_sums(session, receipt.event, *whole)
         _, apart = classifier_sums(session, receipt.event, *own)
         _, planted = classifier_sums(session, receipt.event, step.images, step.labels)
-        both = step.beside(part, apart, planted)
+        both = step.merge_sums(part, apart, planted)
         for one, other in zip(both.sums, together.sums, strict=True):
             for name in one:
-                torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5)
+                assert torch.equal(one[name], other[name])
         assert len(both.norms) == 10
 
 
@@ -71,7 +72,7 @@ def area(scores, included):
 
 def test_without_noise_who_was_drawn_is_felt_and_who_was_not_is_not(lab, tmp_path, monkeypatch):
     seeded_canaries(monkeypatch, 64)
-    monkeypatch.setattr(release.NoiseSource, "normal", lambda self, shape, *, std: torch.zeros(shape))
+    monkeypatch.setattr(ExactGaussian, "floored", lambda self, shape, *, std: np.zeros(shape, dtype=np.int64))
     with planted_session(lab, tmp_path / "run", feedback="none", iterations=4) as session:
         rows = [0, 9, 17, 22, 40, 51]
         step, receipt = watched_step(session, rows)
@@ -89,7 +90,8 @@ def test_scores_tell_who_was_in_from_who_was_not(lab, tmp_path, monkeypatch):
     """A budget that protects hardly anybody; canaries, coins and noise from a seed, so that it ends alike each time."""
     planted = seeded_canaries(monkeypatch, 96)
     options = {
-        "noise": lambda on: NoiseSource.insecure_fixed_seed(1, on),
+        "noise": lambda: ExactGaussian.insecure_fixed_seed(1),
+        "beside": lambda on: RecordNumbers.insecure_fixed_seed(1, device=on),
         "coins": seeded_coins(1),
         "latents": lambda on: torch.Generator(device=on).manual_seed(1),
     }

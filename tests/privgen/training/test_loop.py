@@ -19,14 +19,21 @@ from accountant.audit.audit import audit_run
 from privgen.errors import DataError, RunError
 from privgen.generate import load_generator
 from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.training import loop as train_module
 from privgen.training import session as session_module
 from privgen.training.checkpoint import kept_checkpoints, read_checkpoint
 from privgen.training.loop import run
 
 
-def no_noise(device):
-    return NoiseSource("none: a test", lambda shape: torch.zeros(tuple(shape), device=device))
+class NoNoise(ExactGaussian):
+    """None, so that a test sees what training does without it."""
+
+    def __init__(self):
+        super().__init__(kind="none: a test")
+
+    def floored(self, shape, *, std):
+        return np.zeros(shape, dtype=np.int64)
 
 
 def seeded(device):
@@ -103,7 +110,7 @@ def test_every_step_is_in_the_ledger_before_a_record_is_drawn_or_noise_added(lab
             return call
 
         monkeypatch.setattr(session.sampler, "draw", watched("draw", session.sampler.draw))
-        monkeypatch.setattr(session.noise, "normal", watched("noise", session.noise.normal))
+        monkeypatch.setattr(session.noise, "floored", watched("noise", session.noise.floored))
         lab.take(session, 8)
     assert {what for what, _, _ in seen} == {"draw", "noise"}
     assert all(charged >= step for _, charged, step in seen)
@@ -263,8 +270,8 @@ def test_a_phase_starts_a_segment_with_nothing_owed_and_its_own_noise(lab, tmp_p
             fresh(state, own, event)
             owed_at_start.append(max(float(t.abs().max()) for o in state.owed.values() for t in o.tensors().values()))
 
-        normal = session.noise.normal
-        monkeypatch.setattr(session.noise, "normal", lambda shape, std: stds.append(std) or normal(shape, std=std))
+        floored = session.noise.floored
+        monkeypatch.setattr(session.noise, "floored", lambda shape, std: stds.append(std) or floored(shape, std=std))
         monkeypatch.setattr(train_module, "begin_segment", begin_segment)
         list(run(session))
     assert owed_at_start == [0.0, 0.0]
@@ -300,7 +307,7 @@ def test_records_whose_gradient_is_not_finite_count_as_zero_and_the_step_is_char
         train_module, "drawn_images", lambda _, chosen, device: torch.full((len(chosen), 1, 16, 16), math.nan)
     )
     config = lab.config(optimiser="sgd", generator_steps=0)
-    with lab.begin(tmp_path / "run", config=config, noise=no_noise, plan=lab.plan(feedback="none")) as session:
+    with lab.begin(tmp_path / "run", config=config, noise=NoNoise, plan=lab.plan(feedback="none")) as session:
         monkeypatch.setattr(session.sampler, "draw", lambda *args: np.arange(5))
         before = {name: weights(session, name) for name in ("critic", "classifier", "encoder", "generator")}
         (report,) = lab.take(session, 1)
@@ -320,7 +327,7 @@ def test_records_beside_one_that_is_not_finite_count_as_ever(lab, tmp_path, monk
 
         config = lab.config(optimiser="sgd", generator_steps=0)
         with (
-            lab.begin(tmp_path / name, config=config, noise=no_noise, latents=seeded) as session,
+            lab.begin(tmp_path / name, config=config, noise=NoNoise, latents=seeded) as session,
             monkeypatch.context() as m,
         ):
             m.setattr(train_module, "drawn_images", poison)
@@ -340,7 +347,7 @@ def test_the_realised_batch_size_divides_nothing(lab, tmp_path, monkeypatch):
     config = lab.config(optimiser="sgd", generator_steps=0, momentum=0.0, classifier_rate=1.0)
 
     def moved(name, rows):
-        with lab.begin(tmp_path / name, plan=plan, config=config, noise=no_noise) as session:
+        with lab.begin(tmp_path / name, plan=plan, config=config, noise=NoNoise) as session:
             monkeypatch.setattr(session.sampler, "draw", lambda *args: np.array(rows))
             before = weights(session, "classifier").double()
             lab.take(session, 1)
@@ -354,11 +361,21 @@ def test_the_realised_batch_size_divides_nothing(lab, tmp_path, monkeypatch):
     assert float(one.norm()) == pytest.approx(clip / plan.expected_batch_size, rel=1e-3)
 
 
+class SameNumbers(RecordNumbers):
+    """A record's number is that of its place in the batch, whatever the size of a pass."""
+
+    def uniform(self, *shape):
+        return torch.full(shape, 0.3)
+
+    def normal(self, *shape):
+        return torch.full(shape, 0.1)
+
+
 def test_the_physical_batch_changes_no_sum(lab, tmp_path, monkeypatch):
     after = []
     for physical in (None, 1, 3):
         config = lab.config(physical_batch=physical, optimiser="sgd", upsampling_noise=0.0)
-        options = {"noise": no_noise, "latents": seeded}
+        options = {"noise": NoNoise, "latents": seeded, "beside": lambda device: SameNumbers()}
         with lab.begin(tmp_path / str(physical), config=config, **options) as session:
             monkeypatch.setattr(session.sampler, "draw", lambda event, cycle: np.arange(cycle, 8 + 2 * cycle))
             lab.take(session, 3)
@@ -372,8 +389,8 @@ def test_equal_seeds_give_equal_weights_and_nothing_else_that_is_equal(lab, tmp_
         assert torch.equal(weights(one, "generator"), weights(two, "generator"))
         draws = [torch.randn(8, generator=session.state.latents) for session in (one, two)]
         assert not torch.equal(*draws)
-        noises = [session.noise.normal((8,), std=1.0) for session in (one, two)]
-        assert not torch.equal(*noises)
+        noises = [session.noise.floored(8, std=2.0**20) for session in (one, two)]
+        assert not np.array_equal(*noises)
         assert one.salt != two.salt
         event = one.plan.events()[0][0]
         batches = [[session.sampler.draw(event, c).tolist() for c in range(4)] for session in (one, two)]

@@ -1,6 +1,7 @@
 """Neighbouring data through the whole private step: one record more moves a block's sums by no more than is charged."""
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -15,6 +16,16 @@ from privgen.training.private_step import private_step
 from privgen.training.state import begin_segment, new_state
 
 SHAPE, OTHERS = (1, 28, 28), 6
+
+
+class SameNumbers:
+    """The same numbers at the same place, whatever was drawn before."""
+
+    def normal(self, *shape):
+        return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+    def uniform(self, *shape):
+        return torch.rand(*shape, generator=torch.Generator().manual_seed(2))
 
 
 def records(kind, count):
@@ -35,7 +46,7 @@ def released_sums(monkeypatch, made, batches, **settings):
     """The sums of each step before noise, at parameters that stay where they are."""
     config = TrainConfig(
         **{
-            "preset": "tiny", "upsampling_noise": 0.0, "optimiser": "sgd", "critic_rate": 1e-30,
+            "preset": "tiny", "upsampling_noise": 0.0, "physical_batch": 8, "optimiser": "sgd", "critic_rate": 1e-30,
             "classifier_rate": 1e-30, "encoder_rate": 1e-30, "reconstruction_rate": 1e-30, "generator_batch": 4,
             **settings,
         }
@@ -45,11 +56,8 @@ def released_sums(monkeypatch, made, batches, **settings):
     phase = made.schedule()[0]
     begin_segment(state, made, made.event_of(phase))
     guard, seen = BudgetGuard(made.budget), []
-    # Each record keeps its latent vector and its number in both worlds, as in the proof.
-    table = torch.randn(64, config.latent_dim, generator=torch.Generator().manual_seed(1))
-    monkeypatch.setattr(steps, "latents", lambda state, count: table[:count])
-    own = torch.rand(64, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    monkeypatch.setattr(steps, "numbers", lambda state, count: own[:count])
+    # Each record keeps its numbers in both worlds, as in the proof: here by its place in every pass.
+    state.beside = SameNumbers()
 
     def keep(sums, **options):
         seen.append({part: torch.cat([t.flatten() for t in tensors.values()]) for part, tensors in sums.items()})
@@ -98,15 +106,23 @@ def require_sensitivity(monkeypatch, kind, feedback, bands, **settings):
     one = released_sums(monkeypatch, made, batches_of(kind, bands, with_record=True), **settings)
     other = released_sums(monkeypatch, made, batches_of(kind, bands, with_record=False), **settings)
     for part in made.parts:
+        # Squares of integers, in integers: nothing is rounded, and nothing is forgiven.
         moved = [
-            float((a[part.name].double() - b[part.name].double()).square().sum())
-            for a, b in zip(one, other, strict=True)
+            sum(int(v) ** 2 for v in (a[part.name] - b[part.name]).tolist()) for a, b in zip(one, other, strict=True)
         ]
-        assert math.sqrt(sum(moved)) <= part.sensitivity(bands) * (1 + 1e-3)
+        assert sum(moved) <= exactly(part, bands)
         # Nothing of it is left when it may be drawn again.
-        assert max(moved[bands:], default=0.0) <= (1e-4 * part.sensitivity(bands)) ** 2
+        assert not any(moved[bands:])
         if kind == "huge":
-            assert math.sqrt(sum(moved)) >= 0.5 * part.sensitivity(bands)
+            assert sum(moved) >= 0.25 * exactly(part, bands)
+
+
+def exactly(part, bands):
+    """(Δ/h)², in fractions."""
+    squared = Fraction(part.clip_norm) ** 2
+    if bands > 1:
+        squared += Fraction(part.residual_clip_norm) ** 2 / (bands - 1)
+    return squared / Fraction(part.step) ** 2
 
 
 @pytest.mark.parametrize("kind", ["random", "huge", "not finite"])
@@ -117,6 +133,7 @@ def test_the_published_feedback_moves_each_step_by_no_more_than_was_charged(monk
     batch = made.sampling_rate * made.dataset_size
     for part in made.parts:
         for step, (a, b) in enumerate(zip(one, other, strict=True)):
-            moved = float((a[part.name] - b[part.name]).double().norm())
-            drawn = part.clip_norm if step == 0 else 0.0
-            assert moved <= (2 * part.feedback_clip_norm * batch + drawn) * (1 + 1e-3)
+            moved = sum(int(v) ** 2 for v in (a[part.name] - b[part.name]).tolist())
+            drawn = Fraction(part.clip_norm) if step == 0 else 0
+            bound = (2 * Fraction(part.feedback_clip_norm) * Fraction(batch) + drawn) / Fraction(part.step)
+            assert moved <= bound**2

@@ -17,7 +17,7 @@ from privgen.methods.gan.networks import NetworkConfig
 from privgen.training.loop import run
 from privgen.training.session import Options, begin
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "photographs.py"
+EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "photographs.py"
 
 
 def load_example():

@@ -16,11 +16,11 @@ from privgen.training.state import begin_segment, new_state, parameters_of, trai
 SHAPE = (1, 28, 28)
 
 
-class Silent(NoiseSource):
+class Silent(ExactGaussian):
     """No noise, so that a test sees the sums themselves."""
 
-    def __init__(self):
-        super().__init__("silent", lambda shape: torch.zeros(tuple(shape)))
+    def floored(self, shape, *, std):
+        return np.zeros(shape, dtype=np.int64)
 
 
 @pytest.fixture
@@ -29,7 +29,14 @@ def made():
 
 
 def fresh(made, **settings):
-    values = {"preset": "tiny", "generator_batch": 4, "upsampling_noise": 0.0, "optimiser": "sgd", **settings}
+    values = {
+        "preset": "tiny",
+        "generator_batch": 4,
+        "upsampling_noise": 0.0,
+        "optimiser": "sgd",
+        "physical_batch": 8,
+        **settings,
+    }
     config = TrainConfig(**values)
     network = NetworkConfig.of(config, image_shape=SHAPE, classes=3)
     state = new_state(made, network, config, torch.Generator().manual_seed(0))
@@ -120,7 +127,7 @@ def test_the_generator_step_leaves_the_private_networks_alone(made):
     before = {part: weights(state, part) for part in ("critic", "classifier")}
     generator = torch.cat([p.detach().flatten() for p in state.networks.generator.parameters()])
     shown = generator_step(state, config, class_weight=0.5)
-    assert set(shown) == {"adversarial", "class", "alike"}
+    assert set(shown) == {"adversarial", "class", "diversity"}
     assert all(torch.equal(weights(state, part), old) for part, old in before.items())
     after = torch.cat([p.detach().flatten() for p in state.networks.generator.parameters()])
     assert not torch.equal(after, generator)
@@ -173,3 +180,4 @@ def test_initial_weights_repeat_by_seed_and_latents_never_do(made):
     assert torch.equal(weights(one, "critic"), weights(two, "critic"))
     drawn = [np.asarray(torch.randn(8, generator=state.latents)) for state in (one, two)]
     assert not np.array_equal(*drawn)
+    assert not torch.equal(one.beside.normal(8), two.beside.normal(8))

@@ -7,7 +7,7 @@ import pytest
 
 from accountant.audit.audit import audit_run
 from accountant.canonical_json import canonical, digest
-from accountant.ledger.chain import Entry, _content, _line, read_entries  # a forger has them too
+from accountant.ledger.entry import Entry, content_of, line_of, read_entries  # a forger has them too
 from privgen.training.loop import run as train_run
 
 
@@ -20,8 +20,8 @@ def rewrite(run, change):
     pairs = change([(entry.kind, dict(entry.body)) for entry in entries_of(run)])
     lines, previous = [], entries_of(run)[0].previous
     for seq, (kind, body) in enumerate(pairs):
-        own = digest(_content(seq=seq, kind=kind, previous=previous, body=body))
-        lines.append(_line(Entry(seq=seq, kind=kind, previous=previous, digest=own, body=body, signature=None)))
+        own = digest(content_of(seq=seq, kind=kind, previous=previous, body=body))
+        lines.append(line_of(Entry(seq=seq, kind=kind, previous=previous, digest=own, body=body, signature=None)))
         previous = own
     (run / "release" / "ledger.jsonl").write_bytes(b"".join(lines))
 

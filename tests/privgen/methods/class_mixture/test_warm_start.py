@@ -8,10 +8,12 @@ import torch
 
 from accountant import SubsampledGaussian, verify_ledger
 from accountant.audit.audit import audit_run
+from accountant.plans.exact_release import grid_step_for
 from privgen.errors import RunError
 from privgen.generate import load_generator
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.methods.class_mixture import warm_start as warm_start_module
+from privgen.methods.class_mixture.class_sums import as_sums
 from privgen.training.loop import run
 from privgen.training.session import Options, begin
 
@@ -61,30 +63,35 @@ def test_the_released_generator_holds_the_mixture(warm_run):
 def test_noise_of_the_charged_size_is_added_to_each_release(lab, tmp_path, monkeypatch):
     asked = []
 
-    def counted(device):
-        source = NoiseSource.fast(device)
-        plain = source.normal
-        source.normal = lambda shape, *, std: (asked.append(std), plain(shape, std=std))[1]
-        return source
+    class Counted(ExactGaussian):
+        def floored(self, shape, *, std):
+            asked.append(std)
+            return super().floored(shape, std=std)
 
     plan = lab.plan(**WARM)
-    with lab.begin(tmp_path / "run", plan=plan, noise=counted) as session:
+    with lab.begin(tmp_path / "run", plan=plan, noise=Counted) as session:
         lab.take(session, 6)
-    assert asked == [release.noise_multiplier * release.sensitivity for release in plan.warm_start.releases()]
+    # The last release has two sums: on the diagonal of a matrix, and above it, where each number stands for two.
+    charged = [release.noise_multiplier * release.sensitivity for release in plan.warm_start.releases()]
+    steps = [grid_step_for(release.sensitivity) for release in plan.warm_start.releases()]
+    in_units = [std / step for std, step in zip(charged, steps, strict=True)]
+    assert asked == pytest.approx([*in_units, in_units[-1] / 2**0.5], rel=1e-12)
+    assert all(std >= least for std, least in zip(asked, in_units, strict=False))
 
 
 def test_one_record_more_moves_the_sums_by_no_more_than_was_charged_in_a_real_run(lab, tmp_path, monkeypatch):
     """The whole private path, the record's class and centre included, on neighbours."""
     plan, seen = lab.plan(**WARM), []
-    original = warm_start_module.sums_of
+    original = warm_start_module.integer_sums
 
-    def on_neighbours(release, mixture, images, labels):
-        whole = original(release, mixture, images, labels)
-        without = original(release, mixture, images[1:], labels[1:])
-        seen.append((float((whole - without).norm()), release.sensitivity))
+    def on_neighbours(release, mixture, images, labels, *, grid_step):
+        whole = original(release, mixture, images, labels, grid_step=grid_step)
+        without = original(release, mixture, images[1:], labels[1:], grid_step=grid_step)
+        moved = as_sums({name: whole[name] - without[name] for name in whole}, grid_step=grid_step)
+        seen.append((float(moved.norm()), release.sensitivity))
         return whole
 
-    monkeypatch.setattr(warm_start_module, "sums_of", on_neighbours)
+    monkeypatch.setattr(warm_start_module, "integer_sums", on_neighbours)
     with lab.begin(tmp_path / "run", plan=plan) as session:
         lab.take(session, 6)
     assert len(seen) == 6

@@ -2,6 +2,7 @@
 
 import torch
 
+from privgen.gradients.passes import losses_of
 from privgen.methods.gan.fake_pool import FakePool
 from privgen.training import private_step as steps
 from privgen.training.loop import run
@@ -73,6 +74,15 @@ def test_the_pool_is_refreshed_while_the_generator_waits(lab, tmp_path):
 def test_no_pool_makes_a_new_image_for_each_record(lab, tmp_path):
     with lab.begin(tmp_path / "run", config=lab.config(fake_batches=0)) as session:
         labels = torch.zeros(40, dtype=torch.long)
-        images = steps._fakes(session.state, session.config, labels)
-        assert len(torch.unique(images.flatten(1), dim=0)) == 40
+        seen = []
+        critic = session.state.networks.critic
+        critic.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][1]))
+        task = steps.record_task("critic", session.state, session.config)
+
+        def loss(*record):
+            task.loss(*record)
+            return seen[-1].sum()
+
+        sums = losses_of(loss, (torch.zeros(40, 1, 16, 16), labels, *task.beside(40)))
+        assert len(torch.unique(sums)) == 40
         assert not session.state.fakes.ready

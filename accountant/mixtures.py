@@ -1,20 +1,9 @@
-"""The pair of distributions that dominates one charged release, for each event, adjacency and group size.
+"""Pairs of Gaussian mixtures on the line: the form in which every event says what it can cost.
 
-Each is a mixture of Gaussians with one standard deviation σ on the line, and log P/Q increases with x
-(docs/privacy.md, lemma 1). Everything that an accountant says follows from these pairs:
+A pair has one standard deviation σ, and log P/Q increases with x (docs/privacy.md, lemma 1). An event's
+`dominating_pair` is one of these; an accountant reads its Rényi curve and its privacy loss off it, and asks no more.
 
-| event | adjacency | P | Q |
-|---|---|---|---|
-| subsampled, a banded block (q is then b·q) | add or remove | (1−q) N(0) + q N(1) | N(0) |
-| the same | replace | (1−q) N(0) + q N(1) | (1−q) N(0) + q N(−1) |
-| hidden feedback | add or remove | (1−q) N(ρ) + q N(ρ+1) | N(0) |
-| hidden feedback | replace | (1−q) N(ρ/2) + q N(ρ/2+1) | P mirrored |
-
-For a group of k records, q N(· + 1) becomes Σ_j Binom(k, q)(j) N(· + j); a banded event of more than one band
-is charged k blocks of one record at noise multiplier z/√k instead (theorem 8).
-
-    >>> pair = dominating_pair(SubsampledGaussian(sampling_rate=0.5, noise_multiplier=2.0),
-    ...                        Neighbouring.ADD_OR_REMOVE_ONE)
+    >>> pair = MixturePair(p=drawn(1, rate=0.5, shift=0.0), q=AT_ZERO, sigma=2.0)
     >>> pair.log_ratio(np.array([0.5]))
     array([0.])
 """
@@ -28,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accountant.budget import Neighbouring
 from accountant.errors import InvalidValue
-from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian, SubsampledGaussian, require_count
 
 Floats = NDArray[np.float64]
 _LOG_ROOT_TWO_PI = 0.5 * math.log(2 * math.pi)
+# Weights may be off by their own rounding, and by those that underflow and are rounded up.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +40,34 @@ class Mixture:
         return Mixture(tuple((weight, -mean) for weight, mean in self.components))
 
 
+AT_ZERO = Mixture(((1.0, 0.0),))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MixturePair:
     """P and Q with one σ. No mean of Q is above a mean of P, so log P/Q increases.
 
     Args:
         p, q: the mixtures. sigma: standard deviation, in units of the sensitivity, > 0.
+
+    Raises:
+        InvalidValue: a mixture does not sum to 1, σ is out of range, or a mean of Q is above one of P: the privacy
+            loss would not increase, and no accountant's bound would hold.
     """
 
     p: Mixture
     q: Mixture
     sigma: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.sigma) and self.sigma > 0):
+            raise InvalidValue(f"Expected sigma={self.sigma!r} to be finite and > 0.")
+        for name, mixture in (("p", self.p), ("q", self.q)):
+            weights = [weight for weight, _ in mixture.components]
+            if not (all(weight > 0 for weight in weights) and abs(math.fsum(weights) - 1) <= _ROUNDING):
+                raise InvalidValue(f"Expected the weights of {name} to be > 0 and to sum to 1, got {weights}.")
+        if not max(mean for _, mean in self.q.components) <= min(mean for _, mean in self.p.components):
+            raise InvalidValue("Expected no mean of q above a mean of p: the privacy loss must increase with x.")
 
     @property
     def gaussian_mean(self) -> float | None:
@@ -73,8 +79,27 @@ class MixturePair:
     @property
     def subsampling_weight(self) -> float | None:
         """w where this is (1−w) N(0) + w N(1) against N(0), the plain subsampled Gaussian, else None."""
-        plain = self.q.components == ((1.0, 0.0),) and [mean for _, mean in self.p.components] == [0.0, 1.0]
+        plain = self.q == AT_ZERO and [mean for _, mean in self.p.components] == [0.0, 1.0]
         return self.p.components[1][0] if plain else None
+
+    @property
+    def sampling_rate(self) -> float | None:
+        """q where this is the Gaussian mechanism of sensitivity 1, Poisson-subsampled at q (1 for all), else None."""
+        if self.gaussian_mean == 1:
+            return 1.0
+        return self.subsampling_weight
+
+    @property
+    def mirrored_weight(self) -> float | None:
+        """w where this is (1−w) N(0) + w N(1) against its mirror image, else None."""
+        plain = self.symmetric and [mean for _, mean in self.p.components] == [0.0, 1.0]
+        return self.p.components[1][0] if plain else None
+
+    @property
+    def inverts_in_closed_form(self) -> bool:
+        """Whether the x of a given privacy loss has a formula; a numerical composition is then quick."""
+        closed = (self.gaussian_mean, self.subsampling_weight, self.mirrored_weight)
+        return any(value is not None for value in closed)
 
     @property
     def symmetric(self) -> bool:
@@ -124,49 +149,12 @@ class MixturePair:
         return np.asarray(sum(w * ndtr((mean - x) / self.sigma) for w, mean in mixture.components))
 
 
-def dominating_pair(event: Event, neighbouring: Neighbouring, group_size: int = 1) -> MixturePair:
-    """The pair for one charge of an event: one step, or one block of a banded event.
+def drawn(group_size: int, *, rate: float, shift: float) -> Mixture:
+    """Σ_j Binom(k, q)(j) N(shift + j): j of the k records are in the batch.
 
     Args:
-        event: what was released. neighbouring: adjacency.
-        group_size: k, records that are added, removed or replaced together, integer >= 1. `charges_per_block`
-            says how often a banded block is charged then.
-
-    Raises:
-        InvalidValue: no event, or no group.
-
-    Guarantees: the privacy profile of the charge is at most the pair's, in both directions.
-
-    Source: docs/privacy.md, lemma 1 and theorems 2, 3, 4 and 8.
+        group_size: k >= 1. rate: q, in (0, 1]. shift: what is added whether a record is in the batch or not.
     """
-    require_count(group_size, "group_size", least=1)
-    if isinstance(event, BandedGaussian):
-        noise = event.noise_multiplier / math.sqrt(charges_per_block(event, group_size))
-        group_size = group_size if event.bands == 1 else 1
-        event = SubsampledGaussian(sampling_rate=event.per_block.sampling_rate, noise_multiplier=noise)
-    if isinstance(event, SubsampledGaussian):
-        shift = 0.0
-    elif isinstance(event, HiddenFeedbackGaussian):
-        shift = event.feedback_ratio
-    else:
-        raise InvalidValue(f"Expected event={event!r} to be one of accountant.events.")
-    replace_one = neighbouring is Neighbouring.REPLACE_ONE
-    p = _drawn(group_size, event.sampling_rate, shift / 2 if replace_one else shift)
-    q = p.mirrored() if replace_one else Mixture(((1.0, 0.0),))
-    return MixturePair(p=p, q=q, sigma=event.noise_multiplier)
-
-
-def charges_per_block(event: Event, group_size: int) -> int:
-    """How many charges of its dominating pair one step, or one banded block, costs a group of records.
-
-    One; but k for a banded event of several bands, whose k records may sit in k groups with overlapping blocks
-    (docs/privacy.md, theorem 8).
-    """
-    return group_size if isinstance(event, BandedGaussian) and event.bands > 1 else 1
-
-
-def _drawn(group_size: int, rate: float, shift: float) -> Mixture:
-    """Σ_j Binom(k, q)(j) N(shift + j): j of the k records are in the batch."""
     if rate == 1:
         return Mixture(((1.0, shift + group_size),))
     # A weight that underflows is rounded up: towards more loss.

@@ -10,7 +10,7 @@ import pytest
 
 from privgen.data import load_data
 from privgen.errors import EvaluationError
-from privgen.metrics.workers import Training, Workers
+from privgen.metrics.trainings import Training, trained
 
 
 @pytest.fixture(scope="module")
@@ -31,39 +31,37 @@ def training(data, recipe, seed=0, count=200):
 
 def test_a_number_is_the_same_wherever_it_is_computed(digits):
     trainings = [training(digits, "privgen-logreg"), training(digits, "dpdm-logreg", seed=3)]
-    here = Workers(0)
     seen = set()
-    with Workers(2, progress=lambda what, done, total: seen.add((what, done == total))) as workers:
-        answers = [workers.submit(one) for one in trainings]
-        there = [answer() for answer in answers]
-    assert there == [here.submit(one)() for one in trainings]
+    with trained(trainings, processes=2, progress=lambda what, done, total: seen.add((what, done == total))) as answers:
+        there = list(answers)
+    with trained(trainings) as answers:
+        assert there == list(answers)
     assert all(len(scores) == 2 and 0.5 < scores[0] < 1 for scores in there)
     assert {("privgen-logreg 0", True), ("dpdm-logreg 3", True), ("dpdm-logreg 3", False)} <= seen
 
 
 def test_an_error_in_a_process_is_ours_here(digits):
-    with Workers(1) as workers, pytest.raises(EvaluationError, match="two classes"):
-        one_class = Training(
-            what="",
-            recipe="privgen-logreg",
-            seed=0,
-            train=(digits.train.images[:5], np.zeros(5, np.int64)),
-            tests=((digits.test.images, digits.test.labels),),
-        )
-        workers.submit(one_class)()
+    one_class = Training(
+        what="",
+        recipe="privgen-logreg",
+        seed=0,
+        train=(digits.train.images[:5], np.zeros(5, np.int64)),
+        tests=((digits.test.images, digits.test.labels),),
+    )
+    with pytest.raises(EvaluationError, match="two classes"), trained([one_class], processes=1) as answers:
+        next(answers)
 
 
 def test_leaving_by_an_error_waits_for_no_training(digits):
     begun = time.monotonic()
-    with pytest.raises(KeyError), Workers(1) as workers:
-        workers.submit(training(digits, "dpac-cnn", count=1400))  # minutes
+    with pytest.raises(KeyError), trained([training(digits, "dpac-cnn", count=1400)], processes=1):  # minutes
         raise KeyError
     assert time.monotonic() - begun < 60 and not multiprocessing.active_children()
 
 
 def test_a_killed_process_is_an_error_with_a_remedy(digits):
-    with pytest.raises(EvaluationError, match="--threads 1"), Workers(1) as workers:
-        answer = workers.submit(training(digits, "dpac-cnn", count=1400))
+    long = training(digits, "dpac-cnn", count=1400)
+    with pytest.raises(EvaluationError, match="--threads 1"), trained([long], processes=1) as answers:
         (child,) = multiprocessing.active_children()
         os.kill(child.pid, signal.SIGKILL)
-        answer()
+        next(answers)

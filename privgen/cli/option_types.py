@@ -1,0 +1,144 @@
+"""Types of options that hold more than one value: parsed once, where the command line is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import click
+
+if TYPE_CHECKING:
+    from planners import PhaseShape
+
+    # Generic in newer versions of click, and in its types.
+    OptionType = click.ParamType[Any]
+else:
+    OptionType = click.ParamType
+
+
+class Shares(OptionType):
+    """critic=0.6,classifier=0.3,reconstruction=0.1"""
+
+    name = "PART=SHARE,..."
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, float]:
+        """The text as a dictionary."""
+        try:
+            pairs = [item.split("=") for item in str(value).split(",")]
+            return {name.strip(): float(share) for name, share in pairs}
+        except ValueError:
+            self.fail(f"{value!r} is not like critic=0.6,classifier=0.4", param, ctx)
+
+
+class Phases(OptionType):
+    """0.5:1.5,0.5:1.0: share of the steps, factor of the noise, and if a third is given of the sampling rate"""
+
+    name = "SHARE:NOISE[:RATE],..."
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[PhaseShape, ...]:
+        """The text as the shape of a schedule."""
+        from accountant.errors import InvalidValue
+        from planners import PhaseShape
+        from planners.schedule import require_whole
+
+        try:
+            rows = [[float(number) for number in item.split(":")] for item in str(value).split(",")]
+            if not all(2 <= len(row) <= 3 for row in rows):
+                raise ValueError
+        except ValueError:
+            self.fail(f"{value!r} is not like 0.5:1.5,0.5:1.0", param, ctx)
+        try:
+            phases = tuple(PhaseShape(**dict(zip(("share", "noise", "rate"), row, strict=False))) for row in rows)
+            require_whole(phases)
+        except InvalidValue as error:
+            self.fail(str(error), param, ctx)
+        return phases
+
+
+class Duration(OptionType):
+    """90, 90s, 30m, 1.5h: seconds"""
+
+    name = "DURATION"
+    _UNITS: ClassVar[dict[str, float]] = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The text in seconds."""
+        text = str(value)
+        number, unit = (text[:-1], text[-1]) if text[-1:] in self._UNITS else (text, "s")
+        try:
+            seconds = float(number) * self._UNITS[unit]
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < float("inf"):
+            self.fail(f"{value!r} is not like 90s, 30m or 1.5h", param, ctx)
+        return seconds
+
+
+class ClaimName(OptionType):
+    """gs-wgan, dp-gan-dpac, dicesgd or efsgd-paper"""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, known."""
+        from accountant.claims.claims import CLAIMS
+
+        if value not in CLAIMS:
+            self.fail(f"{value!r} is not one of: {', '.join(CLAIMS)}.", param, ctx)
+        return str(value)
+
+
+class Names(OptionType):
+    """Names with commas between them."""
+
+    name = "NAME,NAME,..."
+
+    def __init__(self, *allowed: str) -> None:
+        self.allowed = allowed
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The names, each once, or an error that says which are known."""
+        names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+        unknown = [name for name in names if name not in self.allowed]
+        if unknown:
+            self.fail(f"{unknown[0]!r} is not one of: {', '.join(self.allowed)}", param, ctx)
+        return names
+
+
+class Numbers(OptionType):
+    """Numbers with commas between them."""
+
+    name = "NUMBERS"
+
+    def __init__(self, kind: Callable[[str], float], *, above: float) -> None:
+        self._kind = kind
+        self._above = above
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """A tuple of them, in the order given, each above the least."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(self._kind(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of numbers such as 1,2.", param, ctx)
+        if not all(self._above < number < float("inf") for number in numbers):
+            self.fail(f"Expected each of {value!r} to be above {self._above:g}.", param, ctx)
+        return numbers
+
+
+class Stages(OptionType):
+    """tune, match, vary, clips, correlate, critic"""
+
+    name = "STAGES"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """A tuple of them."""
+        from privgen.experiments.grid import STAGES
+
+        names = tuple(str(value).split(","))
+        if unknown := [name for name in names if name not in STAGES]:
+            self.fail(f"{', '.join(unknown)} is none of: {', '.join(STAGES)}.", param, ctx)
+        return names

@@ -1,0 +1,116 @@
+"""Classifiers that an evaluation trains, in processes of their own while the caller measures the rest.
+
+Several processes of one thread are faster than one of several threads: the networks are small, and threads wait for
+each other at every layer. A classifier's seed fixes its number, wherever it is trained.
+
+    with trained(trainings, processes=2) as answers:
+        ...                                                      # measure other things
+        accuracies = list(answers)
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from loky import ProcessPoolExecutor
+
+from privgen.errors import EvaluationError
+from privgen.metrics.classifiers import RECIPES
+from privgen.metrics.gen2real import Labelled, accuracy
+
+Progress = Callable[[str, int, int], object]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Training:
+    """One classifier to train, and what it is tested on.
+
+    Args:
+        what: for progress. recipe: a name in RECIPES. seed: of initialisation and order.
+        train, tests: images (n, H, W, C) uint8 and labels (n,) from 0.
+    """
+
+    what: str
+    recipe: str
+    seed: int
+    train: Labelled
+    tests: tuple[Labelled, ...]
+
+    def run(self, device: torch.device, progress: Progress) -> tuple[float, ...]:
+        """Accuracies from 0 to 1, one a test; `progress` is called with epochs done and planned."""
+        return accuracy(
+            RECIPES[self.recipe],
+            self.train,
+            *self.tests,
+            seed=self.seed,
+            device=device,
+            progress=lambda done, total: progress(self.what, done, total),
+        )
+
+
+@contextmanager
+def trained(
+    trainings: Sequence[Training],
+    *,
+    processes: int = 0,
+    threads: int = 1,
+    device: torch.device | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> Iterator[Iterator[tuple[float, ...]]]:
+    """Train in the background; leaving the context by an error ends every process at once.
+
+    Args:
+        trainings: begun when the context is entered, in this order.
+        processes: on the CPU; 0 trains in this process instead, each when its answer is asked for.
+        threads: of torch in each process. device: None is the CPU; used with 0 processes alone.
+        progress: called for each training when it is begun and, from another thread, when it is done.
+
+    Yields:
+        The accuracies of each training, in the order given. Asking for them raises EvaluationError where the images
+        do not fit or a process was killed.
+    """
+    if not processes:
+        where = device or torch.device("cpu")
+        yield (training.run(where, progress) for training in trainings)
+        return
+    executor = ProcessPoolExecutor(processes, initializer=_begin, initargs=(threads,))
+    finished = False
+    try:
+        futures = [_submit(executor, training, progress) for training in trainings]
+        yield (_answer(future) for future in futures)
+        finished = True
+    finally:
+        executor.shutdown(kill_workers=not finished)
+
+
+def _submit(executor: ProcessPoolExecutor, training: Training, progress: Progress) -> Future[tuple[float, ...]]:
+    progress(training.what, 0, 1)
+    future: Future[tuple[float, ...]] = executor.submit(_train, training)
+    future.add_done_callback(lambda _: progress(training.what, 1, 1))
+    return future
+
+
+def _answer(future: Future[tuple[float, ...]]) -> tuple[float, ...]:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise EvaluationError(
+            "A process that trained a classifier was killed, most often because memory ran out; give --threads 1 to "
+            "train one classifier at a time, or fewer --samples."
+        ) from error
+
+
+def _begin(threads: int) -> None:
+    # Ctrl-C reaches the whole group; here it should end the process without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    torch.set_num_threads(threads)
+
+
+def _train(training: Training) -> tuple[float, ...]:
+    return training.run(torch.device("cpu"), lambda what, done, total: None)
