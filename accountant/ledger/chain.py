@@ -223,14 +223,19 @@ class Ledger:
             self._outside.advance(entry)
         return entry
 
+    @property
+    def outside(self) -> OutsideHeads | None:
+        """What remembers its newest entry outside the folder, if anything does."""
+        return self._outside
+
     def remember_outside(self, heads: OutsideHeads) -> None:
         """Have the newest entry remembered outside the folder too, from the next one on; closes `heads` when it closes.
 
         Raises:
             LedgerBroken: what is remembered there is not in this ledger.
         """
-        heads.require_in(self.entries)
         self._outside = heads
+        heads.require_in(self.entries)
 
     def _next_entry(self, kind: str, body: Mapping[str, Any]) -> Entry:
         seq, previous = len(self.entries), self.head

@@ -41,6 +41,7 @@ from accountant.events import Event, event_to_json, require_count
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Ledger
 from accountant.ledger.replay import LedgerState, Segment, charged, charged_blocks, replay
+from accountant.ledger.writers import OWN_LOOP
 from accountant.plans.caps import Caps, most_steps
 from accountant.plans.plan import Plan
 
@@ -56,9 +57,10 @@ class Receipt:
     Args:
         event: what was admitted. step: its number among the charged steps, from 0.
         cycle: its number within its segment, which says whose turn it is under cyclic sampling.
+        place: its number among the plan's steps, from 0: that of a step that a crash wasted is taken again.
     """
 
-    __slots__ = ("_guard", "_number", "cycle", "event", "step")
+    __slots__ = ("_guard", "_number", "cycle", "event", "place", "step")
 
     def __init__(
         self,
@@ -66,13 +68,16 @@ class Receipt:
         event: Event,
         step: int,
         cycle: int,
+        place: int = 0,
         guard: BudgetGuard | None = None,
         number: int = -1,
         key: object = None,
     ) -> None:
         if key is not _ISSUED_BY_A_GUARD or guard is None:
             raise ReceiptError("A receipt comes from BudgetGuard.admit(event) and from nowhere else.")
-        values = {"event": event, "step": step, "cycle": cycle, "_guard": guard, "_number": number}
+        values = {
+            "event": event, "step": step, "cycle": cycle, "place": place, "_guard": guard, "_number": number,
+        }  # fmt: skip
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -86,7 +91,7 @@ class Receipt:
         return self
 
     def __reduce__(self) -> tuple[Callable[..., Receipt], tuple[object, ...]]:
-        return _receipt_of, (self._guard.token, self.event, self.step, self.cycle, self._number)
+        return _receipt_of, (self._guard.token, self.event, self.step, self.cycle, self.place, self._number)
 
     def redeem(self, event: Event) -> None:
         """Use it up.
@@ -98,12 +103,14 @@ class Receipt:
         self._guard.redeem(self._number, step=self.step, event=event)
 
 
-def _receipt_of(token: bytes, event: Event, step: int, cycle: int, number: int) -> Receipt:
+def _receipt_of(token: bytes, event: Event, step: int, cycle: int, place: int, number: int) -> Receipt:
     """A receipt that was stored: a name for what its guard knows, as long as that guard lives in this process."""
     guard = _GUARDS.get(token)
     if guard is None:
         raise ReceiptError(f"The guard of this receipt (step {step}) is not in this process; admit the step anew.")
-    return Receipt(event=event, step=step, cycle=cycle, guard=guard, number=number, key=_ISSUED_BY_A_GUARD)
+    return Receipt(
+        event=event, step=step, cycle=cycle, place=place, guard=guard, number=number, key=_ISSUED_BY_A_GUARD
+    )
 
 
 class BudgetGuard:
@@ -234,12 +241,16 @@ class BudgetGuard:
         if not self._outstanding:
             self._reserve(event, max(1, min(n for n in (self.block, at_most, left) if n is not None)), phase)
         self._outstanding -= 1
-        number, step, cycle = self._admitted, self.steps, self._used
+        number = self._admitted
+        receipt = Receipt(
+            event=event, step=self.steps, cycle=self._used, place=self._held, guard=self, number=number,
+            key=_ISSUED_BY_A_GUARD,
+        )  # fmt: skip
         self._admitted += 1
         self._used += 1
         self._held += 1
         self._open[number] = event
-        return Receipt(event=event, step=step, cycle=cycle, guard=self, number=number, key=_ISSUED_BY_A_GUARD)
+        return receipt
 
     def _planned(self, event: Event) -> tuple[int, int | None]:
         """The phase whose turn it is, and the steps that it still has; (0, None) without a plan.
@@ -438,5 +449,6 @@ def genesis_budget(budget: Budget) -> Mapping[str, Any]:
 
 def _new_ledger(path: Path | str, budget: Budget) -> Ledger:
     ledger = Ledger.create(path)
-    ledger.append("genesis", {"budget": genesis_budget(budget)})
+    own = {"writer": OWN_LOOP, "run": os.urandom(8).hex(), "budget": genesis_budget(budget)}
+    ledger.append("genesis", own)
     return ledger
