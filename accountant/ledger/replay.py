@@ -37,6 +37,10 @@ from accountant.plans.caps import Caps, blocks_of
 from accountant.plans.plan import Plan
 
 
+# Written after the halt, of what it says: the one thing that an entry may name behind it.
+REPORTS = ("report.md", "report.html")
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """Consecutive steps of one event, starting with nothing owed.
@@ -243,7 +247,7 @@ def _require_canaries(named: object) -> None:
 
 
 def _apply(state: LedgerState, entry: Entry) -> LedgerState:
-    if state.halted is not None and not (entry.kind == "resume" and entry.body.get("extend") is True):
+    if state.halted is not None and not _may_follow_a_halt(entry):
         raise LedgerBroken(f"Entry {entry.seq} ({entry.kind}) stands after the halt.")
     try:
         return _HANDLERS[entry.kind](state, entry)
@@ -253,6 +257,13 @@ def _apply(state: LedgerState, entry: Entry) -> LedgerState:
         if isinstance(error, LedgerBroken):
             raise
         raise LedgerBroken(f"Entry {entry.seq} ({entry.kind}) makes no sense: {error}") from error
+
+
+def _may_follow_a_halt(entry: Entry) -> bool:
+    if entry.kind == "resume":
+        return entry.body.get("extend") is True
+    files = entry.body.get("files")
+    return entry.kind == "release" and isinstance(files, Mapping) and set(files) <= set(REPORTS)
 
 
 def _count(entry: Entry, name: str, *, least: int) -> int:
