@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from privgen.cli.option_types import Duration, Phases, Shares
+from privgen.cli.spent_before import tell_where_at_hand
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
@@ -137,7 +138,7 @@ def command(
 ) -> None:
     """Plan a run: given (ε, δ), solve for what was not given of noise, sampling rate and iterations.
 
-    Nothing is trained and no data is read. Every default is printed with the reason for it. What is printed was
+    Nothing is trained. Every default is printed with the reason for it. What is printed was
     verified: its upper bound is at most ε. What was solved for is tight: 0.1 % less noise, or one step more, is over ε.
     """
     from accountant.budget import Neighbouring
@@ -163,6 +164,7 @@ def command(
     except ContradictoryRequest as error:
         raise click.UsageError(str(error)) from error
     _warn_of(found.plan)
+    tell_where_at_hand(found.plan, dataset)
     if out is not None:
         found.plan.save(out)
     if plot is not None:

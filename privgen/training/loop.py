@@ -98,6 +98,8 @@ def run(session: Session, *, stop: Callable[[], bool] = lambda: False) -> Iterat
 
 def _why(session: Session, exhausted: BudgetExhausted) -> str:
     """Why no step is left: the plan is done, or what may be charged is."""
+    if session.guard.held >= session.plan.steps and session.extended:
+        return "the budget is reached: what remained of it beside the plan's caps is used"
     if session.guard.held >= session.plan.steps:
         return f"the plan's {session.plan.iterations} iterations are done"
     return f"the budget is reached: {exhausted}"

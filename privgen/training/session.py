@@ -11,11 +11,13 @@ starts. Noise and Poisson coins are fresh either way: no state of theirs exists 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import hashlib
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -26,7 +28,7 @@ import numpy as np
 import torch
 
 from accountant.audit.checks import CANARIES
-from accountant.errors import BudgetExhausted
+from accountant.errors import BudgetExhausted, LedgerError
 from accountant.events import Event, event_from_json, event_to_json
 from accountant.files import write_durably
 from accountant.ledger.account import Account
@@ -35,6 +37,7 @@ from accountant.ledger.entry import parse_entries
 from accountant.ledger.extension import blocks_beside
 from accountant.ledger.guard import BudgetGuard, genesis_budget
 from accountant.ledger.outside_head import OutsideHeads, forget
+from accountant.ledger.register import SpendRegister
 from accountant.ledger.replay import CheckpointRecord, LedgerState, replay
 from accountant.ledger.signing import LedgerSigner, load_signer
 from accountant.ledger.writers import PRIVGEN_TRAINING
@@ -61,6 +64,7 @@ from privgen.training.checkpoint import (
 )
 from privgen.training.disk_room import DiskRoom, room_for
 from privgen.training.run_folder import RunFolder, discard
+from privgen.training.spent_records import enter
 from privgen.training.state import TrainState, new_state, restore, snapshot
 
 SAMPLING = "Poisson, 64-bit cryptographic coins"
@@ -114,6 +118,7 @@ class Session:
         salt: of the group assignment; persists over resumes.
         room: on disk, held for the next checkpoint.
         doubt: why a resume is none after a clean stop, though the checkpoint is the newest; or None. Private.
+        extended: whether it goes on past the plan's end.
         accept_loss: release whatever there is. clock: seconds.
         released: whether the run has ended with a release.
         planted: canaries, or None. watch: how they are felt.
@@ -137,6 +142,7 @@ class Session:
     salt: bytes
     room: DiskRoom
     doubt: str | None = None
+    extended: bool = False
     accept_loss: bool = False
     clock: Callable[[], float] = time.monotonic
     released: bool = False
@@ -216,6 +222,15 @@ class Session:
         drop_old_checkpoints(self.folder.private, recorded=recorded, keep=self.config.keep_checkpoints)
         self.room.hold()
         return name
+
+    def name_reports(self, reports: Sequence[Path]) -> None:
+        """Enter the reports' digests behind the halt, so that an edited one is seen.
+
+        Raises:
+            OSError, LedgerError: one cannot be read, or there is no room for the entry.
+        """
+        files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in reports}
+        self.ledger.append("release", {"files": files})
 
     def _facts(self) -> dict[str, Any]:
         return checkpoint_metadata(self.state.event, salt=self.salt, config=self.config, network=self.network)
@@ -313,6 +328,7 @@ def begin(
         genesis = ledger.append("genesis", _genesis(plan, noise, options, signer, planted))
         ledger.remember_outside(OutsideHeads.of(folder.ledger, genesis.digest, anchor=options.anchor))
         ledger.append("checkpoint", {"name": checkpoint_name(0), "step": 0, "weights_digest": digest})
+        _enter_into_register(ledger, folder, plan, data)
         return _session(folder, plan, config, network, data, state, ledger, salt, noise, options, planted, room)
     except BaseException:
         ledger.close()
@@ -320,6 +336,16 @@ def begin(
             forget(ledger.entries[0].digest)
         discard(folder)
         raise
+
+
+def _enter_into_register(ledger: Ledger, folder: RunFolder, plan: Plan, data: DataSet) -> None:
+    """Have this machine know which records the run may spend on; where it cannot, the run goes on all the same."""
+    known = replay(ledger.entries)
+    with contextlib.suppress(OSError, LedgerError):
+        enter(
+            plan, data, register=SpendRegister(), run=ledger.entries[0].digest, name=folder.path.name,
+            date=str(known.genesis.get("date")), extra_blocks=known.extra_blocks,
+        )  # fmt: skip
 
 
 def _begin_again(folder: RunFolder, plan: Plan | None, data: DataSet, options: Options) -> Session:
@@ -445,6 +471,7 @@ def _session(
         salt=salt,
         room=room,
         doubt=doubt,
+        extended=extended,
         accept_loss=options.accept_loss,
         clock=options.clock,
         planted=planted,
@@ -511,6 +538,7 @@ def resume(
         room = DiskRoom(folder.private, room_for(state, own))
         room.hold()
         ledger.append("resume", body)
+        _enter_into_register(ledger, folder, own, data)
         names = [one.name for one in known.checkpoints] or [record.name]
         drop_old_checkpoints(folder.private, recorded=names, keep=len(names))
         return _session(folder, own, config, network, data, state, ledger, salt, noise, options, planted, room, doubt)
@@ -579,7 +607,7 @@ def _own_plan(known: LedgerState, plan: Plan | None, folder: RunFolder) -> Plan:
         raise RunError(f"{folder.path} was not begun by privgen train; it has no plan to go on with.")
     if plan is not None and plan.digest != known.plan.digest:
         raise RunError(
-            f"The plan is not the one that {folder.path} was begun with; leave --plan away to use the run's own, "
+            f"The plan is not the one that {folder.path} was begun with; omit --plan to use the run's own, "
             "or begin another run with another --out."
         )
     return known.plan
@@ -588,7 +616,7 @@ def _own_plan(known: LedgerState, plan: Plan | None, folder: RunFolder) -> Plan:
 def _require_signer(known: LedgerState, signer: LedgerSigner | None) -> None:
     own = known.genesis.get("public_key")
     if own != (signer.public_key if signer else None):
-        remedy = "give its --signing-key" if own else "leave --signing-key away"
+        remedy = "give its --signing-key" if own else "omit --signing-key"
         raise RunError(f"The run was begun {'signed' if own else 'unsigned'} by another key; {remedy}.")
 
 
@@ -597,7 +625,7 @@ def _require_account(known: LedgerState, account: Account | None) -> None:
     if own is None and account is None:
         return
     if own is None or account is None or own.get("identity") != account.identity:
-        remedy = f"give its --account {own.get('name')}" if own else "leave --account away"
+        remedy = f"give its --account {own.get('name')}" if own else "omit --account"
         raise RunError(f"The run was begun {'under another' if own else 'without an'} account; {remedy}.")
 
 
@@ -632,7 +660,7 @@ def _restored(
         salt = bytes.fromhex(facts["salt"])
         event = None if facts["event"] is None else event_from_json(facts["event"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"The checkpoint's state.json does not hold together: {error}") from error
+        raise CheckpointError(f"The checkpoint's state.json is inconsistent: {error}") from error
     state = new_state(plan, network, config, options.latents(options.device), options.beside(options.device))
     restore(state, snap, plan=plan, event=event, clean=clean)
     return config, network, state, salt
