@@ -198,7 +198,7 @@ def _open(
     from privgen.data import load_data
     from privgen.methods.gan.networks import NetworkConfig
     from privgen.training.run_folder import RunFolder
-    from privgen.training.session import Halted, begin
+    from privgen.training.session import Halted, begin, require_planned_data
     from privgen.training.session import resume as resume_run
 
     if resume:
@@ -222,6 +222,7 @@ def _open(
         classes=len(data.train.class_names),
         warm_start=warm,
     )
+    require_planned_data(plan, data)
     tell_spent_before(plan, data)
     if ask:
         _ask(plan, data)
