@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
 
-def canonical(value: Any) -> bytes:
+def canonical(value: object) -> bytes:
     """Sorted keys, no white space, ASCII only, no NaN or infinity; floats round-trip exactly.
 
     Raises:
@@ -26,12 +25,12 @@ def canonical(value: Any) -> bytes:
     return text.encode("ascii")
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """SHA-256 of the canonical bytes, in hexadecimal."""
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
-def parse_object(data: bytes) -> dict[str, Any]:
+def parse_object(data: bytes) -> dict[str, object]:
     """A JSON object; duplicate keys, NaN, infinities and anything that is not an object are refused.
 
     Raises:
@@ -43,7 +42,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a key stands twice in one object")

@@ -319,7 +319,7 @@ def event_to_json(event: Event) -> dict[str, JsonScalar]:
     return {"kind": event.kind} | {f.name: getattr(event, f.name) for f in fields(event)}
 
 
-def event_from_json(data: Mapping[str, Any]) -> Event:
+def event_from_json(data: Mapping[str, object]) -> Event:
     """The event that `event_to_json` wrote.
 
     Raises:

@@ -8,7 +8,7 @@ Whatever does not have the form that is expected is refused with its name, what 
     >>> read.number("epsilon")
     Traceback (most recent call last):
     ...
-    accountant.errors.InvalidValue: Expected entry 2 to have the field 'epsilon'.
+    accountant.errors.InvalidValue: entry 2 lacks the field 'epsilon'.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class JsonObject:
             InvalidValue: nothing does.
         """
         if name not in self.data:
-            raise InvalidValue(f"Expected {self.where} to have the field {name!r}.")
+            raise InvalidValue(f"{self.where} lacks the field {name!r}.")
         return self.data[name]
 
     def text(self, name: str) -> str:

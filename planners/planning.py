@@ -18,6 +18,7 @@ from accountant.claims.claims import claimed_epsilon_of
 from accountant.plans.exact_release import raised_to_cover
 from accountant.plans.parts import Feedback, Part, Phase, Verified
 from accountant.plans.plan import Plan
+from accountant.plans.public_facts import PublicFacts
 from planners import resolve_defaults as chosen
 from planners.errors import ImpossiblePlan
 from planners.request import PlanRequest
@@ -33,6 +34,7 @@ def plan(
     delta: float | None = None,
     dataset: str | None = None,
     dataset_size: int | None = None,
+    public_facts: PublicFacts | None = None,
     batch_size: float | None = None,
     sampling_rate: float | None = None,
     iterations: int | None = None,
@@ -53,11 +55,12 @@ def plan(
     """`plan_of` a `PlanRequest` with these values, which says what each is."""
     return plan_of(
         PlanRequest(
-            epsilon=epsilon, delta=delta, dataset=dataset, dataset_size=dataset_size, batch_size=batch_size,
-            sampling_rate=sampling_rate, iterations=iterations, noise_multiplier=noise_multiplier,
-            feedback=Feedback(feedback), bands=bands, shares=shares, clip_norm=clip_norm,
-            residual_ratio=residual_ratio, feedback_ratio=feedback_ratio, phases=tuple(phases),
-            warm_start=warm_start, spare_releases=spare_releases, spare_blocks=spare_blocks, accountant=accountant, neighbouring=neighbouring,
+            epsilon=epsilon, delta=delta, dataset=dataset, dataset_size=dataset_size, public_facts=public_facts,
+            batch_size=batch_size, sampling_rate=sampling_rate, iterations=iterations,
+            noise_multiplier=noise_multiplier, feedback=Feedback(feedback), bands=bands, shares=shares,
+            clip_norm=clip_norm, residual_ratio=residual_ratio, feedback_ratio=feedback_ratio, phases=tuple(phases),
+            warm_start=warm_start, spare_releases=spare_releases, spare_blocks=spare_blocks, accountant=accountant,
+            neighbouring=neighbouring,
         )
     )  # fmt: skip
 
@@ -89,8 +92,9 @@ def plan_of(request: PlanRequest) -> Plan:
     first = schedule[0]
     kept, owed = chosen.clip_norms(request, bands, reasons)
     made = Plan(
-        epsilon=budget.epsilon, delta=delta, neighbouring=budget.neighbouring, dataset=request.dataset,
-        dataset_size=size, feedback=request.feedback, bands=bands, sampling_rate=first.sampling_rate, iterations=steps,
+        epsilon=budget.epsilon, delta=delta, neighbouring=budget.neighbouring, dataset=chosen.dataset(request),
+        dataset_size=size, public_facts=request.public_facts, feedback=request.feedback, bands=bands,
+        sampling_rate=first.sampling_rate, iterations=steps,
         phases=schedule if len(schedule) > 1 else (), spare_blocks=request.spare_blocks, warm_start=statistics,
         noise_multiplier=first.noise_multiplier,
         parts=_parts(

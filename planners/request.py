@@ -19,6 +19,7 @@ from accountant.budget import Neighbouring, require_delta, require_epsilon
 from accountant.errors import InvalidValue
 from accountant.events import require_count, require_noise_multiplier, require_sampling_rate
 from accountant.plans.parts import Feedback
+from accountant.plans.public_facts import PublicFacts
 from planners.errors import ContradictoryRequest
 from planners.schedule import WHOLE, PhaseShape, require_whole
 
@@ -32,7 +33,8 @@ class PlanRequest:
 
     Args:
         epsilon: > 0, natural log. delta: in (0, 1).
-        dataset: name, for the record. dataset_size: N, treated as public.
+        dataset: public name, for the record. dataset_size: N, stated and public.
+        public_facts: classes, shape and resizing of the data, whose name is then the data set's.
         batch_size: expected, qN; or sampling_rate: q. iterations: T. noise_multiplier: joint z. At most two of
             the last three are free to give: the third is solved for; all three are verified.
         feedback: banded, paper or none.
@@ -55,6 +57,7 @@ class PlanRequest:
     delta: float | None = None
     dataset: str | None = None
     dataset_size: int | None = None
+    public_facts: PublicFacts | None = None
     batch_size: float | None = None
     sampling_rate: float | None = None
     iterations: int | None = None

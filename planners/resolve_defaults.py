@@ -67,6 +67,11 @@ def bands(request: PlanRequest, chosen: dict[str, str]) -> int:
     return request.bands
 
 
+def dataset(request: PlanRequest) -> str | None:
+    """The public name: that of the public facts, where they are stated."""
+    return request.dataset if request.public_facts is None else request.public_facts.name
+
+
 def dataset_size(request: PlanRequest, chosen: dict[str, str]) -> int:
     """N."""
     if request.dataset_size is None:
@@ -140,6 +145,9 @@ def shares(request: PlanRequest, warm_start: WarmStart | None, chosen: dict[str,
     if given is None and warm_start is not None:
         chosen["shares"] = "critic 1: a warm start knows the classes, and neither classifier nor encoder adds to it"
         return {"critic": 1.0}
+    if given is None and request.public_facts is not None and len(request.public_facts.classes) == 1:
+        chosen["shares"] = "the defaults without the classifier, which one class teaches nothing"
+        given = {name: share for name, share in SHARES.items() if name != "classifier"}
     if given is None:
         chosen["shares"] = ", ".join(f"{name} {value:g}" for name, value in SHARES.items())
         return dict(SHARES)

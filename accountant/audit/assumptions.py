@@ -43,7 +43,10 @@ _STEPS = {
         ("somebody's loop around these steps keeps, prints and trains nothing else that the records touch", ON_TRUST),
     ),
     OWN_LOOP: (
-        ("a receipt was handed out only after its step was reserved in the ledger, and is redeemed once", BY_CONSTRUCTION),
+        (
+            "a receipt was handed out only after its step was reserved in the ledger, and is redeemed once",
+            BY_CONSTRUCTION,
+        ),
         ("a loop of one's own asked for a receipt before every release, and released nothing without one", ON_TRUST),
         ("its batches are true Poisson draws at the charged rate, and its divisors are public", ON_TRUST),
         ("it clips each record's own contribution to what the noise is for, and no layer mixes records", ON_TRUST),
@@ -51,8 +54,8 @@ _STEPS = {
     ),
 }
 _COPIES = (
-    "no copy or backup of the run's folder went on elsewhere, where neither this state folder, an account nor an anchor "
-    "file knows its head: the ends of all copies together cost more than one of them says",
+    "no copy or backup of the run's folder went on elsewhere, where neither this state folder, an account nor an "
+    "anchor file knows its head: the ends of all copies together cost more than one of them says",
     ON_TRUST,
 )
 _REMEMBERED = ("the newest entry that is remembered outside the run's folder is in this ledger", CHECKED)
@@ -107,7 +110,9 @@ def assumptions_of(
         remembered: it was compared with what is remembered outside the folder.
     """
     plan, writer = state.plan, writer_of(state.genesis)
-    planned = () if plan is None else (("the steps in the ledger are the plan's, within the caps of its phases", CHECKED),)
+    planned = (
+        () if plan is None else (("the steps in the ledger are the plan's, within the caps of its phases", CHECKED),)
+    )
     written = _SIGNED if signed else _PRIVATE_FOLDER if private_folder_present else _UNSIGNED
     outside = (_REMEMBERED, _COPIES) if remembered else (_COPIES,)
     noise = () if writer == OWN_LOOP else tuple((text, ON_TRUST) for text in _EXACT)

@@ -10,12 +10,12 @@ ledger does not end in a halt, or nothing was spent and nothing released) or "fa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from accountant.audit.assumptions import Assumption, assumptions_of
+from accountant.audit.audit_json import CLAIMED_LABEL, AuditJson, audit_to_json, versions_of
 from accountant.audit.checks import (
     FAILED,
     Check,
@@ -33,20 +33,17 @@ from accountant.audit.checks import (
 from accountant.audit.guarantee import Guarantee, guarantee_of
 from accountant.audit.release_files import release_checks
 from accountant.budget import Budget
-from accountant.composition.certified import Certified, certify, finite
+from accountant.composition.certified import Certified, certify
 from accountant.composition.rdp import RdpAccountant
 from accountant.composition.segments import compose_segments
 from accountant.errors import LedgerError
 from accountant.ledger.entry import read_entries
 from accountant.ledger.outside_head import files_at_hand
 from accountant.ledger.replay import LedgerState, Segment, charged, verify_ledger
-from accountant.ledger.writers import writer_of
 from accountant.plans.cost_shares import Share, shares_of
 
-SCHEMA = "privgen.audit/1"
 # What reading an entry of the wrong form can raise; anybody can write such a ledger, and its digests then hold.
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
-CLAIMED_LABEL = "claimed by the published analysis, not a bound"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,26 +78,9 @@ class Audit:
         """Who spends what of a step; empty for a run without a plan."""
         return () if self.state is None or self.state.plan is None else shares_of(self.state.plan)
 
-    def to_json(self) -> dict[str, Any]:
-        """The audit as JSON."""
-        state, spent = self.state, self.spent
-        return {
-            "schema": SCHEMA,
-            "run": self.run,
-            "verdict": self.verdict,
-            "target": None if state is None else _target(state.budget),
-            "spent": None if spent is None else {**spent.to_json(), "epsilon": finite(spent.epsilon)},
-            "guarantee": _guarantee_to_json(self.guarantee),
-            "claimed": None if self.claimed is None else {"epsilon": finite(self.claimed), "label": CLAIMED_LABEL},
-            "steps": None if state is None else _steps(state),
-            "weights": None if state is None else {"held": state.held, "charged": state.steps_charged},
-            "halted": None if state is None else state.halted,
-            "checks": [{"name": c.name, "status": c.status, "detail": c.detail} for c in self.checks],
-            "assumptions": [{"text": a.text, "held": a.held} for a in self.assumptions],
-            "mechanism": None if state is None else _mechanism(state),
-            "parts": [_share_to_json(share) for share in self.shares],
-            "provenance": None if state is None else _provenance(state),
-        }
+    def to_json(self) -> AuditJson:
+        """The audit as JSON; an infinite bound is null."""
+        return audit_to_json(self)
 
 
 def audit_run(run: Path | str, *, public_key: str | None = None, anchor: Path | None = None) -> Audit:
@@ -211,80 +191,6 @@ def claimed_segments(state: LedgerState) -> tuple[Segment, ...]:
         for segment in state.segments
         if segment.reserved and (claimed := segment.event.claimed()) is not None
     )
-
-
-def _target(budget: Budget) -> dict[str, Any]:
-    return {"epsilon": budget.epsilon, "delta": budget.delta, "neighbouring": budget.neighbouring.value}
-
-
-def _guarantee_to_json(guarantee: Guarantee | None) -> dict[str, Any] | None:
-    return None if guarantee is None else {"epsilon": finite(guarantee.epsilon), "by": guarantee.by}
-
-
-def _steps(state: LedgerState) -> dict[str, int | None]:
-    planned = None if state.plan is None else state.plan.steps
-    return {"done": state.steps_done, "reserved": state.steps_charged, "planned": planned}
-
-
-def _mechanism(state: LedgerState) -> dict[str, Any]:
-    plan = state.plan
-    phases = () if plan is None else plan.releases()
-    return {
-        "feedback": None if plan is None else plan.feedback.value,
-        "bands": None if plan is None else plan.bands,
-        "dataset": None if plan is None else plan.dataset,
-        "dataset_size": None if plan is None else plan.dataset_size,
-        "phases": [
-            {
-                "releases": p.releases,
-                "iterations": p.iterations,
-                "sampling_rate": p.sampling_rate,
-                "noise_multiplier": p.noise_multiplier,
-            }
-            for p in phases
-        ],
-        "caps": None if state.caps is None else state.caps.to_json(),
-        "writer": writer_of(state.genesis),
-        "sampling": state.genesis.get("sampling"),
-        "noise": state.genesis.get("noise"),
-        "canaries": 0 if state.canaries is None else state.canaries.count,
-    }
-
-
-def _share_to_json(share: Share) -> dict[str, Any]:
-    return {
-        "name": share.name,
-        "clip_norm": share.clip_norm,
-        "residual_clip_norm": share.residual_clip_norm,
-        "feedback_clip_norm": share.feedback_clip_norm,
-        "noise_multiplier": share.noise_multiplier,
-        "share": share.share,
-        "feedback": share.feedback,
-    }
-
-
-def versions_of(state: LedgerState) -> dict[str, str]:
-    """The software that the ledger says it was written by."""
-    versions = state.genesis.get("versions")
-    return {str(k): str(v) for k, v in versions.items()} if isinstance(versions, Mapping) else {}
-
-
-def _provenance(state: LedgerState) -> dict[str, Any]:
-    return {
-        "run": state.genesis.get("run"),
-        "account": state.genesis.get("account"),
-        "date": state.genesis.get("date"),
-        "versions": versions_of(state),
-        "plan_digest": None if state.plan is None else state.plan.digest,
-        "ledger": {"entries": state.entries, "head": state.head},
-        "public_key": state.genesis.get("public_key"),
-        "checkpoints": [
-            {"name": c.name, "step": c.step, "weights_digest": c.weights_digest} for c in state.checkpoints
-        ],
-        "released": dict(sorted(state.releases.items())),
-        "resumes": state.resumes,
-        "crashes": state.crashes,
-    }
 
 
 __all__ = [

@@ -85,7 +85,7 @@ def remembered_check(path: Path, entries: Sequence[Chained], files: tuple[Path, 
 
 def signature_check(state: LedgerState, public_key: str | None) -> Check:
     """Who signed; the signatures themselves were verified when the ledger was read."""
-    own = state.genesis.get("public_key")
+    own = state.public_key
     if own is None:
         return Check(name="signature", status=NOT_CHECKED, detail="the ledger is not signed (train with --signing-key)")
     if public_key is None:

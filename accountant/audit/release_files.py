@@ -15,18 +15,18 @@ from pathlib import Path
 from accountant.audit.checks import FAILED, NOT_CHECKED, PASSED, WEIGHTS, Check, digest_of, is_file, plain_in
 from accountant.ledger.replay import REPORTS, LedgerState
 
-_WEIGHTS = frozenset(
-    (".safetensors .pt .pth .ckpt .bin .npz .npy .onnx .h5 .hdf5 .keras .pb .tflite .gguf .pkl .pickle .joblib .msgpack "
-     ".zip .tar .tgz .gz .bz2 .xz .zst .7z").split()
-)  # fmt: skip
+_WEIGHTS = frozenset((
+    ".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".npz", ".npy", ".onnx", ".h5", ".hdf5", ".keras", ".pb", ".tflite",
+    ".gguf", ".pkl", ".pickle", ".joblib", ".msgpack", ".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z",
+))  # fmt: skip
 # How archives, pickles, arrays and HDF5 begin, whatever they are called.
 _BEGINNINGS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x93NUMPY", b"\x89HDF", b"\x1f\x8b",
                b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd", b"7z\xbc\xaf")  # fmt: skip
 _LONGEST_HEADER = 100_000_000
-_PRIVATE = frozenset(
-    ("networks.safetensors optimisers.safetensors owed.safetensors state.json manifest.json head.json begin.json "
-     "fingerprint.json metrics.jsonl row-checks.jsonl canaries.safetensors canary-scores.npz").split()
-)  # fmt: skip
+_PRIVATE = frozenset((
+    "networks.safetensors", "optimisers.safetensors", "owed.safetensors", "state.json", "manifest.json", "head.json",
+    "begin.json", "fingerprint.json", "metrics.jsonl", "row-checks.jsonl", "canaries.safetensors",
+))  # fmt: skip
 _INTERRUPTED = re.compile(r"\.(generator\.safetensors|generator\.json|samples\.png|plan\.json|report\.\w+)\.\d+\.tmp")
 _NAMES_SHOWN = 5
 
@@ -71,7 +71,9 @@ def _beside(state: LedgerState, release: Path) -> list[Check]:
         return []
     names = sorted(str(path.relative_to(release)) for path in others)
     shown = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
-    return [Check(name="other files", status=NOT_CHECKED, detail=f"{shown}: not in the ledger, which says nothing of them")]
+    return [
+        Check(name="other files", status=NOT_CHECKED, detail=f"{shown}: not in the ledger, which says nothing of them")
+    ]
 
 
 def _everything(folder: Path) -> list[Path]:

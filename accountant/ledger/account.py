@@ -281,16 +281,17 @@ def _read(entries: list[Entry], path: Path) -> AccountState:
     known = replay(entries)
     if known.genesis.get("account") is not True:
         raise LedgerBroken(f"{path} is a run's ledger and no account; make one with privgen account new.")
-    order = float(known.genesis["order"])
+    genesis = entries[0].read
+    order = genesis.number("order")
     runs: dict[str, int] = {}
     for entry in entries:
         if entry.kind == "reserve":
             name = str(entry.body.get("run"))
-            runs[name] = runs.get(name, 0) + int(entry.body["steps"])
+            runs[name] = runs.get(name, 0) + entry.read.integer("steps")
     return AccountState(
         budget=known.budget,
         order=order,
-        dataset=known.genesis.get("dataset"),
+        dataset=genesis.optional_text("dataset"),
         limit=_limit(known.budget, order),
         spent=_spent(known, order),
         reservations=len(known.segments),

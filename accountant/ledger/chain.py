@@ -23,11 +23,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from accountant.canonical_json import canonical, digest, parse_object
 from accountant.errors import LedgerBroken, LedgerError, LedgerLocked
 from accountant.files import fsync_folder, write_durably
+from accountant.json_reader import JsonObject
 from accountant.ledger.entry import (
     FRAME,
     GENESIS_PREVIOUS,
@@ -65,9 +65,9 @@ class Head:
             LedgerError: missing or damaged.
         """
         try:
-            data = parse_object(path.read_bytes())
-            return cls(seq=int(data["seq"]), digest=str(data["digest"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            read = JsonObject(parse_object(path.read_bytes()), "the head")
+            return cls(seq=read.integer("seq"), digest=read.text("digest"))
+        except (OSError, ValueError) as error:
             raise LedgerError(f"Cannot read the ledger's head {path}: {error}; restore it from a backup.") from error
 
     def require_in(self, entries: list[Entry]) -> None:
@@ -199,7 +199,7 @@ class Ledger:
         """Whether the lock was released: another process may hold the ledger by now."""
         return self._closed
 
-    def append(self, kind: str, body: Mapping[str, Any]) -> Entry:
+    def append(self, kind: str, body: Mapping[str, object]) -> Entry:
         """Write one entry durably: line and fsync, then the head, then the heads outside the folder.
 
         Raises:
@@ -237,7 +237,7 @@ class Ledger:
         self._outside = heads
         heads.require_in(self.entries)
 
-    def _next_entry(self, kind: str, body: Mapping[str, Any]) -> Entry:
+    def _next_entry(self, kind: str, body: Mapping[str, object]) -> Entry:
         seq, previous = len(self.entries), self.head
         # Through JSON and back, so that what is in memory is what a reader will see.
         body = parse_object(canonical(dict(body)))

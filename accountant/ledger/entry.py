@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from accountant.canonical_json import canonical, digest, parse_object
 from accountant.errors import LedgerBroken, LedgerError, LedgerIncomplete
+from accountant.json_reader import JsonObject
 
 SCHEMA = "privgen.ledger/1"
 KINDS = ("genesis", "reserve", "commit", "checkpoint", "resume", "halt", "release")
@@ -45,11 +45,16 @@ class Entry:
     kind: str
     previous: str
     digest: str
-    body: Mapping[str, Any]
+    body: Mapping[str, object]
     signature: str | None = None
 
+    @property
+    def read(self) -> JsonObject:
+        """Its own fields, to be read one by one."""
+        return JsonObject(self.body, f"entry {self.seq} ({self.kind})")
 
-def content_of(*, seq: int, kind: str, previous: str, body: Mapping[str, Any]) -> dict[str, Any]:
+
+def content_of(*, seq: int, kind: str, previous: str, body: Mapping[str, object]) -> dict[str, object]:
     """What an entry's digest is of."""
     return {"schema": SCHEMA, "seq": seq, "kind": kind, "previous": previous, **body}
 
@@ -76,17 +81,18 @@ def parse_line(line: bytes, *, seq: int, previous: str) -> Entry:
     body = {name: value for name, value in data.items() if name not in FRAME}
     if data.get("schema") != SCHEMA:
         raise LedgerBroken(f"Entry {seq} has schema {data.get('schema')!r}; this version reads {SCHEMA}.")
-    if data.get("seq") != seq or data.get("kind") not in KINDS:
-        raise LedgerBroken(f"Entry {seq} calls itself number {data.get('seq')!r}, {data.get('kind')!r}.")
+    kind = data.get("kind")
+    if data.get("seq") != seq or not isinstance(kind, str) or kind not in KINDS:
+        raise LedgerBroken(f"Entry {seq} calls itself number {data.get('seq')!r}, {kind!r}.")
     if data.get("previous") != previous:
         raise LedgerBroken(f"Entry {seq} does not follow from the entry before it: the chain is broken.")
     signature = data.get("signature")
     if signature is not None and not isinstance(signature, str):
         raise LedgerBroken(f"Entry {seq} has a signature that is not text.")
-    expected = digest(content_of(seq=seq, kind=data["kind"], previous=previous, body=body))
-    entry = Entry(seq=seq, kind=data["kind"], previous=previous, digest=expected, body=body, signature=signature)
+    expected = digest(content_of(seq=seq, kind=kind, previous=previous, body=body))
+    entry = Entry(seq=seq, kind=kind, previous=previous, digest=expected, body=body, signature=signature)
     if data.get("digest") != expected or line_of(entry) != line + b"\n":
-        raise LedgerBroken(f"Entry {seq} ({data['kind']}) was changed: its digest does not match its content.")
+        raise LedgerBroken(f"Entry {seq} ({kind}) was changed: its digest does not match its content.")
     return entry
 
 

@@ -30,7 +30,7 @@ import os
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from accountant.budget import Budget
 from accountant.composition.prv import PrvAccountant
@@ -108,9 +108,7 @@ def _receipt_of(token: bytes, event: Event, step: int, cycle: int, place: int, n
     guard = _GUARDS.get(token)
     if guard is None:
         raise ReceiptError(f"The guard of this receipt (step {step}) is not in this process; admit the step anew.")
-    return Receipt(
-        event=event, step=step, cycle=cycle, place=place, guard=guard, number=number, key=_ISSUED_BY_A_GUARD
-    )
+    return Receipt(event=event, step=step, cycle=cycle, place=place, guard=guard, number=number, key=_ISSUED_BY_A_GUARD)
 
 
 class BudgetGuard:
@@ -442,7 +440,7 @@ def _largest(wanted: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def genesis_budget(budget: Budget) -> Mapping[str, Any]:
+def genesis_budget(budget: Budget) -> Mapping[str, str | float]:
     """The budget as the genesis entry holds it."""
     return {"epsilon": budget.epsilon, "delta": budget.delta, "neighbouring": budget.neighbouring.value}
 

@@ -150,7 +150,9 @@ class OutsideHeads:
         """Why going on may not be called clean, or None: something outside knows this very end, at this very place."""
         known = [head for head in map(OutsideHead.load, self.files) if head is not None]
         if not known:
-            return self.missing or "nothing outside the folder remembers this ledger's end: another machine may know more"
+            return (
+                self.missing or "nothing outside the folder remembers this ledger's end: another machine may know more"
+            )
         if any(head.digest != entries[-1].digest for head in known):
             return "what is remembered outside the folder is not this ledger's last entry"
         if not any((head.path, head.inode) == self._place() for head in known):
@@ -172,7 +174,9 @@ class OutsideHeads:
             try:
                 head.save(file)
             except OSError as error:
-                raise LedgerError(f"Cannot write {file}: {error.strerror}; make room. No step was run for it.") from error
+                raise LedgerError(
+                    f"Cannot write {file}: {error.strerror}; make room. No step was run for it."
+                ) from error
 
     def _place(self) -> tuple[str, int]:
         real = self.path.resolve()

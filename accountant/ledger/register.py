@@ -98,9 +98,7 @@ class SpendRegister:
             raise LedgerError(f"{path} is damaged: without it no earlier run is recognised; restore it or remove it.")
         return key
 
-    def remember(
-        self, *, run: str, name: str, date: str, charges: Composition, order: float, records: Digests
-    ) -> None:
+    def remember(self, *, run: str, name: str, date: str, charges: Composition, order: float, records: Digests) -> None:
         """Enter a run, or what it may cost by now.
 
         Args:

@@ -24,18 +24,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from accountant.budget import Budget, Neighbouring
 from accountant.composition.segments import Composition
-from accountant.errors import AccountantError, LedgerBroken
+from accountant.errors import AccountantError, InvalidValue, LedgerBroken
 from accountant.events import Event, event_from_json
+from accountant.json_reader import JsonObject
 from accountant.ledger.chain import Head
 from accountant.ledger.entry import Entry, read_entries
 from accountant.ledger.signing import verify_signature
 from accountant.plans.caps import Caps, blocks_of
 from accountant.plans.plan import Plan
-
 
 # Written after the halt, of what it says: the one thing that an entry may name behind it.
 REPORTS = ("report.md", "report.html")
@@ -115,7 +114,7 @@ class LedgerState:
 
     budget: Budget
     plan: Plan | None
-    genesis: Mapping[str, Any]
+    genesis: Mapping[str, object]
     segments: tuple[Segment, ...] = ()
     checkpoints: tuple[CheckpointRecord, ...] = ()
     releases: Mapping[str, str]
@@ -139,8 +138,13 @@ class LedgerState:
     @property
     def canaries(self) -> CanaryRecord | None:
         """What was planted into the data for a one-run audit, or None."""
-        named = self.genesis.get("canaries")
-        return None if named is None else CanaryRecord(named["count"], named["digest"])
+        named = JsonObject(self.genesis, "the genesis").optional_child("canaries")
+        return None if named is None else CanaryRecord(named.integer("count"), named.text("digest"))
+
+    @property
+    def public_key(self) -> str | None:
+        """Of who signed every entry, hexadecimal; None for a ledger that is not signed."""
+        return JsonObject(self.genesis, "the genesis").optional_text("public_key")
 
     @property
     def steps_charged(self) -> int:
@@ -185,7 +189,7 @@ def verify_ledger(path: Path | str, *, head_path: Path | None = None, public_key
 def replay(entries: list[Entry], *, public_key: str | None = None) -> LedgerState:
     """What a list of chained entries says; see `verify_ledger`."""
     state = _genesis(entries[0])
-    own_key = state.genesis.get("public_key")
+    own_key = state.public_key
     if public_key is not None and own_key != public_key:
         raise LedgerBroken("Entry 0 was not signed with the key that you gave: this is another signer's ledger.")
     for entry in entries:
@@ -210,14 +214,20 @@ def _genesis(entry: Entry) -> LedgerState:
     if entry.kind != "genesis":
         raise LedgerBroken(f"Entry 0 is a {entry.kind}, not the genesis: the ledger's beginning is missing.")
     try:
-        data = entry.body["budget"]
-        budget = Budget(epsilon=data["epsilon"], delta=data["delta"], neighbouring=Neighbouring(data["neighbouring"]))
-        plan = None if entry.body.get("plan") is None else Plan.from_json(entry.body["plan"])
-    except (AccountantError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        read = entry.read.child("budget")
+        budget = Budget(
+            epsilon=read.number("epsilon"),
+            delta=read.number("delta"),
+            neighbouring=Neighbouring(read.text("neighbouring")),
+        )
+        planned = entry.read.optional_child("plan")
+        plan = None if planned is None else Plan.from_json(planned.data)
+        entry.read.optional_text("public_key")
+    except (AccountantError, OverflowError, ValueError) as error:
         raise LedgerBroken(f"Entry 0 (genesis) is inconsistent: {error}") from error
     if plan is not None and (plan.digest != entry.body.get("plan_digest") or plan.budget != budget):
         raise LedgerBroken("Entry 0 (genesis) holds a plan that is not the one whose digest or budget it names.")
-    _require_canaries(entry.body.get("canaries"))
+    _require_canaries(entry.read)
     return LedgerState(
         budget=budget,
         plan=plan,
@@ -238,12 +248,14 @@ def _extra_blocks(entry: Entry, known: int) -> int:
     return extra
 
 
-def _require_canaries(named: object) -> None:
-    if named is None:
-        return
-    count = named.get("count") if isinstance(named, Mapping) else None
-    if type(count) is not int or count < 1 or not isinstance(named["digest"], str):  # type: ignore[index]
-        raise LedgerBroken(f"Entry 0 (genesis) names canaries={named!r}, expected a count and a digest.")
+def _require_canaries(read: JsonObject) -> None:
+    try:
+        named = read.optional_child("canaries")
+        if named is not None:
+            named.integer("count", least=1)
+            named.text("digest")
+    except InvalidValue as error:
+        raise LedgerBroken(f"Entry 0 (genesis) names canaries without a count and a digest: {error}") from error
 
 
 def _apply(state: LedgerState, entry: Entry) -> LedgerState:
@@ -274,7 +286,7 @@ def _count(entry: Entry, name: str, *, least: int) -> int:
 
 
 def _reserve(state: LedgerState, entry: Entry) -> LedgerState:
-    event = event_from_json(entry.body["event"])
+    event = event_from_json(entry.read.child("event").data)
     steps, number = _count(entry, "steps", least=1), _count(entry, "segment", least=0)
     phase = _require_planned(state, entry, event, steps)
     segments = list(state.segments)
@@ -383,8 +395,7 @@ def _halt(state: LedgerState, entry: Entry) -> LedgerState:
 
 
 def _release(state: LedgerState, entry: Entry) -> LedgerState:
-    files = {str(name): str(value) for name, value in entry.body["files"].items()}
-    return replace(state, releases={**state.releases, **files})
+    return replace(state, releases={**state.releases, **entry.read.texts("files")})
 
 
 def _second_genesis(state: LedgerState, entry: Entry) -> LedgerState:

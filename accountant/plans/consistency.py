@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 
 def require_consistent(plan: Plan) -> None:
     """Raise PlanError where two values of a plan contradict each other."""
+    _require_one_name(plan)
     _require_consistent_feedback(plan)
     _require_consistent_phases(plan)
     _require_consistent_parts(plan)
+
+
+def _require_one_name(plan: Plan) -> None:
+    if plan.public_facts is not None and plan.public_facts.name != plan.dataset:
+        raise PlanError(
+            f"The plan is for data set {plan.dataset} and states public facts of {plan.public_facts.name}; plan again "
+            "with one name."
+        )
 
 
 def _require_consistent_feedback(plan: Plan) -> None:

@@ -49,6 +49,7 @@ from accountant.plans.parts import (
     Verified,
     VerifiedJson,
 )
+from accountant.plans.public_facts import PublicFacts, PublicFactsJson
 from accountant.plans.warm_start import WarmStart, WarmStartJson
 
 SCHEMA = "privgen.plan/1"
@@ -80,6 +81,7 @@ class PlanJson(_Always, total=False):
     spare_blocks: int
     caps: list[CapJson]
     warm_start: WarmStartJson
+    public_facts: PublicFactsJson
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,8 +90,9 @@ class Plan:
 
     Args:
         epsilon: of the promise, > 0. delta: of it, in (0, 1). neighbouring: its adjacency.
-        dataset: name of the data set, or None when only its size was given.
-        dataset_size: N, treated as public, integer >= 1.
+        dataset: public name of the data set, or None when only its size was given.
+        dataset_size: N, stated and public, integer >= 1; it is not counted when training begins.
+        public_facts: classes, shape and how images are resized, or None where the plan states none of them.
         feedback: which error feedback.
         bands: b; 1 unless feedback is banded.
         sampling_rate: q of the first phase. noise_multiplier: joint z of it. iterations: all steps.
@@ -110,6 +113,7 @@ class Plan:
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE
     dataset: str | None = None
     dataset_size: int
+    public_facts: PublicFacts | None = None
     feedback: Feedback = Feedback.BANDED
     bands: int = 1
     sampling_rate: float
@@ -277,6 +281,8 @@ class Plan:
         }
         if self.warm_start is not None:
             written["warm_start"] = self.warm_start.to_json()
+        if self.public_facts is not None:
+            written["public_facts"] = self.public_facts.to_json()
         return written
 
     @classmethod
@@ -302,12 +308,14 @@ class Plan:
     def _read(cls, read: JsonObject) -> Plan:
         read.require_fields(PlanJson.__required_keys__, optional=PlanJson.__optional_keys__)
         warm_start, verified = read.optional_child("warm_start"), read.optional_child("verified")
+        facts = read.optional_child("public_facts")
         return cls(
             epsilon=read.number("epsilon"),
             delta=read.number("delta"),
             neighbouring=Neighbouring(read.text("neighbouring")),
             dataset=read.optional_text("dataset"),
             dataset_size=read.integer("dataset_size"),
+            public_facts=None if facts is None else PublicFacts.from_json(facts),
             feedback=Feedback(read.text("feedback")),
             bands=read.integer("bands"),
             sampling_rate=read.number("sampling_rate"),

@@ -1,1 +1,1 @@
-"""Attacks on what privgen releases: lower bounds on ε, to hold against the certified upper bounds."""
+"""Attacks on what privgen releases: lower bounds on ε, to compare with the certified upper bounds."""

@@ -1,12 +1,12 @@
-"""`lower_bound`: from attack scores in two worlds to an ε that no true guarantee can be below.
+"""`lower_bound`: from attack scores in two worlds, an ε below which no guarantee can be true.
 
 If a mechanism is (ε, δ)-DP, then for every event E and both orders of the two worlds
 
     P(E) <= e^ε Q(E) + δ        so        ε >= log((P(E) − δ) / Q(E))
 
-E is "the score is above t" or its complement. t, the side and the order are chosen on trials of their own; on the
-others P(E) is bounded below and Q(E) above by Clopper & Pearson (1934), each with half of what the confidence leaves.
-Nothing is assumed of the scores: a bad score only makes the bound small.
+E is "the score is above t" or its complement. t, the side and the order are chosen on separate
+trials; on the others P(E) is bounded below and Q(E) above by Clopper & Pearson (1934), each with half of the permitted
+error. Nothing is assumed about the scores: a bad score only makes the bound small.
 
     >>> rng = np.random.default_rng(0)
     >>> found = lower_bound(rng.normal(1, 1, 100_000), rng.normal(0, 1, 100_000), delta=0.01, confidence=0.999)
@@ -32,13 +32,13 @@ _CANDIDATES = 400
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LowerBound:
-    """What one threshold, chosen beforehand, proves.
+    """What one threshold, chosen in advance, proves.
 
     Args:
         epsilon: no ε below this is true at `delta`, >= 0. delta, confidence: of the statement, in (0, 1).
-        trials: in each world, those that chose the threshold included.
-        threshold: the event is a score above it, or not above it. above: which. present_first: whether the event is
-            likelier where the record is present.
+        trials: in each world, including those that chose the threshold.
+        threshold: the event is a score above it if `above`, otherwise a score not above it. present_first: whether
+            the event is more likely when the record is present.
     """
 
     epsilon: float
@@ -54,12 +54,12 @@ def lower_bound(present: Scores, absent: Scores, *, delta: float, confidence: fl
     """Bound ε from below.
 
     Args:
-        present, absent: (n,) scores of independent trials in the two worlds, in no order. The first third of each
-            chooses the threshold.
-        delta: δ of the guarantee that is doubted, in (0, 1). confidence: of the bound, in (0, 1).
+        present, absent: (n,) scores of independent trials in the two worlds, in no particular order. The first third
+            of each chooses the threshold.
+        delta: δ of the guarantee under test, in (0, 1). confidence: of the bound, in (0, 1).
 
     Raises:
-        EvaluationError: fewer than 30 trials, or a score that is not a number.
+        EvaluationError: fewer than 30 trials, or a score that is NaN.
     """
     require_delta(delta)
     require_delta(confidence, "confidence")
@@ -87,7 +87,7 @@ def lower_bound(present: Scores, absent: Scores, *, delta: float, confidence: fl
 
 
 def _candidates(present: Scores, absent: Scores) -> Scores:
-    """Scores at ranks that are dense at both ends, where large ε are found."""
+    """Scores at ranks that are dense at both ends, where large ε show."""
     count = len(present)
     ranks = np.unique(np.geomspace(1, count, _CANDIDATES // 4).astype(np.int64) - 1)
     ranks = np.union1d(ranks, count - 1 - ranks)
@@ -103,9 +103,9 @@ def _epsilons(
     delta: float,
     confidence: float,
 ) -> Scores:
-    """The bound at each threshold, −∞ where there is none; sound for one that was fixed before.
+    """The bound at each threshold, −∞ if there is none; sound for a threshold that was fixed in advance.
 
-    To choose by it too keeps away from thresholds that few scores pass: there a high figure is mostly luck.
+    Choosing by this bound, too, avoids thresholds that few scores pass, where a high figure is mostly luck.
     """
     likely, rare = (present, absent) if first else (absent, present)
     hits, misses = (_counts(scores, thresholds, above) for scores in (likely, rare))
@@ -121,7 +121,7 @@ def _counts(scores: Scores, thresholds: Scores, above: bool) -> NDArray[np.int64
 
 
 def clopper_pearson(hits: NDArray[np.int64], count: int, *, error: float) -> tuple[Scores, Scores]:
-    """Bounds on a probability from `hits` of `count` trials, each wrong with probability at most `error`.
+    """Lower and upper bound on a probability, from `hits` in `count` trials; each is wrong with probability <= `error`.
 
     Source: Clopper & Pearson 1934, Biometrika 26(4).
     """

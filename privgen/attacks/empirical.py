@@ -1,8 +1,8 @@
 """`attack_run`: every attack that a run's folder allows, one after another.
 
-(a) its release code on worst-case neighbours (`privgen.attacks.mechanism`); (b) its canaries, where some were planted
-(`privgen.attacks.one_run`); (c) membership inference against its generator (`privgen.attacks.membership`), of canaries
-and, where its data set is at hand, of records. What could not be done is noted.
+(a) its release code on worst-case neighbours (`privgen.attacks.mechanism`); (b) its canaries, if some were planted
+(`privgen.attacks.one_run`); (c) membership inference against its generator (`privgen.attacks.membership`), on canaries
+and, if its data set is available, on records. Notes say what could not be done.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from privgen.attacks.one_run import CanaryFinding, one_run_bound, read_canaries
 from privgen.attacks.summary import Empirical
 from privgen.attacks.worlds import seeded_coins
 from privgen.data import DataSet, load_data
-from privgen.data.load import whereabouts
+from privgen.data.load import ON_DISK, find_dataset_folder
 from privgen.errors import CheckpointError, DataError, EvaluationError, RunError
 from privgen.generate import LoadedGenerator, load_generator
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.training.run_folder import RunFolder
 
-# Many trials make the first sure at little cost; one run has only so many canaries.
+# Many trials cost little and allow a high confidence; a run has few canaries.
 CONFIDENCE, CANARY_CONFIDENCE = 0.999, 0.95
 Attack = Callable[..., Membership]
-_DOWNLOADED = ("mnist", "fashion-mnist", "celeba")
 
 
 def attack_run(
@@ -47,9 +46,9 @@ def attack_run(
 
     Args:
         audit: of it. run: its folder. data_dir: where its data set's files are; nothing is downloaded.
-        trials: runs of each world for (a), or None for a minute or two.
+        trials: runs of each world for (a), or None for as many as take a minute or two.
         confidence: of each bound, in (0, 1), or None for 0.999 and, for canaries, 0.95.
-        seed: of the attacks' randomness, to repeat them; None draws fresh. generated: images for (c), >= 1.
+        seed: of the attacks' randomness, to repeat them; None means fresh randomness. generated: images for (c), >= 1.
 
     Raises:
         RunError: the ledger holds no plan.
@@ -75,14 +74,14 @@ def attack_run(
 
 
 def _generator(audit: Audit, run: Path, notes: list[str]) -> LoadedGenerator | None:
-    """The released generator, or None unless it is the one that the ledger names."""
+    """The released generator, or None if it is not the one whose digest the ledger states."""
     if audit.state is None or released_file(audit.state, release_of(run), WEIGHTS) is None:
-        notes.append("Membership inference was left out: there is no released generator with the ledger's digest.")
+        notes.append("Membership inference was skipped: there is no released generator with the digest in the ledger.")
         return None
     try:
         return load_generator(release_of(run))
     except RunError as error:
-        notes.append(f"Membership inference was left out: {error}")
+        notes.append(f"Membership inference was skipped: {error}")
         return None
 
 
@@ -99,36 +98,37 @@ def _canaries(
     except (CheckpointError, EvaluationError) as error:
         notes.append(f"No one-run audit: {error}")
         return (), ()
-    what = f"canaries by what was felt of them in {scores.blocks} blocks of steps"
+    what = f"canaries, by their trace in {scores.blocks} blocks of steps"
     found = (CanaryFinding(what=what, lower=felt, certified=certified),)
     if attack is None or planted.included.all() or not planted.included.any():
         return found, ()
     # By generated images: nothing of a real record is in it.
     groups = planted.images[planted.included], planted.images[~planted.included]
-    return found, (attack("canaries that were in, from those that were not", *groups, private=False),)
+    return found, (attack("included canaries from excluded ones", *groups, private=False),)
 
 
 def _members(plan: Plan, run: Path, attack: Attack, data_dir: Path | None, notes: list[str]) -> Iterator[Membership]:
-    """The records that were trained on against held-out ones."""
+    """Records that were trained on, against held-out ones."""
     try:
         data = _data_at_hand(plan, run, data_dir)
     except (DataError, RunError, OSError) as error:
-        notes.append(f"Membership inference was left out: {error}")
+        notes.append(f"Membership inference was skipped: {error}")
         return
-    what = f"records of {data.name} that were trained on, from held-out ones"
+    what = f"records of {data.name} that were trained on from held-out ones"
     yield attack(what, data.train.images, data.test.images, private=True)
 
 
 def _data_at_hand(plan: Plan, run: Path, data_dir: Path | None) -> DataSet:
-    """The run's own data. A ledger from elsewhere may name any path, so only who holds the private folder is served."""
+    """The run's own data. A foreign ledger may name any path, so this needs the run's private folder."""
     if not (run / "private" / "fingerprint.json").exists():
         raise DataError("it needs the run's private folder, which knows what it was trained on.")
-    if plan.dataset is None:
-        raise DataError("the plan names no data set.")
-    if plan.dataset in _DOWNLOADED and whereabouts(plan.dataset, data_dir) is None:
-        raise DataError(f"{plan.dataset} is not at hand; name its folder by --data-dir.")
-    data = load_data(plan.dataset, data_dir)
+    name = RunFolder(run).source() or plan.dataset
+    if name is None:
+        raise DataError("the run does not say where its data are.")
+    if name in ON_DISK and find_dataset_folder(name, data_dir) is None:
+        raise DataError(f"{name} is not available on this machine; give its folder by --data-dir.")
+    data = load_data(name, data_dir, facts=plan.public_facts)
     RunFolder(run).require_fingerprint(data.fingerprint())
     if not len(data.test.labels):
-        raise DataError(f"{plan.dataset} has no held-out records.")
+        raise DataError(f"{data.name} has no held-out records.")
     return data

@@ -1,4 +1,4 @@
-"""`audit_mechanism`: what the release code of a plan can be shown to cost, beside what is certified of the same steps.
+"""`audit_mechanism`: the ε that a plan's release code can be shown to have, and the certified ε of the same steps.
 
 Two things are audited of banded feedback and of none: one block with the record drawn for certain, which watches
 noise, clipping and feedback at full strength; and the plan's own sampling rate over many steps. Of the published
@@ -6,8 +6,8 @@ feedback a few steps with the record in each, and the plan's own rate, with what
 at a small rate the few steps that can be afforded show little, so one demonstration at fixed settings stands beside
 them, in which a record with large gradients refutes the claim.
 
-A lower bound above the certified ε means that the code does not do what is charged (or chance, with probability one
-less the confidence). One below it proves nothing beyond itself: attacks that were not tried may do better.
+A lower bound above the certified ε means that the code does not do what is charged (or, with probability one minus the
+confidence, chance). A bound below it proves no more than it says: attacks that were not tried may do better.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from privgen.errors import EvaluationError
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.sampling import Coins
 
-# Where the counts of a million trials are not what limits the bound: at δ = 1e-5 they show no ε above about ten.
+# A δ at which a million trials do not limit the bound: at δ = 1e-5 they show no ε above about ten.
 WIDE_DELTA = 0.01
 # Releases of one part in each world, for a minute or so on one core.
 _WORK, _PAPER_WORK = 200_000_000, 200_000
@@ -48,12 +48,12 @@ DEMONSTRATED = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """A lower bound and what is certified of the same steps.
+    """A lower bound, and the certified ε of the same steps.
 
     Args:
-        what: was audited. event, steps: that ran.
+        what: was attacked. event, steps: what ran.
         lower: the bound. certified: the smaller valid upper bound on ε, at the same δ, of what the guard charged.
-        claimed: of the published analysis, or None. seconds: that both worlds took.
+        claimed: by the published analysis, or None. seconds: for both worlds together.
     """
 
     what: str
@@ -66,7 +66,7 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Whether the lower bound is below the certified ε."""
+        """Whether the lower bound is at most the certified ε."""
         return self.lower.epsilon <= self.certified
 
     def to_json(self) -> dict[str, Any]:
@@ -98,15 +98,15 @@ def audit_mechanism(
     """Attack a plan's release code.
 
     Args:
-        plan: whose first phase is audited.
-        trials: runs of each world, or None for what fits into a minute or two.
+        plan: its first phase is attacked.
+        trials: runs of each world, or None for as many as take a minute or two.
         confidence: of each bound, in (0, 1). noise, coins: where randomness comes from.
 
     Raises:
         EvaluationError: fewer than 30 trials.
     """
     if trials is not None and trials < 30:
-        raise EvaluationError(f"Expected trials={trials!r} >= 30; a hundred thousand say something.")
+        raise EvaluationError(f"Expected trials={trials!r} >= 30; a hundred thousand are informative.")
     return tuple(
         finding
         for what, setting, count in _settings(plan, trials)
@@ -158,10 +158,10 @@ def attack(
     noise: ExactGaussian,
     coins: Coins | None = None,
 ) -> tuple[Finding, ...]:
-    """Play both worlds of a setting and bound ε at `delta` and at WIDE_DELTA, each with the confidence by itself.
+    """Run both worlds of a setting and bound ε at `delta` and at WIDE_DELTA, with the given confidence for each bound.
 
     Args:
-        what: to call it. delta: in (0, 1). Others as in `audit_mechanism` and `play`.
+        what: a description. delta: in (0, 1). Others as in `audit_mechanism` and `play`.
     """
     begun = time.perf_counter()
     present, charged = play(setting, trials=trials, present=True, noise=noise, coins=coins)

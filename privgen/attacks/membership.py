@@ -1,8 +1,8 @@
-"""`membership_attack`: who was trained on, told from generated images alone.
+"""`membership_attack`: infer from generated images alone which records were trained on.
 
 A record's score is minus the distance to the nearest generated image (Chen et al. 2020, arXiv 1909.03935, the
-black-box attack). What counts is the share of members found where nearly nobody is accused wrongly (Carlini et al.
-2022, arXiv 2112.03570), not the area under the curve. A weak result proves nothing: stronger attacks exist.
+black-box attack). What counts is the share of members that are found when nearly nobody is accused wrongly (Carlini et
+al. 2022, arXiv 2112.03570), not the area under the curve. A weak result proves nothing: stronger attacks exist.
 
     >>> rng = np.random.default_rng(0)
     >>> members, others = rng.normal(size=(2, 200, 8))
@@ -23,17 +23,18 @@ from numpy.typing import NDArray
 from privgen.attacks.bound import clopper_pearson
 from privgen.errors import EvaluationError
 
-# Of each kind: what a distance to each of ten thousand images costs in some seconds.
+# Of each kind: their distances to ten thousand images take some seconds.
 MOST_RECORDS, GENERATED = 5_000, 10_000
 RATES = (0.001, 0.01, 0.1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Roc:
-    """What an attack finds at each threshold. It is made of real records: private, unless these are public.
+    """What an attack finds at each threshold. It is computed from real records: private, unless these are public.
 
     Args:
-        false_positive: shares of the others that are accused, not decreasing. true_positive: of the members found.
+        false_positive: shares of the others that are accused, non-decreasing. true_positive: shares of the members
+            that are found.
         area: under the curve; 0.5 is guessing.
     """
 
@@ -42,7 +43,7 @@ class Roc:
     area: float
 
     def true_positive_rate(self, most: float) -> float:
-        """The share of members found where at most the share `most` of the others is accused, in [0, 1]."""
+        """The share of members that are found when at most the share `most` of the others is accused, in [0, 1]."""
         return float(self.true_positive[self.false_positive <= most].max())
 
 
@@ -51,8 +52,8 @@ class Membership:
     """Membership inference against one generator.
 
     Args:
-        what: were told apart. members, others, generated: counts. roc: what was found. seconds: that it took.
-        private: whether it is made of real records, and is therefore a statistic that nothing protects.
+        what: the two groups. members, others, generated: counts. roc: the result. seconds: the time taken.
+        private: whether it is computed from real records, as a statistic that nothing protects.
     """
 
     what: str
@@ -64,13 +65,13 @@ class Membership:
     private: bool
 
     def bounds(self, most: float, *, confidence: float) -> tuple[float, float]:
-        """Clopper–Pearson bounds on the rate of true positives at that threshold, of this confidence together."""
+        """Clopper–Pearson bounds on the true-positive rate at that threshold; both hold with this confidence."""
         found = np.array([round(self.roc.true_positive_rate(most) * self.members)])
         low, high = clopper_pearson(found, self.members, error=(1 - confidence) / 2)
         return float(low[0]), float(high[0])
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON, the whole curve included."""
+        """As JSON, including the whole curve."""
         return {
             "what": self.what,
             "members": self.members,
@@ -98,20 +99,21 @@ def membership_of(
     most: int = MOST_RECORDS,
     generated: int = GENERATED,
 ) -> Membership:
-    """Attack a run's generator by what it makes.
+    """Attack a run's generator through its images.
 
     Args:
-        what: to call it. members: (n, H, W, C) that were trained on. others: that were not, from the same source; of
-            each at most `most` are taken, at random. generator: of `load_generator`. private: made of real records.
-        seed: of the choice and of the images, or None for fresh ones. generated: images that are made, >= 1.
+        what: a description of the two groups. members: (n, H, W, C) that were trained on. others: that were not, from
+            the same source; of each, at most `most` are chosen at random. generator: by `load_generator`.
+        private: whether members and others are real records. seed: of the choice and of the images, or None for
+            fresh randomness. generated: number of images to generate, >= 1.
 
     Raises:
-        EvaluationError: nothing to compare, or images of another shape than the generator's.
+        EvaluationError: nothing to compare, or images of a shape that differs from the generator's.
     """
     begun = time.perf_counter()
     chosen = np.random.default_rng(seed)
     members, others = (
-        group[chosen.permutation(len(group))[:most]]  # by rows, for they may lie on disk
+        group[chosen.permutation(len(group))[:most]]  # by rows, because they may be on disk
         for group in (members, others)
     )
     images = generator(generated, seed=seed)
@@ -130,11 +132,11 @@ def membership_of(
 def membership_attack(
     members: NDArray[np.generic], others: NDArray[np.generic], *, generated: NDArray[np.generic]
 ) -> Roc:
-    """Tell members from others by their distance to what was generated.
+    """Distinguish members from others by their distance to the generated images.
 
     Args:
-        members: (n, ...) records that were trained on. others: (m, ...) that were not, from the same source; to speak
-            of a rate of 0.001 there should be thousands. generated: (k, ...) images, on the same scale.
+        members: (n, ...) records that were trained on. others: (m, ...) that were not, from the same source; thousands
+            are needed for a false-positive rate of 0.001. generated: (k, ...) images, on the same scale.
 
     Raises:
         EvaluationError: nothing to compare, or shapes that do not fit.
@@ -142,7 +144,7 @@ def membership_attack(
     shapes = {array.shape[1:] for array in (members, others, generated)}
     if len(shapes) != 1 or not (len(members) and len(others) and len(generated)):
         raise EvaluationError(f"Expected records and images of one shape, at least one of each, got {sorted(shapes)}.")
-    # Loaded here: a report of what was found needs neither, and each takes a second.
+    # Imported here because each takes a second, and reports of a result need neither.
     from sklearn.metrics import auc, roc_curve
 
     from privgen.metrics.neighbours import nearest

@@ -1,15 +1,15 @@
 """`one_run_bound`: a lower bound on ε from one training run with many canaries, each in or out by a fair coin.
 
-Let each of m canaries be included by a coin of its own and let a run be (ε, δ)-DP for one canary more or less. Whoever
-guesses r of the m coins from what the run released has v or more right with probability at most
+Let each of m canaries be included by its own coin, and let a run be (ε, δ)-DP for one canary more or less. Of r guesses
+at the m coins, made from what the run released, v or more are correct with probability at most
 
     P(Š >= v) + 2 m δ max_{1 <= i <= m} P(v > Š >= v − i) / i,      Š ~ Binomial(r, e^ε / (1 + e^ε))
 
 (Steinke, Nasr & Jagielski 2023, arXiv 2305.08846 v1, theorem 5.2, for guesses of −1, 0 and 1 as in corollary 5.4 and
-appendix D). An ε at which that is below what the confidence leaves is refuted.
+appendix D). An ε at which this is below the permitted error is refuted.
 
-The guesses are "in" for the highest scores and "out" for the lowest. How many is not chosen by the result: four numbers
-are tried, fixed beforehand, and each has a fourth of what the confidence leaves (union bound).
+The guesses are "in" for the highest scores and "out" for the lowest. Their number is not chosen by the result: four
+numbers, fixed in advance, are tried, each with a quarter of the permitted error (union bound).
 
     >>> round(epsilon_below(canaries=1000, guesses=100, correct=75, delta=1e-4, error=0.05), 3)
     0.673
@@ -44,7 +44,7 @@ class OneRunBound:
 
     Args:
         epsilon: no ε below this is true at `delta`, >= 0. delta, confidence: of the statement, in (0, 1).
-        canaries: m. guesses, correct: r and v of the number of guesses that showed most.
+        canaries: m. guesses, correct: r and v, for the number of guesses that gave the largest ε.
     """
 
     epsilon: float
@@ -57,10 +57,10 @@ class OneRunBound:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CanaryFinding:
-    """What a run's canaries show, and what is certified of the whole run.
+    """What a run's canaries show, and the certified ε of the whole run.
 
     Args:
-        what: was looked at. lower: the bound. certified: the smaller valid upper bound on ε, at the same δ.
+        what: a description. lower: the bound. certified: the smaller valid upper bound on ε, at the same δ.
     """
 
     what: str
@@ -69,7 +69,7 @@ class CanaryFinding:
 
     @property
     def holds(self) -> bool:
-        """Whether the lower bound is below the certified ε."""
+        """Whether the lower bound is at most the certified ε."""
         return self.lower.epsilon <= self.certified
 
     def to_json(self) -> dict[str, Any]:
@@ -91,10 +91,10 @@ def read_canaries(private: Path, named: CanaryRecord) -> tuple[Canaries, Scores]
     """A run's canaries and their scores.
 
     Args:
-        private: the run's private folder. named: what the ledger says of them.
+        private: the run's private folder. named: what the ledger states about them.
 
     Raises:
-        CheckpointError: they are not there, damaged, or others than the ledger's.
+        CheckpointError: they are missing, damaged, or not those that the ledger names.
     """
     try:
         planted, scores = Canaries.read((private / CANARIES).read_bytes()), Scores.read((private / SCORES).read_bytes())
@@ -111,18 +111,19 @@ def one_run_bound(
     """Bound ε from below.
 
     Args:
-        scores: (m,) of the canaries, the higher the likelier in; made from what was released and not from the coins.
-        included: (m,) the coins. delta: δ of the guarantee that is doubted, in (0, 1). confidence: in (0, 1).
+        scores: (m,) of the canaries; a higher score means more likely included. They must come from what was released,
+            not from the coins.
+        included: (m,) the coins. delta: δ of the guarantee under test, in (0, 1). confidence: in (0, 1).
 
     Raises:
-        EvaluationError: fewer than 32 canaries, arrays of different lengths, or a score that is not a number.
+        EvaluationError: fewer than 32 canaries, arrays of different lengths, or a score that is NaN.
     """
     require_delta(delta)
     require_delta(confidence, "confidence")
     count = len(scores)
     if count < FEWEST or len(included) != count or np.isnan(scores).any():
         raise EvaluationError(
-            f"Expected a number for each of {FEWEST} canaries or more, got {count} scores for {len(included)}."
+            f"Expected a score for each of at least {FEWEST} canaries, got {count} scores for {len(included)}."
         )
     order = np.argsort(scores, kind="stable")
     error = (1 - confidence) / len(_SHARES)
@@ -139,7 +140,7 @@ def one_run_bound(
 
 
 def epsilon_below(*, canaries: int, guesses: int, correct: int, delta: float, error: float) -> float:
-    """The largest ε that so many correct guesses refute with probability of error at most `error`; 0 if none.
+    """The largest ε that this number of correct guesses refutes, with a probability of error <= `error`; 0 if none.
 
     Args:
         canaries: m >= guesses. guesses: r >= correct. correct: v >= 0. delta, error: in (0, 1).
@@ -151,7 +152,7 @@ def epsilon_below(*, canaries: int, guesses: int, correct: int, delta: float, er
     if not refuted(0.0):
         return 0.0
     low, high = 0.0, _MOST_EPSILON
-    # Whatever is private at a smaller ε is so at a larger one: the lower end was refuted, and all below it with it.
+    # What is private at some ε is private at every larger one: if the lower end is refuted, so is everything below it.
     while high - low > 1e-6:
         middle = (low + high) / 2
         low, high = (middle, high) if refuted(middle) else (low, middle)
@@ -159,14 +160,14 @@ def epsilon_below(*, canaries: int, guesses: int, correct: int, delta: float, er
 
 
 def p_value(*, canaries: int, guesses: int, correct: int, epsilon: float, delta: float) -> float:
-    """The theorem's bound on the probability of so many correct guesses or more, in [0, 1].
+    """The theorem's bound on the probability of at least this many correct guesses, in [0, 1].
 
     Args:
         As in `epsilon_below`. epsilon: >= 0.
     """
     accuracy = 1 / (1 + np.exp(-epsilon))
     at_least = float(binom.sf(correct - 1, guesses, accuracy))
-    # P(v > Š >= v − i) for i = 1 … v; from there on it does not grow, and its share of i falls.
+    # P(v > Š >= v − i) for i = 1 … v; beyond that it no longer grows, so that its quotient by i falls.
     just_below = np.cumsum(binom.pmf(np.arange(correct - 1, -1, -1), guesses, accuracy))
     steepest = float((just_below / np.arange(1, correct + 1)).max()) if correct else 0.0
     return min(1.0, at_least + 2 * canaries * delta * steepest)

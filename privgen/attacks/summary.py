@@ -1,4 +1,4 @@
-"""What an empirical audit found, for a report and for a script. Loads no torch."""
+"""The result of an empirical audit, for reports and for scripts. Does not import torch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _HEAD = ("What was attacked", "δ", "Shown", "Certified", "Claimed", "How sure")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Empirical:
-    """All that was found.
+    """Everything that was found.
 
     Args:
-        findings: of the release code, against noise of kind `noise`. canaries: of a run's canaries.
-        memberships: against the generator. notes: what was not done, and why.
+        findings: on the release code, with noise of kind `noise`. canaries: on a run's canaries.
+        memberships: on the generator. notes: what was not done, and why.
     """
 
     findings: tuple[Finding, ...]
@@ -34,18 +34,18 @@ class Empirical:
 
     @property
     def holds(self) -> bool:
-        """Whether no lower bound is above what is certified."""
+        """Whether no lower bound exceeds the certified ε."""
         return all(one.holds for one in self.findings) and all(one.holds for one in self.canaries)
 
     @property
     def seconds(self) -> float:
-        """That the attacks took."""
-        # The rows of one attack differ in δ alone and share its trials.
+        """The time that the attacks took."""
+        # The rows of an attack differ only in δ and share its trials.
         mechanism = sum({finding.what: finding.seconds for finding in self.findings}.values())
         return mechanism + sum(membership.seconds for membership in self.memberships)
 
     def to_json(self) -> dict[str, Any]:
-        """The value of an audit's key `empirical`; memberships marked private are statistics of real records."""
+        """An audit's `empirical`; memberships that are marked private are unprotected statistics of real records."""
         return {
             "holds": self.holds,
             "noise": self.noise,
@@ -61,7 +61,7 @@ def empirical_sections(found: Empirical, *, private: bool) -> tuple[Section, ...
     """Sections for a run's report.
 
     Args:
-        private: whether it stays in the house: what is made of real records is left out of others.
+        private: whether the report stays private; from others, what is computed from real records is omitted.
     """
     sections = [_mechanism(found)]
     if found.canaries:
@@ -69,11 +69,13 @@ def empirical_sections(found: Empirical, *, private: bool) -> tuple[Section, ...
     shown = [one for one in found.memberships if private or not one.private]
     notes = list(found.notes)
     if len(shown) < len(found.memberships):
-        notes.append("Membership of real records is a statistic of the data: only the terminal shows it.")
+        notes.append("Membership inference on real records is a statistic of the data, so only the terminal shows it.")
     blocks: list[Block] = [block for one in shown for block in _membership(one)]
     blocks += [Paragraph(text=plain(note)) for note in notes]
     if shown:
-        text = "Records are told by their distance to the nearest generated image. A weak result proves nothing."
+        text = (
+            "Records are distinguished by their distance to the nearest generated image. A weak result proves nothing."
+        )
         blocks.insert(0, Paragraph(text=text))
     if blocks:
         sections.append(Section(key="membership", title="Membership inference", blocks=tuple(blocks)))
@@ -81,9 +83,9 @@ def empirical_sections(found: Empirical, *, private: bool) -> tuple[Section, ...
 
 
 def empirical_report(found: Empirical) -> Report:
-    """The sections as a report of its own, for the terminal: it stays in the house."""
+    """The sections as a separate report for the terminal; it must stay private."""
     says = (
-        "nothing above what is certified"
+        "no ε above the certified one"
         if found.holds
         else "MORE THAN IS CERTIFIED: the code does not do what is charged"
     )
@@ -103,9 +105,9 @@ def _mechanism(found: Empirical) -> Section:
     rows = tuple(tuple(_row(finding)[index] for index in columns) for finding in found.findings)
     table = Table(caption="Lower bounds on ε", head=tuple(_HEAD[index] for index in columns), rows=rows)
     text = Paragraph(
-        text="A worst-case record, present and absent, was put through the release code many times. No ε below what is "
-        "shown is true of these steps, with the confidence of each row by itself; a figure above the certified one "
-        f"would prove a fault. Attacks that were not tried may show more. All of it took {found.seconds:.0f} seconds."
+        text="A worst-case record was put through the release code many times, and so was its absence. No ε below the "
+        "figure shown is true of these steps, with the confidence of its row; a figure above the certified ε would "
+        f"prove a fault. Attacks that were not tried may show more. All of it took {found.seconds:.0f} seconds."
     )
     return Section(key="empirical", title="Empirical audit", blocks=(text, table))
 
@@ -127,9 +129,9 @@ def _row(finding: Finding) -> tuple[str, ...]:
 
 def _canaries(findings: tuple[CanaryFinding, ...]) -> Section:
     text = (
-        "Records that are nobody's were planted, each in or out of the training by a fair coin that only the private "
-        "folder knows. Who guesses more coins than an ε allows refutes it (Steinke, Nasr & Jagielski 2023, theorem "
-        "5.2). One run with so many canaries cannot show much, however large ε is; it watches the training itself."
+        "Made-up records were planted, each included or not by a fair coin that only the private folder knows. More "
+        "correct guesses at the coins than an ε allows refute it (Steinke, Nasr & Jagielski 2023, theorem 5.2). One "
+        "run with this number of canaries cannot show a large ε, but what it tests is the training itself."
     )
     rows = tuple(
         (
@@ -142,15 +144,15 @@ def _canaries(findings: tuple[CanaryFinding, ...]) -> Section:
         )
         for finding in findings
     )
-    head = ("What was looked at", "δ", "Shown", "Certified", "Guesses", "How sure")
-    table = Table(caption="The whole run, by its canaries", head=head, rows=rows)
+    head = ("What was attacked", "δ", "Shown", "Certified", "Guesses", "How sure")
+    table = Table(caption="The whole run, through its canaries", head=head, rows=rows)
     return Section(key="canaries", title="One-run audit", blocks=(Paragraph(text=text), table))
 
 
 def _membership(one: Membership) -> tuple[Paragraph, Table]:
-    """The ROC curve at a few rates of false positives, and its area."""
-    private = " Private: made of real records." if one.private else ""
-    who = Paragraph(text=f"Told apart: {plain(one.what)}.{private}")
+    """The ROC curve at a few false-positive rates, and its area."""
+    private = " Private: computed from real records." if one.private else ""
+    who = Paragraph(text=f"Distinguishing {plain(one.what)}.{private}")
     rows = [_rate(one, rate) for rate in RATES]
     rows.append(("area under the ROC curve", f"{one.roc.area:.3f}", "0.5 is guessing"))
     counts = f"{one.members} members, {one.others} others, {one.generated} generated images"
@@ -160,6 +162,6 @@ def _membership(one: Membership) -> tuple[Paragraph, Table]:
 
 def _rate(one: Membership, rate: float) -> tuple[str, str, str]:
     low, high = one.bounds(rate, confidence=0.95)
-    few = "" if one.others >= 1 / rate else f"; {one.others} others are too few for this rate: none of them is accused"
+    few = "" if one.others >= 1 / rate else f"; {one.others} others are too few for this rate, so that none is accused"
     found = f"TPR {one.roc.true_positive_rate(rate):.2%}"
     return f"{rate:.1%} FPR", found, f"{low:.2%} to {high:.2%} at 0.95 confidence{few}"

@@ -1,6 +1,6 @@
 """A worst-case record, present and absent, through the code that trains: coins, clipping, feedback, guard, noise.
 
-A trial is a run of its own in a few numbers. Trials stand side by side, each in its own row of one tensor, so that
+A trial is a separate run of a model with a few numbers. Trials are the rows of one tensor, so that
 the real functions (`PoissonSampler.draw`, `private_sums`, the weights and the feedback of
 `privgen.training.private_step`,
 `release.gaussian` with a receipt) serve many at once; only the published feedback clips over all its numbers and is
@@ -45,13 +45,13 @@ _SURE = 20.7
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """What is audited.
+    """What is attacked.
 
     Args:
         event: one step. parts: with the noise of that step. steps: of one run, >= 1.
         batch_size: B = qN, the public divisor (published feedback only).
         neighbouring: adjacency; under replace-one the absent record is another one with the opposite gradient.
-        others: records beside ours, with the opposite gradient; none of them is needed for the worst case.
+        others: further records, with the opposite gradient; the worst case needs none of them.
     """
 
     event: Event
@@ -68,12 +68,12 @@ class Setting:
 
     @property
     def rate(self) -> float:
-        """Probability of our record at each of its chances: b·q."""
+        """Probability that our record is drawn when its turn comes: b·q."""
         return min(1.0, self.bands * self.event.sampling_rate)
 
     @property
     def replaces(self) -> bool:
-        """Whether the other world has another record in our record's place."""
+        """Whether another record takes our record's place in the other world."""
         return self.neighbouring is Neighbouring.REPLACE_ONE
 
 

@@ -1,4 +1,4 @@
-"""`privgen evaluate`: what generated images are worth, by a named protocol. Reads private data without privacy."""
+"""`privgen evaluate`: the quality of generated images, by a named protocol. Reads private data without privacy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from privgen.catalogue import METRICS
 from privgen.cli.option_types import Names
 
 if TYPE_CHECKING:
     import torch
 
+    from privgen.data import DataSet
     from privgen.metrics.evaluation import Evaluation
     from privgen.metrics.request import EvaluationRequest
     from privgen.metrics.result import EvaluationRecord, PlannedBudget
@@ -31,37 +33,40 @@ Examples:
 """
 
 
-# Written out, for the modules that know them load torch.
-METRICS = Names("all", "gen2real", "real2real", "real2gen", "fid", "kid", "is", "coverage", "copying")
+# Written out, because the module that defines them imports torch.
 PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 
 
 @click.command(epilog=EPILOG)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--protocol", type=PROTOCOLS, default="privgen-1", show_default=True, help="Fixes what is not given here."
+    "--protocol", type=PROTOCOLS, default="privgen-1", show_default=True, help="Determines what is not given here."
 )
 @click.option(
     "--metrics",
-    type=METRICS,
-    help=f"Among {','.join(METRICS.allowed)}; all: what these images allow.  [default: gen2real,fid,kid,is, of these "
-    "what they allow]",
+    type=Names("all", known=METRICS),
+    help=f"Among {','.join(METRICS)}; all: every metric that the images allow.  [default: those of "
+    "gen2real,fid,kid,is that the images allow]",
 )
 @click.option("--samples", type=click.IntRange(min=100), help="Generated images.  [default: the protocol's]")
 @click.option(
-    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Of accuracies: mean and std over them."
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="For accuracies: mean and std over the seeds.",
 )
 @click.option(
     "--classifier",
     "classifiers",
     type=click.Choice(["cnn", "mlp", "logreg"]),
     multiple=True,
-    help="May be given again.  [default: the protocol's]",
+    help="May be repeated.  [default: the protocol's]",
 )
 @click.option(
     "--features",
     type=click.Choice(["pixels", "lenet", "inception"]),
-    help="What images are compared by.  [default: the protocol's; privgen-1: lenet for grey 28×28, otherwise pixels]",
+    help="Features to compare images by.  [default: the protocol's; privgen-1: lenet for grey 28×28, otherwise pixels]",
 )
 @click.option(
     "--inception-weights",
@@ -73,7 +78,7 @@ PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 @click.option(
     "--reference-is-public",
     is_flag=True,
-    help="The data set is public, training images too: the result may go into release/.",
+    help="The data set is public, including its training images: the result may go into release/.",
 )
 @click.option(
     "--out",
@@ -84,9 +89,9 @@ PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="CPU threads; with 2 or more, classifiers are trained beside the rest.  [default: one a core]",
+    help="CPU threads; with 2 or more, classifiers are trained in parallel with the rest.  [default: one per core]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print only the result, as JSON, on stdout.")
 def command(
     run: Path,
     protocol: str,
@@ -106,28 +111,30 @@ def command(
 ) -> None:
     """Measure the images of RUN: a run's folder, its release folder, an .npz file, or a folder of images.
 
-    Nothing is selected on the real test set. The result is computed on private data without privacy, so it is kept
-    in the run's private folder unless the data set is public.
+    Nothing is selected on the real test set. The result is computed from private data without privacy, so it goes into
+    the run's private folder unless the data set is public.
     """
     import torch
 
+    from privgen.catalogue import DEFAULT_METRICS
     from privgen.cli.devices import device_of
-    from privgen.data import load_data
     from privgen.metrics import protocols
     from privgen.metrics.cache import Cache
     from privgen.metrics.evaluation import evaluate
-    from privgen.metrics.request import DEFAULT_METRICS, EvaluationRequest, possible_metrics
+    from privgen.metrics.reference import has_several_classes
+    from privgen.metrics.request import EvaluationRequest, possible_metrics
 
     place = _place(run, out, reference_is_public)
-    data = load_data(dataset or _dataset(place.plan), data_dir)
+    data = _real(dataset, place, data_dir)
     where = device_of(device)
     source = _source(run, where, data.train.class_names)
     by = protocols.PROTOCOLS[protocol]
     inception = inception_weights is not None or "inception" in (features, by.features)
-    possible = possible_metrics(data.train.images.shape[1:], labelled=source.labelled, inception=inception)
+    shape, several = data.train.images.shape[1:], has_several_classes(data)
+    possible = possible_metrics(shape, labelled=source.labelled, inception=inception, several_classes=several)
     request = EvaluationRequest(
         protocol=by,
-        metrics=_chosen(metrics, possible, DEFAULT_METRICS),
+        metrics=_chosen(metrics, possible, DEFAULT_METRICS, labelled=source.labelled, several=several),
         samples=samples,
         seeds=seeds,
         classifiers=classifiers,
@@ -163,12 +170,16 @@ def command(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """results: where the result goes; images: where pairs go that show training images; plan: names the data set."""
+    """results: folder of the result; images: folder of the pairs, which show training images; plan: states the data.
+
+    source: how the run's data are loaded, or None.
+    """
 
     results: Path
     images: Path
     cache: Path
     plan: Path
+    source: str | None = None
 
 
 def _place(run: Path, out: Path | None, public: bool) -> Place:
@@ -180,7 +191,13 @@ def _place(run: Path, out: Path | None, public: bool) -> Place:
         folder = RunFolder.existing(run)
         hidden = folder.private / "results"
         results = out or (folder.release if public else hidden)
-        return Place(results=results, images=out or hidden, cache=folder.private / "cache", plan=folder.plan)
+        return Place(
+            results=results,
+            images=out or hidden,
+            cache=folder.private / "cache",
+            plan=folder.plan,
+            source=folder.source(),
+        )
     results = out or Path(f"evaluation-{run.resolve().stem}")
     return Place(results=results, images=results, cache=user_cache(), plan=run / "plan.json")
 
@@ -197,13 +214,18 @@ def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> So
     raise RunError(f"There is no run, .npz file or folder of images at {run}; name one of these.")
 
 
-def _dataset(plan_path: Path) -> str:
+def _real(given: str | None, place: Place, data_dir: Path | None) -> DataSet:
+    """The real images; by the plan's public facts, if there is a plan and they are the run's own data."""
     from accountant.plans.plan import Plan
+    from privgen.catalogue import DATASETS, is_own, source_name
+    from privgen.data import load_data
 
-    name = Plan.load(plan_path).dataset if plan_path.exists() else None
-    if name is None:
-        raise click.UsageError("No plan here names the real data set; give --dataset.")
-    return name
+    plan = Plan.load(place.plan) if place.plan.exists() else None
+    name = given or place.source or (plan.dataset if plan is not None else None)
+    if name is None or (given is None and name not in DATASETS and not is_own(name)):
+        raise click.UsageError("There is no run here that says where the real data are; give --dataset.")
+    own = plan is not None and is_own(source_name(name)) and plan.dataset not in DATASETS
+    return load_data(name, data_dir, facts=plan.public_facts if own and plan is not None else None)
 
 
 def _budget(plan_path: Path) -> PlannedBudget | None:
@@ -215,23 +237,35 @@ def _budget(plan_path: Path) -> PlannedBudget | None:
     return {"epsilon": plan.epsilon, "delta": plan.delta}
 
 
-def _chosen(asked: tuple[str, ...] | None, possible: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
-    """What is measured. What was asked for by name is never left out: where it is not available, that is an error."""
+def _chosen(
+    asked: tuple[str, ...] | None,
+    possible: tuple[str, ...],
+    default: tuple[str, ...],
+    *,
+    labelled: bool,
+    several: bool,
+) -> tuple[str, ...]:
+    """The metrics to measure. One that was asked for by name is never skipped: it is measured, or an error."""
     from privgen.cli.console import warn
 
     if asked is not None and "all" not in asked:
         return asked
     chosen = possible if asked else tuple(name for name in default if name in possible)
-    if "gen2real" not in possible:
-        warn("These images have no labels: gen2real and real2gen are left out.")
-    if asked and "is" not in possible:
-        warn("The Inception Score of these images needs --inception-weights; it is left out.")
+    if not several:
+        warn(
+            "The real training images are of one class, in which a classifier is always right: accuracies and a "
+            "LeNet's Inception Score and features mean nothing and are skipped."
+        )
+    elif not labelled:
+        warn("These images have no labels: gen2real and real2gen are skipped.")
+    if several and asked and "is" not in possible:
+        warn("The Inception Score of these images needs --inception-weights; it is skipped.")
     return chosen
 
 
 def _processes(request: EvaluationRequest, threads: int, device: torch.device) -> tuple[int, int]:
-    """Processes that train classifiers beside this one, and threads for each."""
-    from privgen.metrics.request import ACCURACIES
+    """Processes that train classifiers in parallel with this one, and the threads of each."""
+    from privgen.catalogue import ACCURACIES
 
     if threads == 1 or device.type != "cpu" or not request.trainings:
         return 0, threads
@@ -242,7 +276,7 @@ def _processes(request: EvaluationRequest, threads: int, device: torch.device) -
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Bars on stderr, one for each thing that is done."""
+    """Progress bars on stderr, one for each task."""
     from rich.progress import Progress, TaskID
 
     from privgen.cli.console import err_console
@@ -251,7 +285,7 @@ def _progress() -> Iterator[Progress]:
         tasks: dict[str, TaskID] = {}
 
         def update(what: str, done: int, total: int) -> None:
-            # A classifier in a process of its own says nothing until it is done: its bar only moves.
+            # A classifier in another process reports nothing until it is done: its bar only pulses.
             known = total if done or total > 1 else None
             if what not in tasks:
                 tasks[what] = display.add_task(what, total=known)
@@ -261,7 +295,7 @@ def _progress() -> Iterator[Progress]:
 
 
 def _keep(found: Evaluation, result: EvaluationRecord, place: Place) -> list[Path]:
-    """Write the result, a table, a grid of generated images and the closest pairs; the last never into release/."""
+    """Write the result, its table, a grid of generated images, and the closest pairs, never into release/."""
     from accountant.files import write_durably
     from privgen.data.export import write_grid
     from privgen.metrics.protocols import DEFAULT
@@ -302,4 +336,4 @@ def _show(result: EvaluationRecord, kept: list[Path]) -> None:
     console.print(note(result), markup=False, soft_wrap=True)
     console.print(f"Kept in {kept[0]}, {kept[1].name} and {kept[2].name}.", markup=False, soft_wrap=True)
     for path in kept[3:]:
-        console.print(f"Closest pairs in {path}: it shows training images.", markup=False, soft_wrap=True)
+        console.print(f"Closest pairs in {path}, which shows training images.", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`privgen experiment`: experiments about the method itself, on public data, each repeatable from its seeds."""
+"""`privgen experiment`: experiments about the method itself, on public data, repeatable from their seeds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Examples:
   privgen experiment clipping-bias --epsilons 3 --stages tune,match --out runs/bias
   privgen experiment clipping-bias --from docs/results/clipping-bias.jsonl --out runs/again
 """
-# Small enough for a minute on one core, and for nothing but to see that it runs.
+# Small enough for a minute on one core; it only shows that the experiment runs.
 _QUICK: dict[str, Any] = {
     "epsilons": (3.0,),
     "bands": (2,),
@@ -44,13 +44,13 @@ def command() -> None:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("runs/clipping-bias"),
     show_default=True,
-    help="Folder for results.jsonl, the plot and the tables; finished trials there are not trained again.",
+    help="Folder for results.jsonl, the plot and the tables; trials that are finished there are not trained again.",
 )
 @click.option(
     "--from",
     "source",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Draw the plot and the tables of this results.jsonl; train nothing.",
+    help="Make the plot and the tables from this results.jsonl without training.",
 )
 @click.option("--dataset", default="fashion-mnist", show_default=True, help="A public data set.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where its files are.")
@@ -61,7 +61,7 @@ def command() -> None:
 @click.option("--seeds", type=click.IntRange(min=1), help="Fresh seeds.  [default: 3]")
 @click.option("--iterations", type=click.IntRange(min=1), help="T.  [default: 2000]")
 @click.option("--stages", type=Stages(), help="Parts of the grid.  [default: all]")
-@click.option("--quick", is_flag=True, help="A minute's worth, to see that it runs; it shows nothing.")
+@click.option("--quick", is_flag=True, help="Take a minute, to see that it runs; the result means nothing.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="For torch.")
 def clipping_bias(
     out: Path,
@@ -74,8 +74,8 @@ def clipping_bias(
 ) -> None:
     """DP-SGD against error feedback at equal certified ε: bias, norms, loss and accuracy.
 
-    Small classifiers and a GAN's critic. Every trial spends through the budget guard. Learning rates are chosen on
-    held-out records, which is fair on public data alone.
+    Trains small classifiers and a GAN's critic. The budget guard charges every trial. Learning rates are chosen on
+    held-out records, which is legitimate on public data only.
     """
     from privgen.experiments.grid import Grid
     from privgen.experiments.records import TrialLog
@@ -94,7 +94,7 @@ def clipping_bias(
 
 
 def _train(grid: Grid, log: Any, dataset: str, data_dir: Path | None) -> None:
-    """Whatever of the grid is not in the log yet."""
+    """Train what the log does not hold yet."""
     from rich.progress import Progress
 
     from privgen.cli.console import err_console

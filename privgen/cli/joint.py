@@ -19,17 +19,18 @@ def step_cost(made: Plan) -> StepCost:
     from planners import StepCost
     from privgen.cli.console import err_console
     from privgen.config import default_config, warm_config
-    from privgen.dataset_sizes import DATASET_SHAPES
     from privgen.methods.gan.networks import NetworkConfig
     from privgen.training.step_timing import measure_step
 
-    if made.dataset not in DATASET_SHAPES:
-        names = ", ".join(DATASET_SHAPES)
-        raise click.UsageError(f"To measure a step the shape of the images must be known; give --dataset, of: {names}.")
-    shape, classes = DATASET_SHAPES[made.dataset]
+    facts = made.public_facts
+    if facts is None:
+        raise click.UsageError("To measure a step the shape of the images must be known; give --dataset.")
+    height, width, channels = facts.shape
     warm = made.warm_start is not None
     config = (warm_config if warm else default_config)(made.dataset_size)
-    network = NetworkConfig.of(config, image_shape=shape, classes=classes, warm_start=warm)
+    network = NetworkConfig.of(
+        config, image_shape=(channels, height, width), classes=len(facts.classes), warm_start=warm
+    )
     err_console.print("Measuring a training step on made-up images ...", markup=False)
     fixed, per_record = measure_step(made, network, config, torch.device("cpu"))
     return StepCost(fixed=fixed, per_record=per_record)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -95,8 +95,13 @@ class Names(OptionType):
 
     name = "NAME,NAME,..."
 
-    def __init__(self, *allowed: str) -> None:
-        self.allowed = allowed
+    def __init__(self, *own: str, known: Collection[str]) -> None:
+        self._own, self._known = own, known
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """Those of a registry, as it is when the command line is read, and some of the option's own."""
+        return (*self._own, *self._known)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """The names, each once, or an error that says which are known."""

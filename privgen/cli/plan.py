@@ -6,12 +6,14 @@ Loads no torch, but where a step is to be measured.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from privgen.cli.facts import facts_options, remember_source, state_data
 from privgen.cli.option_types import Duration, Phases, Shares
 from privgen.cli.spent_before import tell_where_at_hand
 
@@ -23,6 +25,8 @@ EPILOG = """\b
 Examples:
   A plan for a data set; what is not given is chosen, and the noise is solved for:
     privgen plan --epsilon 10 --dataset fashion-mnist --out plan.json
+  For your own data; N, classes and shape are proposed from them, and an option overrides each:
+    privgen plan --epsilon 10 --dataset image-folder:scans --name clinic --resize 32 --crop pad --out plan.json
   Two of batch, steps and noise given, the third solved for; by the tighter bound, as JSON:
     privgen plan --epsilon 3 --dataset-size 20000 --batch-size 512 --iterations 2000
     privgen plan --epsilon 1 --batch-size 256 --noise-multiplier 2 --accountant prv --json
@@ -42,8 +46,9 @@ _PARAMETERS, _HOPELESS = 1e5, 3.0
 @click.command(epilog=EPILOG)
 @click.option("--epsilon", type=float, required=True, help="ε of the budget, > 0 (natural logarithm).")
 @click.option("--delta", type=float, help="δ of the budget.  [default: from N, well below 1/N]")
-@click.option("--dataset", help="Name of the data set; gives N.")
-@click.option("--dataset-size", type=int, help="N, the number of training records; treated as public.")
+@click.option("--dataset", help="Name of the data set, or your own data, which N and public facts are proposed from.")
+@click.option("--dataset-size", type=int, help="N, the number of training records; public.")
+@facts_options
 @click.option("--batch-size", type=float, help="Expected batch size, qN.")
 @click.option("--sampling-rate", type=float, help="q, instead of --batch-size.")
 @click.option("--iterations", type=int, help="T, the number of private steps.")
@@ -113,6 +118,12 @@ def command(
     delta: float | None,
     dataset: str | None,
     dataset_size: int | None,
+    data_name: str | None,
+    classes: tuple[str, ...] | None,
+    shape: tuple[int, int, int] | None,
+    resize: int | None,
+    crop: str | None,
+    data_dir: Path | None,
     batch_size: float | None,
     sampling_rate: float | None,
     iterations: int | None,
@@ -138,8 +149,9 @@ def command(
 ) -> None:
     """Plan a run: given (ε, δ), solve for what was not given of noise, sampling rate and iterations.
 
-    Nothing is trained. Every default is printed with the reason for it. What is printed was
-    verified: its upper bound is at most ε. What was solved for is tight: 0.1 % less noise, or one step more, is over ε.
+    Nothing is trained, and data of your own are read only if you name them. Every default is printed with the reason
+    for it. What is printed was verified: its upper bound is at most ε. What was solved for is tight: 0.1 % less noise,
+    or one step more, is over ε.
     """
     from accountant.budget import Neighbouring
     from accountant.errors import InvalidValue
@@ -148,10 +160,14 @@ def command(
     from planners.errors import ContradictoryRequest
     from planners.schedule import WHOLE
 
+    stated = state_data(
+        dataset, dataset_size, data_name=data_name, classes=classes, shape=shape, resize=resize, crop=crop,
+        data_dir=data_dir, neighbouring=Neighbouring(neighbouring),
+    )  # fmt: skip
     try:
         request = PlanRequest(
-            epsilon=epsilon, delta=delta, dataset=dataset, dataset_size=_size(dataset, dataset_size),
-            batch_size=batch_size, sampling_rate=sampling_rate, iterations=iterations,
+            epsilon=epsilon, delta=delta, dataset=stated.dataset, dataset_size=stated.size,
+            public_facts=stated.facts, batch_size=batch_size, sampling_rate=sampling_rate, iterations=iterations,
             noise_multiplier=noise_multiplier, feedback=Feedback(feedback), bands=bands, shares=shares,
             clip_norm=clip_norm, residual_ratio=residual_ratio, feedback_ratio=feedback_ratio,
             phases=phases or WHOLE, warm_start=warm_start, spare_releases=spare_releases, spare_blocks=spare_blocks,
@@ -163,16 +179,19 @@ def command(
         raise click.BadParameter(str(error)) from error
     except ContradictoryRequest as error:
         raise click.UsageError(str(error)) from error
-    _warn_of(found.plan)
-    tell_where_at_hand(found.plan, dataset)
+    found = replace(found, plan=replace(found.plan, defaults={**found.plan.defaults, **stated.reasons}))
+    _warn_of(found.plan, assumed_size=stated.size is None)
+    tell_where_at_hand(found.plan, stated.source, data_dir)
     if out is not None:
         found.plan.save(out)
+        if stated.source is not None:
+            remember_source(out, found.plan, stated.source)
     if plot is not None:
         _plot(found, plot)
     if as_json:
         click.echo(json.dumps(found.plan.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        _show(found, out)
+        _show(found, out, dataset)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,11 +216,16 @@ def _found(request: PlanRequest, *, max_iterations: int | None, seconds: float |
     return _Found(request=request, plan=made, search=search, cost=cost)
 
 
-def _warn_of(made: Plan) -> None:
+def _warn_of(made: Plan, *, assumed_size: bool) -> None:
     """Say where a plan keeps its budget and is of little use."""
     from privgen.cli.console import warn
     from privgen.report.plan import noise_to_batch
 
+    if assumed_size:
+        warn(
+            f"N = {made.dataset_size} is an ASSUMPTION, the size of MNIST; give --dataset, or N of your data by "
+            "--dataset-size."
+        )
     if made.delta >= 1 / made.dataset_size:
         warn(
             f"δ = {made.delta:g} is not below 1/N = {1 / made.dataset_size:g}: publishing one record whole may fit it."
@@ -222,13 +246,14 @@ def _plot(found: _Found, file: Path) -> None:
     plot_plan(found.plan, file, found.search)
 
 
-def _show(found: _Found, out: Path | None) -> None:
+def _show(found: _Found, out: Path | None, dataset: str | None) -> None:
+    """Print a plan; `dataset` is what the data were called on the command line."""
     from accountant.plans.parts import Feedback
     from privgen.cli.console import console
     from privgen.cli.plan_notes import affordable_rows, notes, saving
     from privgen.report.plan import render_affordable, render_plan, render_search
 
-    made, phases, dataset = found.plan, found.request.phases, found.request.dataset
+    made, phases = found.plan, found.request.phases
     render_plan(made, console, notes(made, phases))
     if made.feedback is Feedback.PAPER:
         render_affordable(affordable_rows(made, phases), console)
@@ -239,28 +264,9 @@ def _show(found: _Found, out: Path | None) -> None:
     if made.verified is not None and made.verified.prv is not None:
         console.print(saving(made, phases), markup=False, soft_wrap=True)
     file = out if out is not None else "plan.json"
-    hint = f"privgen train --plan {file}" + (f" --dataset {dataset}" if dataset else " --dataset NAME")
+    hint = f"privgen train --plan {file}" + (f" --dataset {shlex.quote(dataset)}" if dataset else " --dataset NAME")
     prefix = "Next: " if out is not None else "Next: the same with --out plan.json, then "
     console.print(prefix + hint + " --out runs/NAME", markup=False, soft_wrap=True)
-
-
-def _size(dataset: str | None, given: int | None) -> int | None:
-    from privgen.dataset_sizes import DATASET_SIZES
-    from privgen.errors import DataError
-
-    if dataset is None:
-        return given
-    if dataset in DATASET_SIZES:
-        if given not in (None, DATASET_SIZES[dataset]):
-            raise click.UsageError(f"{dataset} has N = {DATASET_SIZES[dataset]}; omit --dataset-size.")
-        return DATASET_SIZES[dataset]
-    if dataset.startswith(("npz:", "image-folder:")):
-        if given is None:
-            raise click.UsageError(f"N of {dataset} is not known here; give --dataset-size (privgen data {dataset}).")
-        return given
-    raise DataError(
-        f"Unknown data set {dataset!r}; known are: {', '.join(DATASET_SIZES)}, image-folder:PATH, npz:PATH."
-    )
 
 
 def _time_needed(made: Plan, cost: StepCost) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import click
@@ -10,11 +11,12 @@ EPILOG = """\b
 Examples:
   privgen sample runs/fm -n 100 --out samples.png
   privgen sample runs/fm -n 60000 --out generated.npz --seed 1
-  privgen sample runs/fm -n 500 --labels 8 --out bags/
+  privgen sample runs/fm -n 500 --labels Bag,Sandal --out some/
 """
 
 SEED = click.IntRange(0, 2**62)
 _LARGEST_GRID = 400
+_NAMES_SHOWN = 12
 # Endings that somebody means as a file, of a kind that is not made.
 _OTHER_FILES = {".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".npy", ".pt", ".zip", ".csv"}
 
@@ -28,7 +30,7 @@ _OTHER_FILES = {".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".npy", ".pt",
     required=True,
     help="NAME.png: a grid. NAME.npz: arrays images and labels. Otherwise a folder of PNGs, one subfolder a class.",
 )
-@click.option("--labels", help="Class indices to cycle through, such as 3 or 0,1,8.  [default: all, balanced]")
+@click.option("--labels", help="Classes to cycle through, by name or number: Bag,Sandal or 0,1,8.  [default: all]")
 @click.option(
     "--seed",
     type=SEED,
@@ -57,7 +59,7 @@ def command(
         torch.set_num_threads(threads)
     generator = load_generator(run)
     generator.to(device_of(device))
-    wanted = _labels(labels, len(generator.class_names))
+    wanted = _labels(labels, generator.class_names)
     grid = out.suffix == ".png"
     if grid and count > _LARGEST_GRID:
         warn(f"A grid shows {_LARGEST_GRID} images; making that many. For more give --out NAME.npz or a folder.")
@@ -69,7 +71,7 @@ def command(
     if grid:
         write_grid(images, out, columns=max(1, min(len(wanted) if len(wanted) > 1 else 10, 20)))
     elif out.suffix == ".npz":
-        write_npz(images, chosen, out)
+        write_npz(images, chosen, out, class_names=generator.class_names)
     else:
         write_folder(images, chosen, generator.class_names, out)
     console.print(f"{count} images in {out}", markup=False, soft_wrap=True)
@@ -87,13 +89,18 @@ def _require_place(out: Path) -> None:
         raise FileNotFoundError(2, "No such folder", str(out.parent))
 
 
-def _labels(text: str | None, classes: int) -> list[int]:
+def _labels(text: str | None, class_names: tuple[str, ...]) -> list[int]:
+    """Class numbers of what was asked for; a name goes before a number, for classes may be called by numbers."""
     if text is None:
-        return list(range(classes))
-    try:
-        labels = [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is not like 3 or 0,1,8", param_hint="--labels") from error
-    if not all(0 <= label < classes for label in labels):
-        raise click.BadParameter(f"classes are 0 to {classes - 1}, got {text}", param_hint="--labels")
-    return labels
+        return list(range(len(class_names)))
+    numbers = {str(number): number for number in range(len(class_names))}
+    numbers |= {name: number for number, name in enumerate(class_names)}
+    asked = [text] if text in class_names else next(csv.reader([text], skipinitialspace=True), [])
+    unknown = [part for part in asked if part.strip() not in numbers]
+    if unknown or not asked:
+        names = ", ".join(class_names[:_NAMES_SHOWN]) + (", …" if len(class_names) > _NAMES_SHOWN else "")
+        raise click.BadParameter(
+            f"{(unknown or [text])[0]!r} is no class; classes are 0 to {len(class_names) - 1}: {names}",
+            param_hint="--labels",
+        )
+    return [numbers[part.strip()] for part in asked]

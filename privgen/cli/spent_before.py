@@ -5,6 +5,7 @@ Loads no torch. It is private and goes to stderr.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from privgen.cli.console import err_console, warn
@@ -33,31 +34,26 @@ def tell_spent_before(plan: Plan, data: DataSet) -> None:
     names = ", ".join(f"{run.name} ({run.date})" for run in found.runs[:_MOST_NAMES])
     more = f" and {len(found.runs) - _MOST_NAMES} more" if len(found.runs) > _MOST_NAMES else ""
     err_console.print(
-        f"Spent before: up to {found.records} of these {len(data.train.labels)} records were in {names}{more}, which may "
-        f"cost ε = {upper_text(found.epsilon)} at δ = {exact_text(plan.delta)}. Together with this plan: ε = "
-        f"{upper_text(found.with_plan)} for a record that is in all of them (a Rényi filter at order {found.order:.4g}). "
+        f"Spent before: up to {found.records} of these {len(data.train.labels)} records were in {names}{more}, which "
+        f"may cost ε = {upper_text(found.epsilon)} at δ = {exact_text(plan.delta)}. Together with this plan: ε = "
+        f"{upper_text(found.with_plan)} for a record in all of them (a Rényi filter at order {found.order:.4g}). "
         "One promise over several runs is an account: privgen account new NAME, then privgen train --account NAME. "
-        "Private: do not publish this line. Resized or relabelled copies of records are not recognised, nor are runs on "
-        "other machines.",
+        "Private: do not publish this line. Resized or relabelled copies of records are not recognised, nor are runs "
+        "on other machines.",
         style="yellow",
         markup=False,
         soft_wrap=True,
     )
 
 
-def tell_where_at_hand(plan: Plan, dataset: str | None) -> None:
-    """The same before anything is trained, for a file or a folder of one's own that lies on this machine.
+def tell_where_at_hand(plan: Plan, source: str | None, data_dir: Path | None) -> None:
+    """The same before anything is trained, for data of one's own that the plan was made from.
 
-    Named data sets are not looked for: planning is not to fetch one.
+    Args:
+        source: what they are loaded by, or None where the plan names none: then nothing is read.
     """
     from accountant.ledger.register import SpendRegister
     from privgen.data import load_data
-    from privgen.errors import PrivgenError
 
-    if dataset is None or ":" not in dataset or SpendRegister().empty:
-        return
-    try:
-        data = load_data(dataset)
-    except (OSError, PrivgenError):
-        return
-    tell_spent_before(plan, data)
+    if source is not None and not SpendRegister().empty:
+        tell_spent_before(plan, load_data(source, data_dir, facts=plan.public_facts))

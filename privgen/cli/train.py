@@ -15,6 +15,7 @@ import click
 
 from privgen.cli.account import account_of
 from privgen.cli.console import console, err_console, warn
+from privgen.cli.facts import recall_source
 from privgen.cli.spent_before import tell_spent_before
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ FEWEST_CANARIES = 32
     type=click.Path(path_type=Path, dir_okay=False),
     help="The plan, made by privgen plan --out.  [default: plan.json; with --resume, the run's own]",
 )
-@click.option("--dataset", help="Name of the data set.  [default: the plan's]")
+@click.option(
+    "--dataset",
+    help="Name or path of the data; classes and shape are the plan's.  [default: the plan's; with --resume, the run's]",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data set's files are.")
 @click.option(
     "--out",
@@ -124,6 +128,8 @@ def command(
         raise click.UsageError("--checkpoint goes with --resume.")
     with _stop_on_signals() as stopped:
         plan = _plan(plan_path, resume=resume)
+        if plan is not None and dataset is None:
+            dataset = recall_source(plan_path or DEFAULT_PLAN, plan)
         session = _open(
             plan=plan,
             dataset=dataset,
@@ -142,6 +148,7 @@ def command(
         if session is None:
             return
         with session:
+            _compile()
             _train(session, stopped)
 
 
@@ -195,16 +202,15 @@ def _open(
 ) -> Session | None:
     from accountant.plans.plan import Plan
     from privgen.config import default_config, warm_config
-    from privgen.data import load_data
     from privgen.methods.gan.networks import NetworkConfig
     from privgen.training.run_folder import RunFolder
-    from privgen.training.session import Halted, begin, require_planned_data
+    from privgen.training.session import Halted, begin
     from privgen.training.session import resume as resume_run
 
     if resume:
-        folder = RunFolder.existing(_out(out, dataset or (plan.dataset if plan else None)))
+        folder = RunFolder.existing(_out(out, plan.dataset if plan else dataset))
         own = plan or (Plan.load(folder.plan) if folder.plan.exists() else None)
-        data = load_data(_dataset(dataset, own), data_dir)
+        data = _data(dataset or folder.source(), own, data_dir)
         resumed = resume_run(folder.path, data=data, options=options, plan=plan, checkpoint=checkpoint)
         if isinstance(resumed, Halted):
             _say_halted(resumed)
@@ -212,9 +218,9 @@ def _open(
         err_console.print(_resumed_line(resumed), markup=False)
         return resumed
     assert plan is not None  # `_plan` leaves it out for a resume alone
-    data = load_data(_dataset(dataset, plan), data_dir)
+    data = _data(dataset, plan, data_dir)
     warm = plan.warm_start is not None
-    config = _config(warm_config if warm else default_config, data, preset, settings)
+    config = _config(warm_config if warm else default_config, plan.dataset_size, preset, settings)
     height, width, channels = data.train.images.shape[1:]
     network = NetworkConfig.of(
         config,
@@ -222,7 +228,6 @@ def _open(
         classes=len(data.train.class_names),
         warm_start=warm,
     )
-    require_planned_data(plan, data)
     tell_spent_before(plan, data)
     if ask:
         _ask(plan, data)
@@ -244,11 +249,26 @@ def _ask(plan: Plan, data: DataSet) -> None:
     click.confirm("Train with it?", abort=True, err=True)
 
 
-def _dataset(given: str | None, plan: Plan | None) -> str:
+def _data(given: str | None, plan: Plan | None, data_dir: Path | None) -> DataSet:
+    """The data by the plan's public facts; what is odd about single records is said on stderr alone."""
+    from privgen.catalogue import DATASETS, source_name
+    from privgen.data import load_data
+    from privgen.data.planned import private_notes, require_planned_data, require_planned_source
+
     name = given or (plan.dataset if plan is not None else None)
     if name is None:
         raise click.UsageError("The plan names no data set; give --dataset, for example --dataset digits.")
-    return name
+    name = source_name(name)
+    if plan is None:
+        return load_data(name, data_dir)
+    require_planned_source(plan, name)
+    if plan.public_facts is not None and name == plan.dataset not in DATASETS:
+        raise click.UsageError(f"The plan is for {name} and holds no path; say where it is: --dataset npz:PATH.")
+    data = load_data(name, data_dir, facts=plan.public_facts)
+    require_planned_data(plan, data)
+    for note in private_notes(data, stated_size=plan.dataset_size):
+        warn(f"(Private: do not publish this line.) {note}.")
+    return data
 
 
 def _out(given: Path | None, dataset: str | None) -> Path:
@@ -258,15 +278,15 @@ def _out(given: Path | None, dataset: str | None) -> Path:
 
 
 def _config(
-    default: Callable[[int], TrainConfig], data: DataSet, preset: str | None, settings: tuple[str, ...]
+    default: Callable[[int], TrainConfig], size: int, preset: str | None, settings: tuple[str, ...]
 ) -> TrainConfig:
-    """The data set's default configuration with what was asked for changed."""
+    """The default configuration for N = size, with what was asked for changed."""
     import json
 
     from privgen.config import TrainConfig
     from privgen.errors import ConfigError
 
-    values = default(len(data.train.labels)).to_json()
+    values = default(size).to_json()
     if preset is not None:
         values["preset"] = preset
     for setting in settings:
@@ -322,6 +342,15 @@ def _stop_on_signals() -> Iterator[dict[str, int]]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+def _compile() -> None:
+    """Compile the summing loops; said where it is waited for, which it is once on a machine."""
+    from privgen.gradients.kernels import compile_loops
+
+    seconds = compile_loops()
+    if seconds > 1:
+        warn(f"Compiled the loops that sum gradients in {seconds:.1f} s; they are kept for the next run.")
 
 
 def _train(session: Session, stopped: dict[str, int]) -> None:
@@ -387,8 +416,8 @@ def _guarantee(session: Session) -> str:
     found, budget = guarantee_of(state, price(state.segments, state.budget)), state.budget
     delta = exact_text(budget.delta)
     return (
-        f"Guarantee: whatever this run releases is ({upper_text(found.epsilon)}, {delta})-differentially private for one "
-        f"record ({budget.neighbouring.value}), by {found.by}; ({exact_text(budget.epsilon)}, {delta}) was promised."
+        f"Guarantee: whatever this run releases is ({upper_text(found.epsilon)}, {delta})-differentially private for "
+        f"one record ({budget.neighbouring.value}), by {found.by}; ({exact_text(budget.epsilon)}, {delta}) was promised."
     )
 
 

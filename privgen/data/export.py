@@ -10,7 +10,10 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from accountant.files import write_durably
+from privgen.data.folder import CLASSES_FILE
 
 _GAP = 2
+# Names that Windows keeps for itself.
+_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
 
 
 def write_grid(images: NDArray[np.uint8], path: Path, *, columns: int) -> None:
@@ -49,14 +55,19 @@ def png_bytes(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def write_npz(images: NDArray[np.uint8], labels: NDArray[np.int64], path: Path) -> None:
-    """Arrays `images` and `labels`, compressed; readable by `--dataset npz:PATH`.
+def write_npz(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], path: Path, *, class_names: Sequence[str] = ()
+) -> None:
+    """Arrays `images`, `labels` and, where they are given, `class_names`; readable by `--dataset npz:PATH`.
 
     Raises:
         OSError: it cannot be written; whatever stood there is untouched.
     """
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, images=images, labels=labels)
+    if class_names:
+        np.savez_compressed(buffer, images=images, labels=labels, class_names=np.array(class_names))
+    else:
+        np.savez_compressed(buffer, images=images, labels=labels)
     write_durably(path, buffer.getvalue())
 
 
@@ -65,12 +76,14 @@ def write_folder(
 ) -> None:
     """One PNG an image in one subfolder a class that has any; readable by `--dataset image-folder:PATH`.
 
+    Where a folder cannot have a class's name, `classes.json` says which class it is.
+
     Raises:
         FileExistsError: something stands there already. OSError: it cannot be written; nothing is left.
     """
     if path.exists():
         raise FileExistsError(17, "Exists already", str(path))
-    folders = _folder_names(class_names)
+    folders = safe_names(class_names)
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -79,12 +92,24 @@ def write_folder(
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
             file = temporary / folders[label] / f"{index:06d}.png"
             file.write_bytes(png_bytes(image))
+        if changed := {folder: name for folder, name in zip(folders, class_names, strict=True) if folder != name}:
+            text = json.dumps(changed, indent=2, ensure_ascii=False) + "\n"
+            (temporary / CLASSES_FILE).write_text(text, encoding="utf-8")
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _folder_names(class_names: tuple[str, ...]) -> list[str]:
-    """One a class, none of which leads elsewhere; numbered where two would be the same."""
-    names = ["".join(c if c.isalnum() or c in "-_ " else "-" for c in name) or "class" for name in class_names]
-    return names if len(set(names)) == len(names) else [f"{index:03d}-{name}" for index, name in enumerate(names)]
+def safe_names(class_names: Sequence[str]) -> list[str]:
+    """A folder's name for each class: on every system, leading nowhere else, each different.
+
+    >>> safe_names(("<5mm", "≥5mm", "a/b", "CON", "ok"))
+    ['000--5mm', '001--5mm', 'a-b', 'class-CON', 'ok']
+    """
+    names = []
+    for name in class_names:
+        safe = "".join(c if c.isalnum() or c in "-_ " else "-" for c in name).strip() or "class"
+        names.append(f"class-{safe}" if safe.upper() in _RESERVED else safe)
+    # Some systems do not tell large letters from small ones.
+    counts = Counter(name.casefold() for name in names)
+    return [name if counts[name.casefold()] == 1 else f"{index:03d}-{name}" for index, name in enumerate(names)]

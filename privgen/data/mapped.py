@@ -110,7 +110,8 @@ def room_for(shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
     The file lies where `TMPDIR` says, on a disk with room for it.
     """
-    if int(np.prod(shape, dtype=np.int64)) < IN_MEMORY:
+    size = int(np.prod(shape, dtype=np.int64))
+    if size < IN_MEMORY or not size:
         return np.empty(shape, np.uint8)
     with tempfile.TemporaryFile(prefix="privgen-") as file:
         return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)

@@ -10,27 +10,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from privgen.data.identity import identities
+from privgen.data.left_out import LeftOut
 from privgen.data.mapped import MappedImages, taken
 from privgen.errors import DataError
 
-# Records that are read at a time for the fingerprint.
+__all__ = ["DataSet", "ImageData", "identities"]
+
+# Records that are read at a time.
 _TOGETHER = 4096
-
-
-def identities(keys: Iterable[str]) -> NDArray[np.uint8]:
-    """(N, 16) identities from keys that name each record for good: its row in the published file, its path.
-
-    Not from content: two equal images are two records. Not from the place in the current array: removing a
-    record must not rename another.
-    """
-    digests = [hashlib.sha256(key.encode()).digest()[:16] for key in keys]
-    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 16).copy()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +31,9 @@ class ImageData:
     """One split.
 
     Args:
-        name: of the data set. split: train or test.
-        images: (N, H, W, C) uint8, in memory or on disk. labels: (N,) int64, from 0. class_names: one a class.
+        name: of the data set, public. split: train or test.
+        images: (N, H, W, C) uint8, in memory or on disk. labels: (N,) int64, from 0.
+        class_names: one a class; a class may have no record.
         ids: (N, 16) uint8 stable identities, all different.
 
     Raises:
@@ -82,20 +76,52 @@ class ImageData:
             ids=self.ids[indices],
         )
 
+    def renamed(self, split: str) -> ImageData:
+        """The same records as another split."""
+        return ImageData(
+            name=self.name,
+            split=split,
+            images=self.images,
+            labels=self.labels,
+            class_names=self.class_names,
+            ids=self.ids,
+        )
 
-@dataclass(frozen=True, slots=True)
-class DataSet:
-    """What is trained on, and what is held out."""
-
-    name: str
-    train: ImageData
-    test: ImageData
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the training records. Private: it confirms a guess of the data."""
+    def digest(self) -> str:
+        """SHA-256 of these records in this order, read a few at a time. Private: it confirms a guess of them."""
         total = hashlib.sha256()
-        for array in (self.train.images, self.train.labels, self.train.ids):
+        for array in (self.images, self.labels, self.ids):
             total.update(str(array.shape).encode())
             for at in range(0, len(array), _TOGETHER):
                 total.update(np.ascontiguousarray(array[at : at + _TOGETHER]).data)
         return total.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """What is trained on, and what is held out.
+
+    Args:
+        name: public. train, test: the records.
+        source: what to load it by again, private: it may be a path. None if it was not loaded.
+        left_out: records and files that are in neither split; private.
+        keeps_ids: whether a record that replaces another can have its identity, as replace-one asks.
+    """
+
+    name: str
+    train: ImageData
+    test: ImageData
+    source: str | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    keeps_ids: bool = True
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the training records, in whatever order they are. Private: it confirms a guess of them."""
+        train, each = self.train, []
+        for at in range(0, len(train.labels), _TOGETHER):
+            images = np.ascontiguousarray(train.images[at : at + _TOGETHER])
+            for row, image in enumerate(images, at):
+                parts = image.tobytes(), train.labels[row].tobytes(), train.ids[row].tobytes()
+                each.append(hashlib.sha256(b"".join(parts)).digest())
+        shape = str(train.images.shape).encode()
+        return hashlib.sha256(shape + b"".join(sorted(each))).hexdigest()

@@ -1,1 +1,1 @@
-"""Experiments about the method itself, each behind `privgen experiment NAME`. They run on public data."""
+"""Experiments about the method itself, run by `privgen experiment NAME` on public data."""

@@ -1,18 +1,21 @@
-"""The plot of docs/results/clipping-bias.md, from finished trials alone."""
+"""The plot of docs/results/clipping-bias.md, drawn from finished trials."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from accountant.files import write_durably
 from privgen.errors import ConfigError
 from privgen.experiments.records import Finished
 from privgen.experiments.summary import Group, Spread, difference, dp_sgd_of, groups, method_name
 
-# DP-SGD, banded from few bands to many, published, then correlated noise from few bands to many.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# DP-SGD, banded (few bands to many), published, then correlated noise (few bands to many).
 _COLOURS = (
     "#222222", "#9fd8cb", "#4fb3a1", "#00897b", "#00503f", "#c77700", "#b3261e",
     "#c5b0e6", "#a184d6", "#7b57c2", "#4b2e83",
@@ -30,7 +33,7 @@ def plot(finished: Sequence[Finished], path: Path) -> None:
     found = groups(finished)
     matched = [g for g in found if g.stage == "match"]
     if not matched:
-        raise ConfigError("No finished trial of the stage match: there is nothing to draw yet.")
+        raise ConfigError("No finished trial of the stage match: there is nothing to plot yet.")
     task = matched[0].trial.task
     matched = [g for g in matched if g.trial.task == task]
     epsilons = sorted({g.trial.epsilon for g in matched})
@@ -50,7 +53,7 @@ def plot(finished: Sequence[Finished], path: Path) -> None:
     write_durably(path, buffer.getvalue())
 
 
-def _gains(axes: Any, matched: list[Group], epsilons: list[float]) -> None:
+def _gains(axes: Axes, matched: list[Group], epsilons: list[float]) -> None:
     names = list(dict.fromkeys(method_name(g.trial) for g in matched if g.trial.feedback != "none"))
     for place, name in enumerate(names, 1):
         rows = [g for g in matched if method_name(g.trial) == name]
@@ -69,7 +72,7 @@ def _gains(axes: Any, matched: list[Group], epsilons: list[float]) -> None:
     axes.set_xticks(range(len(epsilons)), [f"{e:g}" for e in epsilons])
 
 
-def _over_steps(axes: Any, curves: list[tuple[Group, list[tuple[int, Spread]]]], label: str, title: str) -> None:
+def _over_steps(axes: Axes, curves: list[tuple[Group, list[tuple[int, Spread]]]], label: str, title: str) -> None:
     for place, (group, points) in enumerate(curves):
         axes.errorbar(
             [step for step, _ in points],

@@ -1,45 +1,54 @@
-"""Which trials the clipping-bias experiment trains, in which order.
+"""Which trials the clipping-bias experiment trains, and in which order.
 
 | stage | what is trained | why |
 |---|---|---|
 | tune | DP-SGD over clip norms × learning rates, with a seed of its own | its best of both is found first |
-| match | each feedback at that clip norm, three learning rates; then fresh seeds at the best | equal care for each |
+| match | each feedback at that clip norm, three learning rates; fresh seeds at the best | equal tuning for all |
 | vary | R/C1, unequal parts, gradients taken ahead: fresh seeds; no momentum: as match | where banded pays the most |
-| clips | each at three times that clip norm and at a third, the same η·C; fresh seeds | the best C1 of each |
-| correlate | as match: correlated noise over the same bands instead of feedback | the next best use of bands |
+| clips | each at three times and a third of that clip norm with the same η·C, fresh seeds | the best C1 of each |
+| correlate | as match, with correlated noise over the same bands instead of feedback | the next best use of bands |
 | critic | each feedback on a GAN's critic | bias and norms there |
 
-Learning rates are told by the step η·C, C the total clip norm: where most records are clipped, nothing else
-matters. The best is the one with the highest accuracy on held-out records with the tuning seed, whose trials are in no
-table. A best at the end of the three rates is followed further, twice at most.
+Learning rates are given as the step η·C, where C is the total clip norm: if most records are clipped, nothing else
+matters. The best rate has the highest accuracy on held-out records with the tuning seed, whose trials are in no table.
+If it is the lowest or highest of the three, the search goes on in that direction, at most twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NotRequired, TypedDict
 
+from privgen.experiments.results import TrialResult
 from privgen.experiments.settings import Trial
 
 TUNING_SEED = 1000
 STAGES = ("tune", "match", "vary", "clips", "correlate", "critic")
 
-# Trains a trial, or finds it finished; the stage is for the record.
-Trainer = Callable[[str, Trial], Mapping[str, Any]]
+# Trains a trial, or returns its result if it was trained before; the stage is only recorded.
+Trainer = Callable[[str, Trial], TrialResult]
+
+
+class FeedbackSettings(TypedDict):
+    """Settings of a `Trial` that make a feedback."""
+
+    feedback: str
+    bands: NotRequired[int]
+    feedback_ratio: NotRequired[float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grid:
-    """What to go through.
+    """What to train.
 
     Args:
         task: mlp or cnn. epsilons: each > 0. bands: each > 1. seeds: how many fresh ones.
         iterations: T. batch_size: B.
-        clips: total clip norms to find DP-SGD's best in, ascending. steps: η·C, ascending.
+        clips: total clip norms to tune DP-SGD over, ascending. steps: η·C, ascending.
         stages: which of STAGES.
-        certified_ratio, claimed_ratio: ρ of the published feedback, affordable where its certified ε is the
-            budget, and as published (C2 = C1 on the scale of sums) where the claimed one is.
+        certified_ratio, claimed_ratio: ρ of the published feedback: one that is affordable if the budget is its
+            certified ε, and the published one (C2 = C1 on the scale of sums) if the budget is its claimed ε.
     """
 
     task: str = "mlp"
@@ -54,17 +63,17 @@ class Grid:
     certified_ratio: float = 0.006
     claimed_ratio: float = 2.0
 
-    def methods(self) -> tuple[Mapping[str, Any], ...]:
-        """Settings of a trial that make each feedback."""
+    def methods(self) -> tuple[FeedbackSettings, ...]:
+        """What each feedback changes in a trial."""
         return (
             {"feedback": "none"},
-            *({"feedback": "banded", "bands": b} for b in self.bands),
+            *(FeedbackSettings(feedback="banded", bands=b) for b in self.bands),
             {"feedback": "paper", "feedback_ratio": self.certified_ratio},
             {"feedback": "paper-claimed", "feedback_ratio": self.claimed_ratio},
         )
 
     def base(self, epsilon: float, *, clip: float, step: float) -> Trial:
-        """DP-SGD with this clip norm and step, the tuning seed."""
+        """DP-SGD with this clip norm and step, and the tuning seed."""
         return Trial(
             task=self.task,
             feedback="none",
@@ -78,7 +87,7 @@ class Grid:
 
 
 def explore(grid: Grid, train: Trainer) -> None:
-    """Train all of it, the main comparison at each ε before anything finer."""
+    """Train everything: the main comparison at each ε first, then the details."""
     best = {epsilon: _tuned(grid, epsilon, train) for epsilon in grid.epsilons} if _classifies(grid) else {}
     matched = {}
     if "match" in grid.stages:
@@ -88,7 +97,7 @@ def explore(grid: Grid, train: Trainer) -> None:
         for epsilon in best:
             for trial in matched.get(epsilon, ()):
                 for variant in variants(trial):
-                    # Without momentum the rates are others; with it a small change does not move them.
+                    # Without momentum the best rates differ; with it a small change does not move them.
                     follow = _fresh if variant.momentum == trial.momentum else _matched
                     follow("vary", grid, variant, train)
     if "clips" in grid.stages:
@@ -116,14 +125,14 @@ def _tuned(grid: Grid, epsilon: float, train: Trainer) -> Trial:
 
 
 def _matched(stage: str, grid: Grid, trial: Trial, train: Trainer) -> Trial:
-    """The trial with its own best learning rate, trained with fresh seeds there."""
+    """The trial at its own best learning rate, after training it there with fresh seeds."""
     best = climbed(trial, lambda one: train(stage, one)["accuracy"])
     _fresh(stage, grid, best, train)
     return best
 
 
 def climbed(trial: Trial, score: Callable[[Trial], float]) -> Trial:
-    """The best of a half, one and two times the learning rate, and further where the best is at an end."""
+    """The best of half, once and twice the learning rate, and further out if the best is at an end."""
     scores = {k: score(_faster(trial, k)) for k in (-1, 0, 1)}
     for _ in range(2):
         best = max(scores, key=lambda k: scores[k])
@@ -148,18 +157,18 @@ def rescaled(trial: Trial, factor: float) -> Trial:
 
 
 def variants(trial: Trial) -> Iterator[Trial]:
-    """What may make banded feedback better, one change at a time; and no momentum, of DP-SGD too."""
+    """Changes that may improve banded feedback, one at a time; and no momentum, also for DP-SGD."""
     if trial.feedback == "none" or trial.bands == 4:
         yield replace(trial, momentum=0.0, learning_rate=_tidy(trial.learning_rate / (1 - trial.momentum)))
     if trial.bands in (4, 8):
         yield replace(trial, now=0.5)
         yield replace(trial, decay=0.7)
-        # Of the whole a share of 1/b comes at once and the rest b/2 steps late on average.
+        # A share of 1/b arrives at once, and the rest b/2 steps late on average.
         yield replace(trial, lookahead=(trial.bands - 1) / 2)
 
 
 def critics(grid: Grid) -> Iterator[Trial]:
-    """Each feedback on a GAN's critic, by Adam: a quarter of the batch and a tenth of the steps, which take longer."""
+    """Each feedback on a GAN's critic, by Adam: a quarter of the batch and a tenth of the steps, which are slower."""
     for m in grid.methods():
         yield Trial(
             task="critic",

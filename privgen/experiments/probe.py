@@ -1,22 +1,22 @@
-"""How far the mean update is from the true mean gradient, at one step of a training.
+"""How far the mean update is from the true mean gradient at one step of a training.
 
-"Mean" is over draws and noise, with the run's own weights held: the same records stand for both sides, so that no
-sampling error comes between them.
+"Mean" is over batches and noise, with the weights of the run fixed. Both sides are computed on the same records, so
+that no sampling error comes between them.
 
     true       g(x_t)      = mean_i g_i(x_t)
     none       u           = mean_i clip(g_i(x_t), C1)                                      correlated noise likewise
     banded     u           = mean_i clip(g_i(x_t), C1) + Σ_k w_k mean_i r_i(x_{t−k})        the delay is part of it
     paper      u           = mean_i clip(g_i(x_t), C1) + clip(e_t, C2)                      e_t as it is in the run
 
-| measured | formula | of an update without bias |
+| measured | formula | for an unbiased update |
 |---|---|---|
 | bias | ‖u − g‖ / ‖g‖ | 0 |
 | cosine | ⟨u, g⟩ / (‖u‖ ‖g‖) | 1 |
 | ratio | ‖u‖ / ‖g‖ | the same in each step |
-| noise | std of the noise in the mean, as it adds up over steps · √parameters / ‖u‖ | – |
+| noise | std of the noise in the mean, as it accumulates over steps, · √parameters / ‖u‖ | – |
 | clipped | share of records with ‖g_i‖ > C1 + R | 0 |
 
-These numbers are of raw gradients. They are for public data; of private data they would be releases.
+These numbers are computed from raw gradients. They are for public data; on private data they would be releases.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from privgen.experiments.results import Deviation
 from privgen.experiments.settings import Mechanism, Trial
 from privgen.experiments.tasks import Task, Weights
 from privgen.mechanism.error_feedback import PublishedError, banded_weights, fed_back
@@ -43,7 +44,7 @@ def place_of(task: Task) -> Place:
 
 @contextmanager
 def at_place(task: Task, place: Place) -> Iterator[None]:
-    """Be there for a while, and come back."""
+    """Move to a place, and return to the present one afterwards."""
     now = place_of(task)
     _move(task, place)
     try:
@@ -67,12 +68,12 @@ def probe(
     places: list[Place],
     records: tuple[Tensor, Tensor],
     error: PublishedError | None,
-) -> dict[str, float]:
+) -> Deviation:
     """Measure one step.
 
     Args:
-        places: where gradients were taken: last step's first back to K steps ago, [x_t, x_{t−1}, …].
-        records: images and labels that stand for all. error: e_t of the published feedback.
+        places: where gradients were taken, from the current step back to K steps ago: [x_t, x_{t−1}, …].
+        records: images and labels that represent all. error: e_t of the published feedback.
     """
     kept, _, raw, norms = _means(task, made, places[0], records)
     update = kept
@@ -102,7 +103,7 @@ def probe(
 def _means(
     task: Task, made: Mechanism, place: Place, records: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mean clipped, clipped-away and raw gradient at a place, flat, and the records' norms."""
+    """The mean clipped, clipped-away and raw gradients at a place, flattened, and the records' norms."""
     part = made.part
 
     def weighting(norms: Tensor) -> tuple[Tensor, ...]:

@@ -1,9 +1,10 @@
-"""Finished trials as JSON lines: one line a trial, appended and flushed, so that a grid can be interrupted.
+"""Finished trials as JSON lines, one for each trial, appended and flushed so that a grid can be interrupted.
 
 >>> import tempfile
 >>> log = TrialLog(Path(tempfile.mkdtemp()) / "results.jsonl")
 >>> one = Trial(task="mlp", feedback="none", epsilon=1.0, total_clip=1.0, learning_rate=0.1)
->>> log.add(Finished("tune", one, {"accuracy": 80.0}))
+>>> result = {"loss": 0.5, "accuracy": 80.0, "curve": [], "probes": [], "noise_multiplier": 1.0, "noise_std": 0.1}
+>>> log.add(Finished("tune", one, result | {"certified": 1.0, "claimed": None}))
 >>> TrialLog(log.path).find(one)["accuracy"]
 80.0
 """
@@ -11,12 +12,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from privgen.errors import ConfigError
+from privgen.experiments.results import TrialResult, parsed_result
 from privgen.experiments.settings import Trial
 
 SCHEMA = "privgen.clipping-bias/1"
@@ -27,22 +27,22 @@ class Finished:
     """A trial that was trained.
 
     Args:
-        stage: of the grid for which it was trained first. trial: its settings. result: what `train` returned.
+        stage: of the grid, the first that needed it. trial: its settings. result: what `train` returned.
     """
 
     stage: str
     trial: Trial
-    result: Mapping[str, Any]
+    result: TrialResult
 
 
 class TrialLog:
     """A file of finished trials, read once and appended to.
 
     Args:
-        path: may not exist yet. A last line that a crash cut off is dropped.
+        path: need not exist yet. A last line that a crash cut off is dropped.
 
     Raises:
-        ConfigError: a line is no finished trial.
+        ConfigError: a line does not hold a finished trial.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,13 +56,13 @@ class TrialLog:
                 finished = _parsed(line, f"{path}, line {number}")
                 self._finished[finished.trial] = finished
 
-    def find(self, trial: Trial) -> Mapping[str, Any] | None:
-        """The result of this trial, if it was trained."""
+    def find(self, trial: Trial) -> TrialResult | None:
+        """The result of this trial, or None if it was not trained."""
         finished = self._finished.get(trial)
         return None if finished is None else finished.result
 
     def add(self, finished: Finished) -> None:
-        """Append it, flushed.
+        """Append a trial and flush the file.
 
         Raises:
             OSError: it cannot be written.
@@ -88,6 +88,6 @@ def _parsed(line: bytes, where: str) -> Finished:
         data = json.loads(line)
         if data.get("schema") != SCHEMA:
             raise ConfigError(f"Expected schema {SCHEMA} in {where}, got {data.get('schema')!r}.")
-        return Finished(str(data["stage"]), Trial.from_json(data["trial"]), data["result"])
+        return Finished(str(data["stage"]), Trial.from_json(data["trial"]), parsed_result(data["result"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{where} is no finished trial ({error}); remove the line.") from error
+        raise ConfigError(f"{where} does not hold a finished trial ({error}); remove the line.") from error

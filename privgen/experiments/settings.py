@@ -1,6 +1,6 @@
-"""`Trial`: one training of the clipping-bias experiment, and the mechanism that its settings stand for.
+"""`Trial`: one training of the clipping-bias experiment, and the mechanism that its settings define.
 
-What costs privacy is solved for by `planners` and spent by the guard, for every feedback alike:
+For every feedback alike, `planners` solves for the noise and the guard spends the budget:
 
 | feedback | C1 | R or C2 | z is the least that keeps |
 |---|---|---|---|
@@ -10,15 +10,15 @@ What costs privacy is solved for by `planners` and spent by the guard, for every
 | paper, certified | total | C2 = ρ·C1/(2B) | ε, certified |
 | paper, claimed | total | C2 = ρ·C1/(2B) | ε by the published analysis; its certified cost is the guard's budget |
 
-The owed part may be paid back in unequal parts: w_k ∝ decay^k, Σ w_k = 1. The theorem of DESIGN 3.1 does not need
-equal ones: what one draw of a record adds to a block has a norm of at most Δ with Δ² = C1² + R² Σ w_k².
+What was clipped away may be paid back in unequal parts: w_k ∝ decay^k, Σ w_k = 1. Theorem 3 of docs/privacy.md does not
+need equal ones: what one draw of a record adds to a block has a norm of at most Δ with Δ² = C1² + R² Σ w_k².
 
-`correlated` has no feedback but the same bands and charge: banded matrix factorisation (Choquette-Choo et al. 2023,
-arXiv 2306.08153). What is released is Σ_k c_k A_{t−k}, k = 0 … b − 1, so a record's block has a norm of at most
-Δ = C1·√(Σ c_k²); from it y_t = released_t − Σ_{k≥1} c_k y_{t−k} = A_t + noise, correlated over the steps, is
+`correlated` has no feedback, but the same bands and the same charge: banded matrix factorisation (Choquette-Choo et
+al. 2023, arXiv 2306.08153). What is released is Σ_k c_k A_{t−k}, k = 0 … b − 1, so a record's block has a norm of at
+most Δ = C1·√(Σ c_k²); from it y_t = released_t − Σ_{k≥1} c_k y_{t−k} = A_t + noise, correlated over the steps, is
 post-processing. c_k = binom(2k, k)/4^k is the square root of the sums' matrix (Fichtenberger, Henzinger & Upadhyay
-2023, arXiv 2202.11205), cut at b (Kalinin & Lampert 2024, arXiv 2405.13763). The noise of a sum over many steps is
-that of independent noise with 1/Σ c_k of the standard deviation.
+2023, arXiv 2202.11205), cut at b (Kalinin & Lampert 2024, arXiv 2405.13763). In a sum over
+many steps the noise is that of independent noise with 1/Σ c_k of the standard deviation.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ TASKS = ("mlp", "cnn", "critic")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One training. Two equal trials are the same training, noise and batches included.
+    """The settings of one training. Equal trials are the same training, including noise and batches.
 
     Args:
         task: mlp or cnn (classifiers) or critic (the discriminator of a GAN).
-        feedback: none, banded, correlated (noise, no feedback), paper (certified budget) or paper-claimed (budget by
-            the published analysis).
-        epsilon: > 0, at δ = 1e-5: certified, but for paper-claimed.
-        total_clip: C1 + R, or C1 where nothing is owed, > 0.
+        feedback: none, banded, correlated (noise without feedback), paper (certified budget) or paper-claimed (budget
+            by the published analysis).
+        epsilon: > 0, at δ = 1e-5; certified, except for paper-claimed.
+        total_clip: C1 + R, or C1 if there is no feedback, > 0.
         learning_rate: > 0. momentum: of SGD, or Adam's first (critic), in [0, 1).
-        bands: b of banded feedback or correlated noise, 1 otherwise.
-        now: C1 / total, in (0, 1]; None is 1/b.
-        decay: of the parts in which the owed is paid, > 0; 1 is equal parts.
+        bands: b of banded feedback or correlated noise; otherwise 1.
+        now: C1 / total, in (0, 1]; None means 1/b.
+        decay: of the parts that are paid back, > 0; 1 means equal parts.
         lookahead: steps by which gradients are taken ahead of the weights, along the last update, >= 0.
         feedback_ratio: ρ of the paper's feedback, >= 0.
         iterations: T. batch_size: expected, B. seed: of everything random.
@@ -108,7 +108,7 @@ class Trial:
 
     @property
     def payments(self) -> tuple[float, ...]:
-        """(w_1, …, w_K), the parts in which the owed is paid; they sum to 1."""
+        """(w_1, …, w_K), the parts that are paid back; they sum to 1."""
         raw = [self.decay**k for k in range(self.bands - 1)]
         return tuple(w / sum(raw) for w in raw)
 
@@ -133,18 +133,18 @@ class Trial:
         try:
             return cls(**data)
         except TypeError as error:
-            raise ConfigError(f"The settings of a trial do not hold together: {error}") from error
+            raise ConfigError(f"The settings of a trial are inconsistent: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mechanism:
-    """What a trial releases and what it may cost.
+    """What a trial releases, and what it may cost.
 
     Args:
         event: one step. budget: of the guard; certified.
-        part: with C1, R or C2 and z. released: the same as the release sees it: with unequal payments or mixed
-            sums its clip norm is Δ, so that the noise is z·Δ.
-        claimed: ε by the published analysis, of the published feedback only.
+        part: with C1, R or C2, and z. released: the part as the release sees it: with unequal payments or mixed sums
+            its clip norm is Δ, so that the noise is z·Δ.
+        claimed: ε by the published analysis; of the published feedback only.
     """
 
     event: Event
@@ -154,7 +154,7 @@ class Mechanism:
     claimed: float | None
 
     def noise_of_mean(self, trial: Trial) -> float:
-        """Standard deviation of the noise in one step's mean update, as it adds up over many steps."""
+        """Standard deviation of the noise in one step's mean update, as it accumulates over many steps."""
         std = self.part.noise_multiplier * self.released.sensitivity(trial.bands) / trial.batch_size
         return std / sum(trial.mixing) if trial.feedback == "correlated" else std
 

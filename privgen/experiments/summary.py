@@ -1,8 +1,7 @@
-"""From finished trials to numbers: mean and spread over seeds, and what can be told from DP-SGD.
+"""From finished trials to numbers: means and spreads over seeds, and which differences are significant.
 
-A difference counts as told apart where it is more than `T_FOUR` standard errors, the two-sided 5 % point of
-Student's t with four degrees of freedom (two groups of three seeds). Of many comparisons one in twenty then is
-luck.
+A difference is significant if it exceeds `T_FOUR` standard errors, the two-sided 5 % point of Student's t with four
+degrees of freedom (two groups of three seeds). Out of many comparisons, one in twenty is then chance.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from privgen.experiments.grid import TUNING_SEED
 from privgen.experiments.records import Finished
+from privgen.experiments.results import AtEnd, Measured, Scored
 from privgen.experiments.settings import Trial
 
 T_FOUR = 2.78
@@ -21,10 +21,10 @@ T_FOUR = 2.78
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:
-    """Of some numbers.
+    """The mean and the spread of some numbers.
 
     Args:
-        mean: of them. std: sample standard deviation, 0 of one number. count: how many.
+        mean: of the numbers. std: sample standard deviation, 0 for one number. count: how many there are.
     """
 
     mean: float
@@ -33,7 +33,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Of at least one number."""
+        """The spread of at least one number."""
         numbers = list(values)
         std = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
         return cls(mean=statistics.fmean(numbers), std=std, count=len(numbers))
@@ -49,21 +49,21 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """The trials that differ in their seed alone.
+    """Trials that differ only in their seed.
 
     Args:
-        stage: of the grid. trial: their settings, seed 0. finished: the trials, no tuning seed among them.
+        stage: of the grid. trial: their settings, with seed 0. finished: the trials, without the tuning seed.
     """
 
     stage: str
     trial: Trial
     finished: tuple[Finished, ...]
 
-    def at_end(self, name: str) -> Spread:
+    def at_end(self, name: AtEnd) -> Spread:
         """Of `accuracy` (%), `loss`, `noise_multiplier` or `certified` of each trial."""
         return Spread.of(float(one.result[name]) for one in self.finished)
 
-    def measured(self, name: str) -> Spread:
+    def measured(self, name: Measured) -> Spread:
         """Of `bias`, `cosine`, `ratio`, `noise` or `clipped`: each trial's mean over its probes."""
         return Spread.of(statistics.fmean(p[name] for p in one.result["probes"]) for one in self.finished)
 
@@ -75,23 +75,21 @@ class Group:
             for ratios in ([p["ratio"] for p in one.result["probes"]] for one in self.finished)
         )
 
-    def curve(self, name: str) -> list[tuple[int, Spread]]:
+    def curve(self, name: Scored) -> list[tuple[int, Spread]]:
         """`accuracy` or `loss` over the steps."""
-        return self._over_steps("curve", name)
+        columns = zip(*(one.result["curve"] for one in self.finished), strict=True)
+        return [(column[0]["step"], Spread.of(point[name] for point in column)) for column in columns]
 
-    def probes(self, name: str) -> list[tuple[int, Spread]]:
+    def probes(self, name: Measured) -> list[tuple[int, Spread]]:
         """`bias`, `cosine`, `ratio`, `noise` or `clipped` over the steps."""
-        return self._over_steps("probes", name)
-
-    def _over_steps(self, kind: str, name: str) -> list[tuple[int, Spread]]:
-        columns = zip(*(one.result[kind] for one in self.finished), strict=True)
-        return [(column[0]["step"], Spread.of(p[name] for p in column)) for column in columns]
+        columns = zip(*(one.result["probes"] for one in self.finished), strict=True)
+        return [(column[0]["step"], Spread.of(point[name] for point in column)) for column in columns]
 
 
 def groups(finished: Sequence[Finished]) -> list[Group]:
-    """All groups, in the order in which they were trained; trials with the tuning seed are left out.
+    """All groups, in the order of training; trials with the tuning seed are omitted.
 
-    A trial that two stages share is of the first.
+    A trial that two stages share belongs to the first.
     """
     found: dict[Trial, list[Finished]] = {}
     for one in finished:
@@ -100,8 +98,8 @@ def groups(finished: Sequence[Finished]) -> list[Group]:
     return [Group(stage=ones[0].stage, trial=trial, finished=tuple(ones)) for trial, ones in found.items()]
 
 
-def difference(one: Group, other: Group, name: str = "accuracy") -> Spread:
-    """`one` − `other` of two means; `error` is the difference's standard error."""
+def difference(one: Group, other: Group, name: AtEnd = "accuracy") -> Spread:
+    """The difference `one` − `other` of two means; `error` is its standard error."""
     a, b = one.at_end(name), other.at_end(name)
     count = min(a.count, b.count)
     # A Spread whose error is √(e_a² + e_b²).
@@ -110,12 +108,12 @@ def difference(one: Group, other: Group, name: str = "accuracy") -> Spread:
 
 
 def told_apart(gap: Spread) -> bool:
-    """Whether a difference is more than chance would make it, by Student's t."""
+    """Whether a difference is significant by Student's t."""
     return gap.count > 1 and abs(gap.mean) > T_FOUR * gap.error
 
 
 def dp_sgd_of(group: Group, among: Sequence[Group]) -> Group | None:
-    """DP-SGD at its own best, of the same task, ε and steps."""
+    """DP-SGD at its best, for the same task, ε and steps."""
 
     def same(other: Trial) -> bool:
         own = group.trial
@@ -126,7 +124,7 @@ def dp_sgd_of(group: Group, among: Sequence[Group]) -> Group | None:
 
 
 def method_name(trial: Trial) -> str:
-    """What a reader calls it."""
+    """A method's name for readers."""
     names = {"none": "DP-SGD", "paper": f"paper, ρ = {trial.feedback_ratio:g}"}
     names["correlated"] = f"correlated noise, b = {trial.bands}"
     names["banded"] = f"banded, b = {trial.bands}"
@@ -135,7 +133,7 @@ def method_name(trial: Trial) -> str:
 
 
 def change_name(trial: Trial) -> str:
-    """What a variant changes."""
+    """The change that a variant makes, for readers."""
     changes = []
     if trial.momentum == 0:
         changes.append("no momentum")

@@ -1,4 +1,4 @@
-"""The tables of docs/results/clipping-bias.md, from finished trials alone."""
+"""The tables of docs/results/clipping-bias.md, made from finished trials."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def tables(finished: Sequence[Finished]) -> str:
 
 
 def _place(group: Group) -> tuple[float, float, int, int]:
-    """Largest ε first, then clip norms, feedbacks and bands; whatever changes stays as it was trained."""
+    """Sort by ε from the largest, then by clip norm, feedback and bands; the rest keeps the order of training."""
     trial = group.trial
     return -trial.epsilon, trial.total_clip, FEEDBACKS.index(trial.feedback), trial.bands
 
 
 def _table(title: str, rows: list[Group], among: Sequence[Group]) -> str:
-    """Columns that say the same in every row are left out."""
+    """A table without its empty columns."""
     columns = {name: [column(g, among) for g in rows] for name, column in _COLUMNS.items()}
     shown = {name: cells for name, cells in columns.items() if any(cell not in ("", "–") for cell in cells)}
     lines = [f"### {title}", "", "| " + " | ".join(shown) + " |", "|" + "---|" * len(shown)]
@@ -78,7 +78,7 @@ def _loss(group: Group, among: Sequence[Group]) -> str:
 
 
 def _noise_saved(group: Group, among: Sequence[Group]) -> str:
-    """DP-SGD's noise at its best clip norm ÷ this one's, both as a share of the total clip norm."""
+    """DP-SGD's noise at its best clip norm ÷ this noise, both relative to the total clip norm."""
     plain = dp_sgd_of(group, among)
     if plain is None or plain is group:
         return "–"

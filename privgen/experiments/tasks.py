@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from privgen.config import TrainConfig
 from privgen.data import DataSet, ImageData
+from privgen.experiments.results import Scores
 from privgen.experiments.settings import Trial
 from privgen.gradients.passes import losses_of
 from privgen.mechanism.record_numbers import RecordNumbers
@@ -53,7 +54,7 @@ class Task(Protocol):
     def recall(self, companions: Weights) -> None:
         """Return to a step, as far as `companions` go."""
 
-    def scores(self) -> dict[str, float]:
+    def scores(self) -> Scores:
         """Held-out loss, and accuracy where there is one."""
 
 
@@ -158,7 +159,7 @@ class ClassifierTask:
         """Nothing to return to."""
 
     @torch.no_grad()
-    def scores(self) -> dict[str, float]:
+    def scores(self) -> Scores:
         """Cross-entropy and accuracy (%) of the held-out records."""
         images, labels = self._held_out
         logits = torch.cat([self.module(chunk) for chunk in images.split(_EVALUATED)])
@@ -235,7 +236,7 @@ class CriticTask:
         self._state.latents.set_state(companions["latents"])
 
     @torch.no_grad()
-    def scores(self) -> dict[str, float]:
+    def scores(self) -> Scores:
         """Hinge loss of held-out records against generated images, the same latent vectors each time."""
         own = replace(self._state, beside=RecordNumbers.insecure_fixed_seed(0))
         task = critic_task(own, self._config)

@@ -2,8 +2,8 @@
 
     receipt = guard.admit(event) → Poisson draw → clipped sums → feedback → release.gaussian(…, receipt) → optimiser
 
-Noise and coins come from the trial's seed, so that a trial can be repeated. That protects nobody: the data is
-public, and the ε of a trial is that of the same training with noise that nobody can guess.
+Noise and coins come from the trial's seed, so that it can be repeated. Such noise protects nobody, but the data are
+public; the ε of a trial is that of the same training with noise that nobody can guess.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from accountant.ledger.guard import BudgetGuard
 from privgen.experiments.probe import Place, place_of, probe
+from privgen.experiments.results import CurvePoint, Probe, TrialResult, rounded
 from privgen.experiments.settings import DELTA, Mechanism, Trial, mechanism
 from privgen.experiments.tasks import Records, Task, part_of, task_of
 from privgen.gradients.clipped_sums import Sums, Weighting
@@ -57,8 +57,8 @@ class _Run:
     before: TensorDict = field(default_factory=dict)
 
 
-def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """Train once and say what came of it.
+def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: None) -> TrialResult:
+    """Train once and measure the result.
 
     Args:
         data: public. tick: called after each step.
@@ -67,7 +67,7 @@ def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: Non
         accuracy (of classifiers) and loss at the end, their curve, the probes, the certified budget, z, CPU seconds.
 
     Raises:
-        BudgetExhausted: cannot happen, for the noise was solved for this many steps.
+        BudgetExhausted: never, because the noise was solved for this number of steps.
     """
     begun = time.process_time()
     made = mechanism(trial, part=part_of(trial), dataset_size=len(data.labels))
@@ -85,7 +85,8 @@ def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: Non
     probed = _stand_ins(data, _PROBED[trial.task])
     marks = {max(trial.bands, round(share * trial.iterations)) for share in _PROBES}
     every = max(1, trial.iterations // _CURVE)
-    curve, probes = [], []
+    curve: list[CurvePoint] = []
+    probes: list[Probe] = []
     for step in range(1, trial.iterations + 1):
         receipt = guard.admit(made.event, at_most=trial.iterations - step + 1)
         drawn = torch.from_numpy(sampler.draw(receipt.event, receipt.cycle))
@@ -94,7 +95,7 @@ def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: Non
         if step in marks:
             error = run.owed if isinstance(run.owed, PublishedError) else None
             found = probe(run.task, trial, made, places=list(run.places), records=probed, error=error)
-            probes.append({"step": step} | _rounded(found))
+            probes.append({"step": step, **rounded(found)})
         paid = _paid(run, trial, sums)
         (noised,) = gaussian(
             {made.part.name: paid},
@@ -107,9 +108,10 @@ def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: Non
         sums_again = {name: value.double() * made.part.step for name, value in noised.items()}
         _update(run, _unmixed(run, trial, sums_again), trial.batch_size)
         if step % every == 0 or step == trial.iterations:
-            curve.append({"step": step} | _rounded(run.task.scores()))
+            curve.append({"step": step, **rounded(run.task.scores())})
         tick()
-    return curve[-1] | {
+    return {
+        **curve[-1],
         "curve": curve,
         "probes": probes,
         "noise_multiplier": made.event.noise_multiplier,
@@ -122,7 +124,7 @@ def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: Non
 
 
 def _stand_ins(data: Records, count: int) -> tuple[Tensor, Tensor]:
-    """So many records, the same in every trial, that stand for all where the bias is measured."""
+    """`count` records, the same in every trial, on which the bias is measured in place of all."""
     rows = np.random.default_rng(0).choice(len(data.labels), min(count, len(data.labels)), replace=False)
     return data.images[np.sort(rows)], data.labels[np.sort(rows)]
 
@@ -214,8 +216,3 @@ def _update(run: _Run, noised: TensorDict, batch_size: int) -> None:
     run.task.optimiser.step()
     run.task.optimiser.zero_grad(set_to_none=True)
     run.task.between()
-
-
-def _rounded(values: dict[str, float]) -> dict[str, float]:
-    """Four digits are more than three seeds bear."""
-    return {name: float(f"{value:.4g}") for name, value in values.items()}

@@ -24,6 +24,7 @@ the row and its weights alone: each row goes through the same machine instructio
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -105,6 +106,16 @@ def _in_parts(work: Callable[[int, int], None]) -> None:
     work(0, parts)
     for other in others:
         other.result()
+
+
+def compile_loops() -> float:
+    """Have the loops compiled, or read from disk, before they are waited for: the seconds that it took."""
+    begun = time.perf_counter()
+    rows, weights = torch.ones(5, 2), torch.ones(1, 5, dtype=torch.float64)
+    add_squares([(0, rows)], torch.zeros(5, dtype=torch.float64))
+    add_truncated([(rows, weights, torch.zeros(1, 2, dtype=torch.float64))])
+    flushes_subnormals()
+    return time.perf_counter() - begun
 
 
 def flushes_subnormals() -> bool:

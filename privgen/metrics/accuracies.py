@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -26,11 +25,11 @@ from privgen.metrics.trainings import Training
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class AskedAccuracy:
-    """One classifier and the metrics that its tests stand for.
+    """A classifier, and the metrics that its tests give.
 
     Args:
-        metrics: one a test. classifier: cnn, mlp or logreg. training: None where the accuracy is known.
-        known: the accuracy that the cache had. key: of the cache, for an accuracy of real images alone.
+        metrics: one for each test. classifier: cnn, mlp or logreg. training: None if the accuracy is known.
+        known: the cached accuracy. key: in the cache, if the accuracy depends on real images alone.
     """
 
     metrics: tuple[str, ...]
@@ -42,10 +41,10 @@ class AskedAccuracy:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class AccuracyPlan:
-    """All trainings that a request asks for.
+    """The trainings that a request asks for.
 
     Args:
-        request: what is asked for. data: the real images. samples: generated images of each seed.
+        request: what to measure. data: the real images. samples: generated images for each seed.
         generated: makes the images of a seed. cache: of accuracies that depend on real images alone.
     """
 
@@ -56,7 +55,7 @@ class AccuracyPlan:
     cache: Cache
 
     def asked(self) -> list[AskedAccuracy]:
-        """In the order of seeds, then of classifiers."""
+        """Ordered by seed, then by classifier."""
         if not self.request.asks_for_accuracies:
             return []
         found: list[AskedAccuracy] = []
@@ -68,7 +67,8 @@ class AccuracyPlan:
 
     def _of(self, classifier: str, seed: int, made: LabelledImages) -> Iterator[AskedAccuracy]:
         metrics = self.request.metrics
-        test: Labelled = (self.data.test.images, self.data.test.labels)
+        # Read whole where they are on disk: a process that trains a classifier is sent arrays.
+        test: Labelled = (self.data.test.images[:], self.data.test.labels)
         generated = None if made.labels is None else (made.images, made.labels)
         if "gen2real" in metrics and generated is not None:
             yield self._training({"gen2real": test}, classifier, seed, generated)
@@ -104,17 +104,15 @@ class AccuracyPlan:
         return train.images[chosen], train.labels[chosen]
 
     def _key(self, classifier: str, seed: int) -> str:
-        test = self.data.test
-        digest = hashlib.sha256(test.images[:].tobytes() + test.labels.tobytes()).hexdigest()
         recipe = self.request.protocol.recipe(classifier).about
-        return f"real2real/1/{recipe}/{self.samples}/{seed}/{self.data.fingerprint()}/{digest}"
+        return f"real2real/1/{recipe}/{self.samples}/{seed}/{self.data.train.digest()}/{self.data.test.digest()}"
 
 
 def summaries(asked: Iterable[AskedAccuracy], answers: Iterator[tuple[float, ...]], cache: Cache) -> Accuracies:
     """The accuracies by metric and classifier, over seeds.
 
     Args:
-        asked: of an `AccuracyPlan`. answers: of their trainings, in that order. cache: where real2real is kept.
+        asked: by an `AccuracyPlan`. answers: of their trainings, in that order. cache: keeps real2real.
     """
     values: dict[str, dict[str, list[float]]] = {}
     for one in asked:

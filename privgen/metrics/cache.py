@@ -1,6 +1,6 @@
-"""What is computed from real images alone, kept for the next evaluation. Private: it is made from the data.
+"""Results that depend on real images alone, kept for the next evaluation. Private: they are made from the data.
 
-Files are named by a digest of a key that says all they depend on. One that is damaged is made again.
+A file is named by the digest of a key that states everything it depends on. A damaged file is made again.
 
 >>> Cache(None).recall("sum", lambda: {"value": np.array(3.0)})["value"].item()
 3.0
@@ -25,7 +25,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def user_cache() -> Path:
-    """Where evaluations of images that belong to no run keep theirs."""
+    """Where evaluations of images outside a run keep such results."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "privgen" / "evaluation"
 
 
@@ -33,17 +33,17 @@ class Cache:
     """Arrays by key in a folder of mode 0700.
 
     Args:
-        folder: made when it is first needed; None keeps nothing.
+        folder: created when first needed; None keeps nothing.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def recall(self, key: str, make: Callable[[], Arrays]) -> Arrays:
-        """The arrays of a key, made and kept when they are not there.
+        """The arrays of a key; if there are none, they are made and kept.
 
         Args:
-            key: everything that they depend on, in words. make: makes them.
+            key: everything they depend on, in words. make: makes them.
 
         Raises:
             OSError: they cannot be written.
@@ -55,7 +55,7 @@ class Cache:
         return arrays
 
     def find(self, key: str) -> Arrays | None:
-        """The arrays of a key, or None: they are not there, or damaged."""
+        """The arrays of a key, or None if they are missing or damaged."""
         if self._folder is None:
             return None
         try:

@@ -1,9 +1,9 @@
-"""Classifiers by recipe: how one is built and trained, fixed beforehand. No epoch is ever selected.
+"""Classifiers by recipe: how each is built and trained, fixed in advance. No epoch is ever selected.
 
     classify = RECIPES["privgen-cnn"].train(images, labels, classes=10, seed=0)
     classify(test_images)                                        # (n,) class indices
 
-Each recipe says in words what it is, so that a protocol can state it beside its number.
+Each recipe describes itself in words, so that a protocol can state it with its number.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class NetworkRecipe:
     """A network and its training in batches of 128.
 
     Args:
-        about: what it is, in words.
-        layers: from an image's shape (H, W, C) and the number of classes.
+        about: a description, in words.
+        layers: builds the network from an image's shape (H, W, C) and the number of classes.
         epochs: >= 1. rate: learning rate, > 0.
         schedule: one-cycle: Adam with a one-cycle rate that peaks at `rate`. adam: Adam at `rate`.
             step: SGD with momentum 0.9 and weight decay 1e-4, at a tenth of `rate` after four fifths of the epochs.
-        scaled: pixels from 0 to 255, as float32, into what the network sees.
+        scaled: turns pixels from 0 to 255, as float32, into the network's inputs.
     """
 
     about: str
@@ -56,11 +56,11 @@ class NetworkRecipe:
         device: torch.device | None = None,
         progress: Callable[[int, int], object] = lambda done, total: None,
     ) -> Classify:
-        """Train on (n, H, W, C) uint8 images; the caller's random state is left alone.
+        """Train on (n, H, W, C) uint8 images; the caller's random state does not change.
 
         Args:
-            labels: (n,) from 0. seed: of initialisation and order. epochs: None is the recipe's.
-            device: None is the CPU. progress: called with epochs done and planned.
+            labels: (n,) from 0. seed: of initialisation and order. epochs: None means the recipe's.
+            device: None means the CPU. progress: called with the epochs done and planned.
         """
         where = device or torch.device("cpu")
         network = self.trained(
@@ -79,7 +79,7 @@ class NetworkRecipe:
         device: torch.device | None = None,
         progress: Callable[[int, int], object] = lambda done, total: None,
     ) -> nn.Module:
-        """The network itself, in evaluation mode; arguments as in `train`."""
+        """The network itself, in evaluation mode; the arguments are those of `train`."""
         device, epochs = device or torch.device("cpu"), epochs or self.epochs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -129,8 +129,8 @@ class NetworkRecipe:
         return np.concatenate([network(chunk.to(device)).argmax(1).cpu().numpy() for chunk in chunks])
 
     def inputs(self, images: NDArray[np.uint8]) -> Tensor:
-        """(n, H, W, C) uint8 as the network sees them, (n, C, H, W)."""
-        # Copied: arrays read from files are read-only, which torch cannot say of a tensor.
+        """(n, H, W, C) uint8 as the network's inputs, (n, C, H, W)."""
+        # A copy: arrays that were read from files may be read-only, and tensors cannot be.
         return self.scaled(torch.tensor(images).permute(0, 3, 1, 2).float())
 
 
@@ -149,7 +149,7 @@ class ScikitRecipe:
     """A scikit-learn classifier on pixels in [0, 1].
 
     Args:
-        about: what it is, in words. make: from a seed.
+        about: a description, in words. make: makes it from a seed.
     """
 
     about: str
@@ -166,12 +166,12 @@ class ScikitRecipe:
         device: torch.device | None = None,
         progress: Callable[[int, int], object] = lambda done, total: None,
     ) -> Classify:
-        """Train on (n, H, W, C) uint8 images; `classes`, `epochs` and `device` say nothing here."""
+        """Train on (n, H, W, C) uint8 images; `classes`, `epochs` and `device` have no effect."""
         from sklearn.exceptions import ConvergenceWarning
 
         model = self.make(seed)
         with warnings.catch_warnings():
-            # The number of iterations is part of the protocol, converged or not.
+            # The protocol fixes the number of iterations, whether or not they converge.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(_rows(images), labels)
         progress(1, 1)
@@ -315,9 +315,9 @@ RECIPES: dict[str, Recipe] = {
         scaled=standardised(0.5, 0.5),
     ),
 }
-# What images are compared by where none is given: a classifier of the real training images (`privgen.metrics.lenet`).
+# The default features of grey 28×28 images: a classifier of the real training images (`privgen.metrics.lenet`).
 FEATURE_LENET = NetworkRecipe(
-    about="LeNet-5; 5 epochs of one-cycle Adam 2e-3, or as many as make 500 steps; batch 128",
+    about="LeNet-5; 5 epochs of one-cycle Adam 2e-3, or as many as 500 steps take; batch 128",
     layers=lenet_layers,
     epochs=5,
     rate=2e-3,

@@ -1,4 +1,4 @@
-"""All measures of one source of generated images, by one protocol, as one result.
+"""All measurements of one source of generated images, by one protocol, as one result.
 
     request = EvaluationRequest(protocol=PROTOCOLS["privgen-1"], metrics=("gen2real", "fid"), samples=10000)
     found = evaluate(source, load_data("fashion-mnist"), request)
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from privgen.catalogue import ACCURACIES, METRICS, imported
 from privgen.data import DataSet
 from privgen.errors import EvaluationError
 from privgen.metrics.accuracies import AccuracyPlan, summaries
@@ -26,8 +27,8 @@ from privgen.metrics.features import Extractor, ImageClassifier
 from privgen.metrics.fid import frechet_distance, gaussian_statistics, kernel_distance
 from privgen.metrics.inception_score import inception_score
 from privgen.metrics.neighbours import closest_pairs, copying, manifold, nearest
-from privgen.metrics.reference import Reference, extract, make_classifier, make_extractor
-from privgen.metrics.request import ACCURACIES, EvaluationRequest
+from privgen.metrics.reference import Reference, extract, has_several_classes, make_classifier, make_extractor
+from privgen.metrics.request import EvaluationRequest
 from privgen.metrics.result import (
     PRIVACY,
     SCHEMA,
@@ -51,7 +52,7 @@ _GRID = 100
 class Evaluation:
     """result: for a JSON file. sample: (n, H, W, C) generated images.
 
-    closest: pairs of a generated and its nearest training image, or None. It shows training images: private.
+    closest: pairs of a generated image and its nearest training image, or None. Private: it shows training images.
     """
 
     result: Measurements
@@ -74,12 +75,12 @@ def evaluate(
     """Measure a source's images against real ones.
 
     Args:
-        source: of generated images. data: real ones; classifiers are tested on its test split, all else is compared
-            with its training split. cache: of what depends on real images alone; None keeps nothing.
-        inception_weights: a file, or None to look in torch-fidelity's cache. device: None is the CPU.
-        processes: that train the classifiers on the CPU while the rest is measured here; 0 trains them here as well,
-            one after the other. threads: of torch in each of these processes.
-        progress: called with what is being done, how much of it is done, and how much it is.
+        source: of generated images. data: real ones; classifiers are tested on its test split, and everything else is
+            compared with its training split. cache: of what depends on real images alone; None keeps nothing.
+        inception_weights: a file, or None to look in torch-fidelity's cache. device: None means the CPU.
+        processes: that train classifiers on the CPU while the rest is measured here; with 0, they are trained here
+            one after another. threads: of torch in each of these processes.
+        progress: called with what is being done, how much of it is done, and its total.
 
     Raises:
         EvaluationError: the images do not fit the data, or something asked for is not available.
@@ -117,7 +118,7 @@ class _Job:
         return Evaluation({**self._conditions(), **accuracies, **comparisons}, self.first.images[:_GRID], closest)
 
     def _compared(self) -> tuple[Comparisons, NDArray[np.uint8] | None]:
-        """What is measured in this process, and the closest pairs where copying is."""
+        """What is measured in this process, and the closest pairs if copying is measured."""
         metrics, closest = self.request.metrics, None
         found: Comparisons = {}
         if "fid" in metrics:
@@ -130,7 +131,17 @@ class _Job:
             found["coverage"] = self._coverage()
         if "copying" in metrics:
             found["copying"], closest = self._copying()
+        further = {name: measure for name in metrics if (measure := METRICS[name].measure) is not None}
+        if further:
+            found["further"] = {name: self._further(name, measure) for name, measure in further.items()}
         return found, closest
+
+    def _further(self, name: str, measure: str) -> dict[str, float]:
+        """Numbers of a metric that was registered from elsewhere."""
+        self.progress(name, 0, 1)
+        found = imported(measure)(self.first, self.data)
+        self.progress(name, 1, 1)
+        return {str(key): float(value) for key, value in found.items()}
 
     def _require_fit(self) -> None:
         ours, theirs = self.first.images.shape[1:], self.data.train.images.shape[1:]
@@ -146,8 +157,6 @@ class _Job:
         request, compared = self.request, set(self.request.metrics) - {*ACCURACIES, "is"}
         features = self.features if compared else None
         deviations = request.protocol.deviations(samples=self.samples, features=features, per_class=self._per_class())
-        reads = {"gen2real": ["test"], "real2gen": ["train"], "real2real": ["train", "test"]}
-        reads["copying"] = ["train", "test"]
         return {
             "schema": SCHEMA,
             "protocol": request.protocol.name,
@@ -158,7 +167,7 @@ class _Job:
             "seeds": request.seeds,
             "privacy": PRIVACY,
             "versions": {name: version(name) for name in ("privgen", "torch", "scikit-learn", "numpy", "scipy")},
-            "reads": sorted({split for name in request.metrics for split in reads.get(name, ["train"])}),
+            "reads": sorted({split for name in request.metrics for split in METRICS[name].reads}),
         }
 
     def _per_class(self) -> tuple[int, int] | None:
@@ -177,7 +186,8 @@ class _Job:
 
     @cached_property
     def features(self) -> str:
-        default = "lenet" if self._grey_28 else "pixels"
+        # A LeNet of one class has learnt to see nothing: it told black images from noise by 0.05.
+        default = "lenet" if self._grey_28 and has_several_classes(self.data) else "pixels"
         return self.request.features or self.request.protocol.features or default
 
     @cached_property
@@ -239,7 +249,7 @@ class _Job:
         }
 
     def _classifier(self) -> tuple[ImageClassifier, str]:
-        """Whose probabilities the Inception Score takes, and what it is called."""
+        """The classifier whose probabilities the Inception Score uses, and its name."""
         kind, name = ("lenet", f"LeNet trained on {self.data.name}") if self._grey_28 else ("inception", "Inception-v3")
         classifier = make_classifier(
             kind,

@@ -1,8 +1,8 @@
-"""What an image is compared by: `Extractor`, and the simplest of them, `Pixels`.
+"""What images are compared by: `Extractor`, and the simplest one, `Pixels`.
 
 The others are a LeNet trained on the real training set (`privgen.metrics.lenet`) and Inception-v3
 (`privgen.metrics.inception`), each of them an `ImageClassifier` as well. Distances in different features are not
-comparable, so each extractor carries a `name` that is printed beside the number.
+comparable, so each extractor has a `name` that is printed with the number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Extractor(Protocol):
     """Rows of numbers from images.
 
     Attributes:
-        name: printed beside each number. identity: differs when the rows do; a key for caches.
+        name: printed with each number. identity: a key for caches; it differs whenever the rows do.
     """
 
     name: str
@@ -40,11 +40,11 @@ class ImageClassifier(Protocol):
 
 
 class Pixels:
-    """The pixels themselves in [0, 1], or averages of squares of them where images are large.
+    """The pixels in [0, 1], or averages over squares of them if images are large.
 
     Args:
-        square: side of the squares that are averaged; 1 is no averaging. It is part of the name, for distances by
-            other squares are not comparable.
+        square: side of the squares; 1 means no averaging. It is part of the name, because distances by different
+            squares are not comparable.
     """
 
     def __init__(self, square: int = 1) -> None:
@@ -54,10 +54,10 @@ class Pixels:
 
     @classmethod
     def fitting(cls, shape: tuple[int, ...]) -> Pixels:
-        """With the smallest squares that leave at most 4096 numbers of an image (H, W, C).
+        """With the smallest squares that reduce an image (H, W, C) to at most 4096 numbers.
 
         Raises:
-            EvaluationError: no squares of a size that divides the sides do.
+            EvaluationError: no squares that divide the sides evenly do so.
         """
         height, width, channels = shape
         for square in range(1, min(height, width) // 4 + 1):
@@ -73,12 +73,12 @@ class Pixels:
         """(n, H·W·C / square²) from (n, H, W, C).
 
         Raises:
-            EvaluationError: more than 4096 numbers an image, whose covariance would be too large.
+            EvaluationError: more than 4096 numbers for an image, whose covariance would be too large.
         """
         width = int(np.prod(images.shape[1:])) // self.square**2
         if width > _MOST_PIXELS:
             raise EvaluationError(
-                f"Expected at most {_MOST_PIXELS} pixels an image, got {width}; give --features inception."
+                f"Expected at most {_MOST_PIXELS} pixels per image, got {width}; give --features inception."
             )
         averaged = _averaged(images, self.square) if self.square > 1 else images
         return averaged.reshape(len(images), width).astype(np.float32) / np.float32(255)

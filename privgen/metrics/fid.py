@@ -4,7 +4,7 @@
     KID = MMD² with k(x, y) = (x·y / d + 1)³, unbiased            Bińkowski et al. 2018 (1801.01401v5), section 4
 
 The trace of the root is the sum of the roots of the eigenvalues of Σ1^½ Σ2 Σ1^½, which is symmetric and positive:
-it stays accurate when a covariance is singular, where a root of the product Σ1 Σ2 need not even be real.
+it stays accurate when a covariance is singular, where the root of the product Σ1 Σ2 may not even be real.
 
 >>> rows = np.random.default_rng(0).normal(size=(500, 4))
 >>> one, other = gaussian_statistics([rows]), gaussian_statistics([rows + 2.0])
@@ -26,13 +26,13 @@ from privgen.errors import EvaluationError
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class GaussianStatistics:
-    """What FID keeps of a set of features.
+    """What FID needs of a set of features.
 
     Args:
         count: rows seen, >= 2. mean: (d,) float64. covariance: (d, d) float64, divided by count − 1.
 
     Raises:
-        EvaluationError: too few rows, shapes do not fit, or a number is not finite.
+        EvaluationError: too few rows, shapes that do not fit, or a number that is not finite.
     """
 
     count: int
@@ -54,13 +54,13 @@ def gaussian_statistics(chunks: Iterable[NDArray[np.floating]]) -> GaussianStati
     """Mean and covariance of rows that arrive in chunks, in float64, with no more than one chunk in memory.
 
     Chunks are merged by the pairwise update of Chan, Golub & LeVeque 1983, which does not cancel when the mean is
-    large beside the spread.
+    large compared with the spread.
 
     Args:
         chunks: arrays (n_i, d) of any floating type.
 
     Raises:
-        EvaluationError: fewer than two rows, or rows of several widths.
+        EvaluationError: fewer than two rows, or rows of different widths.
     """
     count, mean, scatter = 0, np.zeros(0), np.zeros((0, 0))
     for chunk in chunks:
@@ -97,7 +97,7 @@ def frechet_distance(one: GaussianStatistics, other: GaussianStatistics) -> floa
     eigenvalues = scipy.linalg.eigvalsh((inner + inner.T) / 2)
     cross = np.sqrt(np.clip(eigenvalues, 0, None)).sum()
     value = apart @ apart + np.trace(one.covariance) + np.trace(other.covariance) - 2 * cross
-    # A distance; what is below zero is rounding.
+    # A distance: anything below zero is rounding.
     return max(0.0, float(value))
 
 
@@ -126,11 +126,11 @@ def kernel_distance(
     subset_size: int = 1000,
     seed: int = 0,
 ) -> KernelDistance:
-    """KID with the cubic polynomial kernel. It may fall a little below 0 for sets that are very alike.
+    """KID with the cubic polynomial kernel. It may be slightly negative for very similar sets.
 
     Args:
         one, other: (n, d) and (m, d) features.
-        subsets: >= 1. subset_size: >= 2; at most n and m are taken. seed: of the subsets.
+        subsets: >= 1. subset_size: >= 2; at most n and m. seed: of the subsets.
 
     Raises:
         EvaluationError: the widths differ, or there are fewer than two rows.

@@ -1,13 +1,13 @@
 """gen2real: train a classifier on generated images alone, test it on real ones.
 
-    accuracy = share of real test images that are classified right
+    accuracy = share of real test images that are classified correctly
 
-real2real, the same classifier trained on real images, is its ceiling; real2gen, trained on real and tested on
-generated images, says how recognisable those are and nothing of their diversity. All three are `accuracy` with
-other arguments. Classifiers are fixed recipes: nothing is chosen on the real test set.
+real2real, the same classifier trained on real images, is its ceiling. real2gen, trained on real and tested on
+generated images, shows how recognisable they are but not how diverse. All three are `accuracy` with different
+arguments. Classifiers are fixed recipes: nothing is chosen by looking at the real test set.
 
-Testing on real images reads private data without privacy: the number may not leave the house unless the test
-set is public.
+Testing on real images reads private data without privacy: the number must stay private unless the test set is
+public.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def gen2real(
     device: torch.device | None = None,
     progress: Callable[[int], object] = lambda epoch: None,
 ) -> float:
-    """Accuracy on the test images of a classifier of protocol privgen-1 that was trained on `images`.
+    """Accuracy on the test images, of a classifier of protocol privgen-1 that is trained on `images`.
 
     Args:
         images, test_images: (n, H, W, C) uint8. labels, test_labels: (n,) from 0.
         classifier: cnn, mlp or logreg. seed: of initialisation and order.
-        epochs: of the CNN, >= 1. device: for the CNN; None is the CPU. progress: called after each epoch.
+        epochs: of the CNN, >= 1. device: of the CNN; None means the CPU. progress: called after each epoch.
 
     Returns:
         From 0 to 1.
@@ -75,17 +75,18 @@ def accuracy(
     device: torch.device | None = None,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> tuple[float, ...]:
-    """Share of each of `tests` that a classifier trained on `train` gets right.
+    """The share of each test set that a classifier trained on `train` gets right.
 
     Args:
         recipe: of the classifier. train, tests: images (n, H, W, C) uint8 and labels (n,) from 0.
-        seed: of initialisation and order. epochs: None is the recipe's. progress: with epochs done and planned.
+        seed: of initialisation and order. epochs: None means the recipe's. progress: called with the epochs done and
+            planned.
 
     Returns:
-        From 0 to 1, one a test.
+        Accuracies from 0 to 1, one for each test set.
 
     Raises:
-        EvaluationError: shapes do not fit, or the training images are of one class only.
+        EvaluationError: the shapes do not fit, or all training images are of one class.
     """
     images, labels = train
     for others, _ in tests:

@@ -1,4 +1,4 @@
-"""Inception-v3 as torch-fidelity has it: the features of published FIDs, and the probabilities of published scores.
+"""torch-fidelity's Inception-v3: the features of published FIDs, and the class probabilities of published scores.
 
 Nothing is ever downloaded. The weights are a file that is given, or found in torch-fidelity's cache.
 """

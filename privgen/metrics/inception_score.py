@@ -2,8 +2,9 @@
 
     IS = exp( mean over images of KL( p(y|x) ‖ p(y) ) )       Salimans et al. 2016 (1606.03498v1), section 4
 
-From 1 (one class, or always unsure) to the number of classes (sure of each, and all equally often). A score by
-Inception's 1 008 outputs and one by a classifier of ten classes are not comparable: `classifier` says which it was.
+It ranges from 1 (one class, or never sure) to the number of classes (always sure, and all classes equally often).
+A score by Inception's 1 008 outputs and one by a classifier of ten classes are not comparable: `classifier` says which
+it was.
 
 >>> round(inception_score(np.eye(10)[np.arange(1000) % 10], classifier="perfect").mean, 6)
 10.0
@@ -39,12 +40,12 @@ def inception_score(
 
     Args:
         probabilities: (n, classes), each row from 0 to 1 with sum 1.
-        classifier: a name for who gave them, kept beside the number.
-        splits: >= 1 and at most n; the score is taken in each. seed: of the order in which images are dealt to the
-            splits; None keeps the order given, which is wrong for images sorted by class.
+        classifier: the name of the classifier that gave them, kept with the number.
+        splits: >= 1 and at most n; each has a score. seed: of the order in which images are assigned to the splits;
+            None keeps the given order, which is wrong for images that are sorted by class.
 
     Raises:
-        EvaluationError: the rows are no probabilities, or there are fewer images than splits.
+        EvaluationError: the rows are not probabilities, or there are fewer images than splits.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     if p.ndim != 2 or not 1 <= splits <= len(p):

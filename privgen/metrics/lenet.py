@@ -16,7 +16,7 @@ from privgen.data.mapped import Images
 from privgen.errors import EvaluationError
 from privgen.metrics.classifiers import BATCH, FEATURE_LENET, lenet_layers
 
-# A small data set is seen more often.
+# Small data sets get more epochs.
 _LEAST_STEPS = 500
 _TOGETHER = 1000  # images in one forward pass
 
@@ -51,7 +51,7 @@ class LeNet:
 
 
 def lenet_identity(fingerprint: str) -> str:
-    """Names the LeNet that these training data give."""
+    """The name of the LeNet that is trained on these data."""
     return f"lenet/1/{fingerprint}"
 
 
@@ -65,15 +65,15 @@ def train_lenet(
     device: torch.device | None = None,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> LeNet:
-    """Train it on real images, without privacy.
+    """Train a LeNet on real images, without privacy.
 
     Args:
         images: (n, 28, 28, 1) uint8. labels: (n,) from 0. classes: how many, >= 2.
         fingerprint: of these data, for caches. seed: of initialisation and order.
-        progress: called with epochs done and planned.
+        progress: called with the epochs done and planned.
 
     Raises:
-        EvaluationError: images are not grey 28×28.
+        EvaluationError: the images are not grey 28×28.
     """
     _require_grey_28(images.shape)
     device = device or torch.device("cpu")
@@ -92,17 +92,19 @@ def train_lenet(
 
 
 def restore_lenet(state: dict[str, Tensor], *, fingerprint: str, device: torch.device | None = None) -> LeNet:
-    """The LeNet of a `state()`.
+    """The LeNet whose `state()` this is.
 
     Raises:
-        EvaluationError: it is not a LeNet's.
+        EvaluationError: it is not the state of a LeNet.
     """
     with torch.random.fork_rng(devices=[]):
         try:
             network = lenet_layers((28, 28, 1), len(state["11.bias"]))
             network.load_state_dict(state)
         except (KeyError, RuntimeError, TypeError) as error:
-            raise EvaluationError(f"Expected a LeNet's weights, got others ({error}); remove them.") from error
+            raise EvaluationError(
+                f"Expected the weights of a LeNet, got others ({error}); remove the file from the cache."
+            ) from error
     return LeNet(network, lenet_identity(fingerprint), device or torch.device("cpu"))
 
 

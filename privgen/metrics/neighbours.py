@@ -1,15 +1,15 @@
-"""Nearest neighbours in a feature space: diversity of generated images, and whether they copy training images.
+"""Nearest neighbours in a feature space: how diverse generated images are, and whether they copy training images.
 
-Each image of one set is given a ball as wide as the way to its k-th neighbour in the same set.
+The ball of an image reaches to its k-th nearest neighbour in the same set.
 
     precision = share of generated images in some real image's ball       Kynkäänniemi et al. 2019 (1904.06991v3)
     recall    = share of real images in some generated image's ball
     density   = mean number of real balls a generated image is in, by k   Naeem et al. 2020 (2002.09797v2)
     coverage  = share of real balls that hold a generated image
 
-Copying is looked for by the distance of each generated image to its nearest training image, beside the same
-distances of held-out real images: images that were never trained on say how near a fresh one comes.
-A small distance is a hint; that copying is bounded is what the privacy guarantee says, not this.
+Copying is sought by comparing the distance from each generated image to its nearest training image with the same
+distances of held-out real images, which show how near a fresh image comes. A small distance is only a hint. What
+bounds copying is the privacy guarantee.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from privgen.data.mapped import Images
 from privgen.errors import EvaluationError
 
-# Distances in memory at a time: few enough that the allocator hands the same pages out again.
+# Distances in memory at a time: few enough that the allocator reuses the same pages.
 _BLOCK = 3_000_000
 Progress = Callable[[int, int], object]
 
@@ -51,15 +51,15 @@ def manifold(
     k_coverage: int = 5,
     progress: Progress = lambda done, total: None,
 ) -> Manifold:
-    """Precision, recall, density and coverage. They depend on the counts: compare equal ones only.
+    """Precision, recall, density and coverage. They depend on the counts: compare them only for equal counts.
 
     Args:
-        real, generated: (n, d) and (m, d) features, both more than the larger k.
+        real, generated: (n, d) and (m, d) features, with more rows than the larger k.
         k_precision, k_coverage: neighbours, >= 1; the papers' values by default.
-        progress: called with rows of distances done and planned.
+        progress: called with the rows of distances done and planned.
 
     Raises:
-        EvaluationError: too few rows, or widths that differ.
+        EvaluationError: too few rows, or different widths.
     """
     most = max(k_precision, k_coverage)
     if real.ndim != 2 or generated.ndim != 2 or real.shape[1] != generated.shape[1]:
@@ -94,7 +94,7 @@ def manifold(
 
 
 def _radii(x: torch.Tensor, most: int, progress: Callable[[int], object]) -> torch.Tensor:
-    """(n, most) squared distances to the 1st to `most`-th neighbour, oneself left out."""
+    """(n, most) squared distances to the 1st to `most`-th neighbour, not counting the point itself."""
     found = []
     for rows in _blocks(len(x), len(x)):
         apart = _squared(x[rows], x)
@@ -132,14 +132,14 @@ def nearest(
     The search is in float32, the distance that is returned in float64: a copy is at 0, not at a rounding error.
 
     Args:
-        queries, base: (n, d) and (m, d) features. progress: called with queries done and planned.
+        queries, base: (n, d) and (m, d) features. progress: called with the queries done and planned.
 
     Raises:
-        EvaluationError: an empty set, or widths that differ.
+        EvaluationError: an empty set, or different widths.
     """
     if queries.ndim != 2 or base.ndim != 2 or queries.shape[1] != base.shape[1] or not len(queries) or not len(base):
         raise EvaluationError(f"Expected features of images by one extractor, got {queries.shape} and {base.shape}.")
-    centre = base.mean(0, dtype=np.float64)  # less to cancel
+    centre = base.mean(0, dtype=np.float64)  # so that less cancels
     y = torch.from_numpy((base - centre).astype(np.float32))
     norms = (y * y).sum(1)
     distances, indices = [], []
@@ -155,15 +155,15 @@ def nearest(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Copying:
-    """How near generated images are to training images, beside how near held-out real images are.
+    """How near generated images are to training images, compared with held-out real images.
 
     Args:
         generated_median, held_out_median: distance to the nearest training image.
         nearer_than_held_out: probability that a generated image is nearer than a held-out one, ties counted half;
-            0.5 for fresh real images, and above it for images that are smoother than real ones, too.
-        below_first_percent: share of generated images that are nearer than the nearest 1 % of held-out ones; 0.01
-            for fresh real images.
-        identical, held_out_identical: images that are equal to a training image, pixel for pixel.
+            0.5 for fresh real images, and more for images that are merely smoother than real ones.
+        below_first_percent: share of generated images that are nearer than the nearest 1 % of held-out ones; 0.01 for
+            fresh real images.
+        identical, held_out_identical: images that equal a training image pixel for pixel.
         generated, held_out, training: how many images.
     """
 
@@ -205,7 +205,7 @@ def copying(
 
 
 def closest_pairs(found: Nearest, images: NDArray[np.uint8], training: Images, *, pairs: int = 40) -> NDArray[np.uint8]:
-    """(2 · pairs, H, W, C): the generated images nearest to a training image, each before that training image."""
+    """(2 · pairs, H, W, C): the generated images that are nearest to a training image, each followed by that image."""
     order = np.argsort(found.distances, kind="stable")[:pairs]
     both = np.stack([images[order], training[found.indices[order]]], axis=1)  # (pairs, 2, H, W, C)
     return both.reshape(-1, *images.shape[1:])

@@ -1,8 +1,8 @@
-"""How a number was made, by name: sample count, classifier, resize and crop, test split, selection.
+"""How a number is made: sample count, classifiers, resizing and cropping, test split, selection.
 
-A protocol is printed beside each number and stored with it; where a command departs from it, `deviations` says so.
-What the sources do not say stands in `unpublished`, and where we differ from them in `differs`: numbers by `dpac` and
-`dpdm` are near the published ones' protocols, not equal to them.
+The name of the protocol is printed with each number and stored with it; `deviations` says where a command departs from
+it. `unpublished` lists what the sources do not say, and `differs` where we differ from them: `dpac` and `dpdm` are
+close to the published protocols, not equal to them.
 
 >>> PROTOCOLS["dpac"].samples, PROTOCOLS["dpac"].recipe("cnn").about[:7]
 (60000, 'LeNet-5')
@@ -27,13 +27,13 @@ class EvaluationProtocol:
     """What is fixed before anything is measured.
 
     Args:
-        name: what is printed. samples: generated images. labels: how their classes are chosen.
+        name: printed with each number. samples: generated images. labels: how their classes are chosen.
         recipes: the first part of its classifiers' names in RECIPES. classifiers: the ones it reports.
         features: the extractor of FID and KID, or None: lenet for grey 28×28 images, pixels for others.
-        inception_score: whose probabilities the IS takes.
+        inception_score: whose class probabilities the IS uses.
         resize: of the real images. split: what classifiers are tested on. selection: how a model is chosen.
-        sources: where this is from. differs: where we do otherwise. unpublished: what they do not say.
-        refused: data sets that our loader does not prepare as this asks, each with the reason.
+        sources: where the protocol comes from. differs: where we depart from them. unpublished: what they do not say.
+        refused: data sets that our loader does not prepare as the protocol requires, each with the reason.
     """
 
     name: str
@@ -58,11 +58,11 @@ class EvaluationProtocol:
     def deviations(
         self, *, samples: int, features: str | None, per_class: tuple[int, int] | None = None
     ) -> tuple[str, ...]:
-        """In what a command departs from it, in words.
+        """How a command departs from it, in words.
 
         Args:
             samples: generated images. features: the extractor used, or None: no metric needed one.
-            per_class: images of the rarest and of the most frequent class, or None: classes are not known.
+            per_class: images of the rarest and of the most frequent class, or None if the classes are not known.
         """
         found = [] if samples == self.samples else [f"{samples} images instead of {self.samples}"]
         if self.features is not None and features not in (None, self.features):
@@ -72,7 +72,7 @@ class EvaluationProtocol:
         return tuple(found)
 
     def require(self, dataset: str) -> None:
-        """Raise EvaluationError where our loader does not prepare a data set as the protocol asks."""
+        """Raise EvaluationError if our loader does not prepare a data set as the protocol requires."""
         for name, reason in self.refused:
             if name == dataset:
                 raise EvaluationError(f"Protocol {self.name} cannot be kept on {dataset}: {reason}")

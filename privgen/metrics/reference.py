@@ -1,4 +1,4 @@
-"""Real training images seen through an extractor: statistics and features, each computed once and cached."""
+"""Features of the real training images and their statistics, each computed once and cached."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ _CHUNK = 250
 
 
 def extract(extractor: Extractor, images: Images, what: str, progress: Progress) -> Iterator[NDArray[np.float32]]:
-    """Features in chunks; `progress` is called with `what`, images done and in all."""
+    """Features in chunks; `progress` is called with `what`, the images done and their total."""
     for at in range(0, len(images), _CHUNK):
         yield extractor.features(images[at : at + _CHUNK])
         progress(what, min(at + _CHUNK, len(images)), len(images))
+
+
+def has_several_classes(data: DataSet) -> bool:
+    """Whether the training images are of two classes or more, as everything that a classifier tells needs."""
+    return len(np.unique(data.train.labels)) > 1
 
 
 def make_extractor(
@@ -72,7 +77,12 @@ def make_classifier(
 
 
 def _lenet(data: DataSet, cache: Cache, device: torch.device | None, progress: Progress) -> LeNet:
-    fingerprint = data.fingerprint()
+    if not has_several_classes(data):
+        raise EvaluationError(
+            "Expected training images of two classes or more for a LeNet, which learns to tell them apart; give "
+            "--features pixels or inception."
+        )
+    fingerprint = data.train.digest()
 
     def train() -> Arrays:
         lenet = train_lenet(
@@ -93,8 +103,8 @@ class Reference:
     """The training images in one extractor's features.
 
     Args:
-        extractor: what they are seen through. data: whose training images. cache: where to keep the results.
-        progress: called with what is done, images done and in all.
+        extractor: of their features. data: whose training images. cache: where to keep the results.
+        progress: called with what is being done, the images done and their total.
     """
 
     def __init__(
@@ -107,7 +117,7 @@ class Reference:
     ) -> None:
         self.extractor = extractor
         self._images = data.train.images
-        self._key = f"{extractor.identity}/train/{data.fingerprint()}"
+        self._key = f"{extractor.identity}/train/{data.train.digest()}"
         self._cache = cache
         self._progress = progress
         self._features: NDArray[np.float32] | None = None
@@ -120,7 +130,7 @@ class Reference:
     def features(self) -> NDArray[np.float32]:
         """(N, d) of all training images."""
         if self._features is None:
-            if isinstance(self.extractor, Pixels):  # as quickly made as read
+            if isinstance(self.extractor, Pixels):  # computed as fast as they would be read
                 self._features = self.extractor.features(self._images[:])
             else:
                 key = f"features/1/{self._key}"
@@ -128,7 +138,7 @@ class Reference:
         return self._features
 
     def choice(self, count: int) -> NDArray[np.float32]:
-        """(n, d) of `count` training images at most, always the same ones."""
+        """(n, d) of at most `count` training images, always the same ones."""
         chosen = np.sort(np.random.default_rng(0).permutation(len(self._images))[:count])
         if isinstance(self.extractor, Pixels):
             return self.extractor.features(self._images[chosen])

@@ -1,15 +1,12 @@
-"""`EvaluationRequest`: what to measure, by which protocol, checked before anything is computed."""
+"""`EvaluationRequest`: what to measure and by which protocol, checked before anything is computed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from privgen.catalogue import ACCURACIES, METRICS
 from privgen.errors import EvaluationError
 from privgen.metrics.protocols import EvaluationProtocol
-
-DEFAULT_METRICS = ("gen2real", "fid", "kid", "is")
-METRICS = ("gen2real", "real2real", "real2gen", "fid", "kid", "is", "coverage", "copying")
-ACCURACIES = METRICS[:3]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,9 +15,9 @@ class EvaluationRequest:
 
     Args:
         protocol: by which. metrics: among METRICS, >= 1.
-        samples: generated images, or None: the protocol's number. seeds: of accuracies, >= 1.
-        classifiers: among cnn, mlp, logreg; none: the protocol's.
-        features: pixels, lenet or inception, or None: the protocol's.
+        samples: generated images, or None for the protocol's number. seeds: of accuracies, >= 1.
+        classifiers: among cnn, mlp and logreg, or () for the protocol's.
+        features: pixels, lenet or inception, or None for the protocol's.
 
     Raises:
         EvaluationError: a metric is unknown, or a number out of range.
@@ -47,7 +44,7 @@ class EvaluationRequest:
 
     @property
     def chosen_classifiers(self) -> tuple[str, ...]:
-        """Those that are given, or the protocol's."""
+        """The given classifiers, or the protocol's."""
         return self.classifiers or self.protocol.classifiers
 
     @property
@@ -57,14 +54,20 @@ class EvaluationRequest:
         return kinds * self.seeds * len(self.chosen_classifiers)
 
 
-def possible_metrics(shape: tuple[int, ...], *, labelled: bool, inception: bool) -> tuple[str, ...]:
-    """All that can be measured.
+def possible_metrics(
+    shape: tuple[int, ...], *, labelled: bool, inception: bool, several_classes: bool = True
+) -> tuple[str, ...]:
+    """Everything that can be measured.
 
     Args:
-        shape: of an image (H, W, C). labelled: the generated images' classes are known.
-        inception: Inception's weights are to be used; the IS of other than grey 28×28 images needs them.
+        shape: of an image (H, W, C). labelled: whether the classes of the generated images are known.
+        inception: whether Inception's weights will be used; the IS needs them unless images are grey 28×28.
+        several_classes: whether the training images are of two classes or more: with one class a classifier is
+            always right, which means nothing.
     """
-    left_out = set() if labelled else {"gen2real", "real2gen"}
-    if shape != (28, 28, 1) and not inception:
+    left_out = set() if labelled else {name for name, metric in METRICS.items() if metric.needs_labels}
+    if not several_classes:
+        left_out |= set(ACCURACIES)
+    if not inception and not (shape == (28, 28, 1) and several_classes):
         left_out.add("is")
     return tuple(name for name in METRICS if name not in left_out)

@@ -111,12 +111,16 @@ _InceptionScore = TypedDict("_InceptionScore", {"is": NotRequired[InceptionScore
 
 
 class Comparisons(_InceptionScore):
-    """Everything but accuracies; a metric that was not asked for is not there."""
+    """Everything but accuracies; a metric that was not asked for is not there.
+
+    `further`: numbers of metrics that were registered from elsewhere.
+    """
 
     fid: NotRequired[FidResult]
     kid: NotRequired[KidResult]
     coverage: NotRequired[CoverageResult]
     copying: NotRequired[CopyingResult]
+    further: NotRequired[dict[str, dict[str, float]]]
 
 
 class Conditions(TypedDict):

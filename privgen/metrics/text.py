@@ -1,4 +1,4 @@
-"""An evaluation's result as a table, for a terminal and as Markdown; each number has its protocol beside it.
+"""An evaluation's result as a table, for a terminal and as Markdown, with its protocol next to each number.
 
 >>> result = {"protocol": "privgen-1", "deviations": [], "samples": 10000, "dataset": "mnist", "test_images": 10000,
 ...           "fid": {"value": 12.345, "features": "lenet", "real": 60000, "generated": 10000}}
@@ -27,7 +27,7 @@ HEADINGS = ("measure", "value", "how", "protocol")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One number: what it is, what it is worth, how it was made, by which protocol; an asterisk marks departures."""
+    """A number: its name, its value, how it was made and by which protocol; an asterisk marks departures from it."""
 
     measure: str
     value: str
@@ -40,20 +40,20 @@ class Row:
 
 
 def rows(result: EvaluationRecord) -> Iterator[Row]:
-    """One row a number, in a fixed order."""
+    """One row for each number, in a fixed order."""
     protocol = f"{result['protocol']} *" if result["deviations"] else result["protocol"]
     for measure, value, how in _measures(result):
         yield Row(measure=measure, value=value, how=how, protocol=protocol)
 
 
 def _measures(result: EvaluationRecord) -> Iterator[Measure]:
-    """Name, value and how it was made, of all that the result holds."""
+    """The name and value of every number in the result, and how it was made."""
     test = f"{result['test_images']} real test images"
     made = f"{result['samples']} generated"
     yield from _accuracies("gen2real", f"trained on {made} images, tested on {test}", result.get("gen2real", {}))
     how = f"the ceiling: trained on as many real images, tested on {test}"
     yield from _accuracies("real2real", how, result.get("real2real", {}))
-    how = f"trained on real images, tested on {made} ones: says nothing of diversity"
+    how = f"trained on real images, tested on {made} ones; does not measure diversity"
     yield from _accuracies("real2gen", how, result.get("real2gen", {}))
     if "fid" in result:
         yield _fid(result["fid"])
@@ -65,6 +65,9 @@ def _measures(result: EvaluationRecord) -> Iterator[Measure]:
         yield from _coverage(result["coverage"])
     if "copying" in result:
         yield from _copying(result["copying"])
+    for name, numbers in result.get("further", {}).items():
+        for key, value in numbers.items():
+            yield f"{name}: {key}", f"{value:.4g}", f"{made} images"
 
 
 def _accuracies(name: str, how: str, found: Mapping[str, AccuracySummary]) -> Iterator[Measure]:
@@ -103,7 +106,7 @@ def _copying(found: CopyingResult) -> Iterator[Measure]:
     yield (
         "copying: nearer than held-out",
         f"{found['nearer_than_held_out']:.1%}",
-        f"{near}, beside {found['held_out']} held-out images; fresh real images: 50 %",
+        f"{near}, against {found['held_out']} held-out images; fresh real images: 50 %",
     )
     yield (
         "copying: nearer than 1 % of held-out",
@@ -118,29 +121,29 @@ def _copying(found: CopyingResult) -> Iterator[Measure]:
 
 
 def heading(result: EvaluationRecord) -> str:
-    """What was measured against what, and the plan's budget where there is a plan."""
+    """What was measured against what, and the plan's budget if there is a plan."""
     plan = result["plan"]
     budget = f", planned ε = {plan['epsilon']:g}, δ = {plan['delta']:g}" if plan else ""
     return f"{result['images']} ({result['samples']} images{budget}) against {result['dataset']}"
 
 
 def departures(result: EvaluationRecord) -> str | None:
-    """What the asterisk means, or None: nothing departs from the protocol."""
+    """What the asterisk means, or None if nothing departs from the protocol."""
     return f"* {result['protocol']}, but {' and '.join(result['deviations'])}" if result["deviations"] else None
 
 
 def note(result: EvaluationRecord) -> str:
     """What the numbers cost in privacy."""
     whose = (
-        "Private: keep it in the house."
+        "Private: do not publish it."
         if result["private"]
-        else "Published because the data set was declared public, its training images too."
+        else "May be published: the data set was declared public, including its training images."
     )
     return f"{result['privacy']} {whose}"
 
 
 def markdown(result: EvaluationRecord) -> str:
-    """The whole result for a paper's appendix: table, privacy, and what the protocol fixes."""
+    """The whole result for the appendix of a paper: the table, its privacy, and what the protocol fixes."""
     record = result["protocol_record"]
     table = ["| " + " | ".join(cells) + " |" for cells in (HEADINGS, ["---"] * 4, *(r.cells() for r in rows(result)))]
     marked = departures(result)

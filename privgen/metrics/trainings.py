@@ -1,7 +1,7 @@
-"""Classifiers that an evaluation trains, in processes of their own while the caller measures the rest.
+"""Training classifiers in separate processes while the caller measures other things.
 
-Several processes of one thread are faster than one of several threads: the networks are small, and threads wait for
-each other at every layer. A classifier's seed fixes its number, wherever it is trained.
+Several processes with one thread each are faster than one with several threads: the networks are small, and threads
+wait for each other at every layer. The accuracy depends on the seed, not on the process.
 
     with trained(trainings, processes=2) as answers:
         ...                                                      # measure other things
@@ -29,7 +29,7 @@ Progress = Callable[[str, int, int], object]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Training:
-    """One classifier to train, and what it is tested on.
+    """A classifier to train, and its test sets.
 
     Args:
         what: for progress. recipe: a name in RECIPES. seed: of initialisation and order.
@@ -43,7 +43,7 @@ class Training:
     tests: tuple[Labelled, ...]
 
     def run(self, device: torch.device, progress: Progress) -> tuple[float, ...]:
-        """Accuracies from 0 to 1, one a test; `progress` is called with epochs done and planned."""
+        """Accuracies from 0 to 1, one for each test set; `progress` is called with the epochs done and planned."""
         return accuracy(
             RECIPES[self.recipe],
             self.train,
@@ -63,17 +63,17 @@ def trained(
     device: torch.device | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Iterator[Iterator[tuple[float, ...]]]:
-    """Train in the background; leaving the context by an error ends every process at once.
+    """Train in the background; an error inside the context ends every process at once.
 
     Args:
         trainings: begun when the context is entered, in this order.
-        processes: on the CPU; 0 trains in this process instead, each when its answer is asked for.
-        threads: of torch in each process. device: None is the CPU; used with 0 processes alone.
-        progress: called for each training when it is begun and, from another thread, when it is done.
+        processes: on the CPU; with 0, each classifier is trained in this process when its answer is asked for.
+        threads: of torch in each process. device: used with 0 processes only; None means the CPU.
+        progress: called when each training begins and, from another thread, when it is done.
 
     Yields:
-        The accuracies of each training, in the order given. Asking for them raises EvaluationError where the images
-        do not fit or a process was killed.
+        The accuracies of each training, in the given order. Asking for them raises EvaluationError if the images do
+        not fit or a process was killed.
     """
     if not processes:
         where = device or torch.device("cpu")
@@ -107,7 +107,7 @@ def _answer(future: Future[tuple[float, ...]]) -> tuple[float, ...]:
 
 
 def _begin(threads: int) -> None:
-    # Ctrl-C reaches the whole group; here it should end the process without a traceback.
+    # Ctrl-C reaches every process of the group; here it ends the process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(threads)
 

@@ -1,1 +1,1 @@
-"""Reports: one summary object (`accountant.audit.audit.Audit`) in several formats."""
+"""Reports: one audit (`accountant.audit.audit.Audit`), or one claim, in several formats."""

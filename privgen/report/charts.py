@@ -1,6 +1,6 @@
 """Charts as SVG: lines over axes, and shares as bars. Styled by classes (report.css), without scripts.
 
-Here is where things are placed; what is drawn there is in `privgen/report/templates`, where every text is escaped.
+This module places things; the templates in `privgen/report/templates` draw them and escape every text.
 Series differ by dashes and marks as well as by colour.
 """
 
@@ -29,7 +29,8 @@ class Series:
 
     Args:
         label: in the legend. style: class that report.css knows: "rdp", "prv", "target" or "claimed".
-        points: (x, y), x ascending. steps: each value holds from the x before on. marked: a dot at each point.
+        points: (x, y), x ascending. steps: draw a staircase, each value holding since the previous x.
+        marked: draw a dot at each point.
     """
 
     label: str
@@ -41,7 +42,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Axis:
-    """An axis: what it is of, its ticks as (value, label), and where a value lies in [0, 1]."""
+    """An axis: its title, its ticks as (value, label), and the place of a value as a share of its length, in [0, 1]."""
 
     title: str
     ticks: tuple[tuple[float, str], ...]
@@ -58,7 +59,7 @@ class Bar:
 
 
 def linear_axis(title: str, values: Sequence[float]) -> Axis:
-    """From 0 to the first round number from the largest value on."""
+    """From 0 to the first round number that is not below the largest value."""
     top = max((value for value in values if math.isfinite(value)), default=0.0) or 1.0
     step = _round_step(top / 6)
     count = math.ceil(top / step - 1e-9)
@@ -67,7 +68,7 @@ def linear_axis(title: str, values: Sequence[float]) -> Axis:
 
 
 def log_axis(title: str, values: Sequence[float]) -> Axis:
-    """From a power of ten to a power of ten, at most about six of them labelled."""
+    """From one power of ten to another, with at most about six labels."""
     low = math.floor(math.log10(min(values)) + 1e-9)
     high = max(low + 1, math.ceil(math.log10(max(values)) - 1e-9))
     every = math.ceil((high - low) / 6)
@@ -86,7 +87,7 @@ def line_chart(*, key: str, title: str, summary: str, x: Axis, y: Axis, series: 
     """Lines over two axes.
 
     Args:
-        key: a word that is unique in the document. title, summary: what a screen reader says.
+        key: a word that is unique in the document. title, summary: for a screen reader.
     """
     frame = _Frame(x=x, y=y, top=18 + _LEGEND_ROW * math.ceil(len(series) / 2))
     base = HEIGHT - _BOTTOM
@@ -155,7 +156,7 @@ def bar_chart(*, key: str, title: str, summary: str, bars: Sequence[Bar], legend
     """Shares as horizontal bars, each under its label; the whole width is 1.
 
     Args:
-        legend: what the plain and the hatched share are, or None where all bars are plain.
+        legend: the meanings of the plain and the hatched share, or None if all bars are plain.
     """
     top, row, left, full = (30 if legend else 4), 52, 8, WIDTH - 16
     kinds = zip(legend or (), ("first", "second"), strict=False)

@@ -1,4 +1,4 @@
-"""A claim as a report: what was claimed, what is certified, and why they differ."""
+"""A claim as a report: the claimed ε, the certified ε, and why they differ."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from privgen.report.text import plain
 
 
 def claim_report(claim: Claim) -> Report:
-    """The report of a claim, in the form that an audit's has."""
+    """The report of a claim, in the same form as an audit's."""
     tone, headline = _verdict(claim)
     rows = [
         ("claimed", _claimed(claim)),
         ("certified", f"ε ≤ {upper_text(claim.certified.epsilon)} (the smaller of the two upper bounds)"),
         *bound_rows(claim.certified),
-        *(() if claim.lower is None else (("nothing below is true", f"ε ≥ {lower_text(claim.lower)}"),)),
+        *(() if claim.lower is None else (("no smaller ε is true", f"ε ≥ {lower_text(claim.lower)}"),)),
         ("at", f"δ = {exact_text(claim.delta)}"),
         ("source", plain(claim.source)),
     ]
@@ -70,6 +70,6 @@ def _large(claim: Claim) -> tuple[tuple[str, str], ...]:
 
 
 def _number(claimed: float) -> str:
-    """A published figure as it was published; one that was computed here to four decimals."""
+    """A published figure as it was published; a figure computed here, to four decimals."""
     published = exact_text(claimed)
     return published if len(published) <= 6 else upper_text(claimed)

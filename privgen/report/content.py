@@ -1,7 +1,7 @@
-"""What an audit's report says, once for every format: sections of paragraphs, tables and code.
+"""The text of an audit's report, once for all formats: sections of paragraphs, tables and code.
 
-Nothing here is escaped for a format, and everything that came from the ledger has passed `plain`; the renderers
-(`privgen.report.markdown`, `privgen.report.html`) escape all of it.
+Everything that came from the ledger has passed `plain`. Nothing is escaped for a format here: the renderers
+(`privgen.report.markdown`, `privgen.report.html`) do that.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from privgen.report.text import plain
 LITTLE_HELD = 0.8
 HELD = {"checked": "checked", "by-construction": "enforced by construction", "on-trust": "taken on trust"}
 STATUS = {"passed": "passed", "failed": "FAILED", "not-checked": "not checked"}
+_CLASSES_SHOWN = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +37,7 @@ class Paragraph:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Code:
-    """Lines to copy. Holds no text from a ledger, but for numbers."""
+    """Lines to copy. Of a ledger they hold numbers only, never text."""
 
     form: ClassVar[str] = "code"
     language: str
@@ -48,7 +49,7 @@ class Table:
     """A table whose first column names its rows.
 
     Args:
-        caption: what it shows. head: column headings. rows: cells, as many a row as there are headings.
+        caption: what it shows. head: column headings. rows: of cells, one cell for each heading.
     """
 
     form: ClassVar[str] = "table"
@@ -65,7 +66,7 @@ class Section:
     """A headed part of the report.
 
     Args:
-        key: a short word that is stable, for anchors and figures. title: the heading.
+        key: a short, stable word, used for anchors and to place figures. title: the heading.
     """
 
     key: str
@@ -78,10 +79,10 @@ class Report:
     """The whole report: verdict first.
 
     Args:
-        title: what it is of.
+        title: of the whole report.
         tone: "passed", "incomplete" or "failed": how good the news is.
         headline: the verdict in a few words. summary: in a sentence or two.
-        figures: what to show large, as (name, value).
+        figures: the key figures, shown large, as (name, value).
     """
 
     title: str
@@ -118,7 +119,7 @@ def summary_of(audit: Audit) -> str:
     if audit.state is None or audit.spent is None or audit.guarantee is None:
         return "The ledger cannot be relied on, so nothing can be said about the privacy of this run."
     if failed:
-        return f"Rely on no figure below: {', '.join(failed)} failed."
+        return f"Do not rely on any figure below: {', '.join(failed)} failed."
     budget = audit.state.budget
     promise = f"({exact_text(budget.epsilon)}, {exact_text(budget.delta)})"
     if not audit.state.steps_charged:
@@ -126,8 +127,8 @@ def summary_of(audit: Audit) -> str:
     spend = f"({upper_text(audit.guarantee.epsilon)}, {exact_text(budget.delta)})"
     if audit.verdict == "incomplete":
         return (
-            f"Every check holds and the ledger does not end in a halt: the run may go on. Whatever it releases, and "
-            f"whenever it is stopped, is {spend}-differentially private; {promise} is promised."
+            "Every check passed, but the ledger does not end in a halt: the run may continue. Whatever it "
+            f"releases, and whenever it is stopped, is {spend}-differentially private; {promise} is promised."
         )
     return (
         f"What this run released is {spend}-differentially private for one record ({budget.neighbouring.value}); "
@@ -158,7 +159,7 @@ def _key_figures(audit: Audit) -> tuple[tuple[str, str], ...]:
 
 
 def spend_rows(audit: Audit, state: LedgerState, spent: Certified) -> tuple[tuple[str, str], ...]:
-    """Promise, spend and steps, as (name, value); the terminal shows the same."""
+    """The promise, the spend and the steps, as (name, value); the terminal shows the same rows."""
     budget = state.budget
     planned = "no plan" if state.plan is None else f"{state.plan.steps} planned"
     resumes = f"{state.resumes} resumes, {state.crashes} of them after a crash"
@@ -181,18 +182,22 @@ def spend_rows(audit: Audit, state: LedgerState, spent: Certified) -> tuple[tupl
     held = f"{state.held} of the charged in the weights"
     rows.append(("steps", f"{state.steps_done} done, {state.steps_charged} charged, {planned}, {held}, {resumes}"))
     if state.plan is not None and budget.delta * state.plan.dataset_size >= 1:
-        text = f"δ is not below 1/N = 1/{state.plan.dataset_size}: giving a whole record away would keep it"
+        text = f"δ is not below 1/N = 1/{state.plan.dataset_size}: releasing a whole record would satisfy it"
         rows.append(("a weak promise", text))
-    halted = "no: the ledger does not end in a halt, the run may go on" if state.halted is None else plain(state.halted)
+    halted = (
+        "no: the ledger does not end in a halt, and the run may continue"
+        if state.halted is None
+        else plain(state.halted)
+    )
     rows.append(("halted", halted))
     return tuple(rows)
 
 
 def bound_rows(bounds: Certified) -> tuple[tuple[str, str], tuple[str, str]]:
-    """What RDP and PRV say, lower and upper."""
+    """The bounds by RDP and by PRV."""
     prv = bounds.prv
     if prv is None:
-        text = f"no sound answer here: {plain(bounds.fallback)}"
+        text = f"not available here: {plain(bounds.fallback)}"
     else:
         text = f"{lower_text(prv.lower)} ≤ ε ≤ {upper_text(prv.upper)}"
     return ("by RDP", f"ε ≤ {upper_text(bounds.rdp)}"), ("by PRV", text)
@@ -207,15 +212,15 @@ def _spend(audit: Audit, state: LedgerState, spent: Certified) -> Section:
 
 
 WHY_THE_CLAIM_IS_NO_BOUND = (
-    "The published analysis charges this feedback as if each step's sampling amplified what is fed back. The error "
-    "that is fed back depends on every earlier batch, so the sampling of the present one does not amplify it; the "
-    "certified figure charges it in full."
+    "The published analysis charges this feedback as if each step's sampling amplified what is fed back. But the "
+    "error that is fed back depends on every earlier batch, so the sampling of the current batch does not amplify "
+    "it; the certified figure charges it in full."
 )
 
 
 def _checks(audit: Audit) -> Section:
     rows = tuple((plain(c.name), STATUS[c.status], plain(c.detail)) for c in audit.checks)
-    table = Table(caption="What was looked at", head=("check", "result", "what was seen"), rows=rows)
+    table = Table(caption="What was checked", head=("check", "result", "finding"), rows=rows)
     return Section(key="checks", title="Checks", blocks=(table,))
 
 
@@ -226,14 +231,15 @@ def _mechanism(state: LedgerState) -> Section:
         ("noise", _noise(genesis.get("noise"))),
     ]
     if state.canaries is not None:
-        text = f"{state.canaries.count} records that are nobody's, each in or out by a coin, for a one-run audit"
+        text = f"{state.canaries.count} made-up records, each included or not by a coin, for an audit from one run"
         rows.append(("canaries", text))
     if plan is None:
         rows.append(("plan", "none, only a budget"))
         rows += [("released", text) for text in dict.fromkeys(plain(s.event.describe()) for s in state.segments)]
-        return _mechanism_section(Table(caption="How it was done", head=("item", "value"), rows=tuple(rows)))
+        return _mechanism_section(Table(caption="Sampling and noise", head=("item", "value"), rows=tuple(rows)))
     rows += [
         ("data set", f"{plain(plan.dataset or 'not named')}, N = {plan.dataset_size} records (public)"),
+        *_public_facts(plan),
         ("error feedback", _feedback(plan)),
     ]
     phases = tuple(
@@ -249,7 +255,7 @@ def _mechanism(state: LedgerState) -> Section:
     )
     heads = ("phase", "releases", "steps", "sampling rate q", "expected batch qN", "joint noise multiplier z")
     return _mechanism_section(
-        Table(caption="How it was done", head=("item", "value"), rows=tuple(rows)),
+        Table(caption="Sampling and noise", head=("item", "value"), rows=tuple(rows)),
         Table(caption="Planned phases", head=heads, rows=phases),
     )
 
@@ -266,6 +272,14 @@ def _noise(kind: object) -> str:
 
 def _mechanism_section(*tables: Table) -> Section:
     return Section(key="mechanism", title="Sampling and noise", blocks=tables)
+
+
+def _public_facts(plan: Plan) -> tuple[tuple[str, str], ...]:
+    facts = plan.public_facts
+    if facts is None:
+        return ()
+    names = ", ".join(facts.classes[:_CLASSES_SHOWN]) + (", …" if len(facts.classes) > _CLASSES_SHOWN else "")
+    return ("classes (public)", f"{len(facts.classes)}: {plain(names)}"), ("images (public)", facts.images)
 
 
 def _feedback(plan: Plan) -> str:
@@ -297,17 +311,18 @@ def _parts(audit: Audit) -> Section:
         for share in audit.shares
     )
     text = (
-        "Every step releases one noised sum for each part, together: the tuple is charged once. A part's share is its "
-        "1/z² in the sum of all; what banded feedback takes of it is (R²/K) ÷ (C1² + R²/K), where K is bands − 1."
+        "Every step releases one noised sum for each part; together they are one release, charged once. A part's share "
+        "is its 1/z² divided by the sum over all parts; the fraction of it that banded feedback takes is "
+        "(R²/K) ÷ (C1² + R²/K), where K is bands − 1."
     )
     table = Table(caption="What each step releases", head=head, rows=rows)
     return Section(key="parts", title="Spend by part", blocks=(Paragraph(text=text), table))
 
 
 def split_of(share: Share) -> tuple[str, str]:
-    """A part's share, by clipped gradients and by feedback, as text."""
+    """A part's share as text: what clipped gradients take of it, and what feedback takes."""
     if share.feedback is None:
-        return "not a share", "not a share: charged in full"
+        return "not separable", "not separable: charged in full"
     return f"{share.share - share.feedback:.1%}", f"{share.feedback:.1%}"
 
 
@@ -315,7 +330,7 @@ def _assumptions(audit: Audit) -> Section:
     rows = tuple(
         (HELD[a.held], plain(a.text)) for a in sorted(audit.assumptions, key=lambda a: list(HELD).index(a.held))
     )
-    table = Table(caption="What the guarantee rests on", head=("held", "assumption"), rows=rows)
+    table = Table(caption="What the guarantee rests on", head=("how it is held", "assumption"), rows=rows)
     return Section(key="assumptions", title="What the theorem needs", blocks=(table,))
 
 
@@ -332,26 +347,24 @@ def _provenance(state: LedgerState) -> Section:
     account = state.genesis.get("account")
     if isinstance(account, Mapping):
         text = (
-            f"{account.get('name')}, {account.get('identity')}: a budget over many runs, which this run spends from too"
+            f"{account.get('name')}, {account.get('identity')}: a budget over many runs, from which this run spends too"
         )
         rows.append(("account", plain(text)))
     if state.last_checkpoint is not None:
         last = state.last_checkpoint
         rows.append((f"weights at step {last.step}, SHA-256", plain(last.weights_digest)))
     rows += [(f"{plain(name)}, SHA-256", plain(digest)) for name, digest in sorted(state.releases.items())]
-    table = Table(caption="Where it comes from", head=("item", "value"), rows=tuple(rows))
+    table = Table(caption="Provenance", head=("item", "value"), rows=tuple(rows))
     return Section(key="provenance", title="Provenance", blocks=(table,))
 
 
 def _yourself(audit: Audit) -> Section:
     blocks: list[Block] = [
-        Paragraph(
-            text="Put the run's folder in place of RUN. The first line recomputes all of the above from the ledger:"
-        ),
+        Paragraph(text="Replace RUN by the run's folder. The first line recomputes everything above from the ledger:"),
         Code(language="sh", text=verify_files(audit.state)),
     ]
     other = None if audit.state is None else recompute(audit.state)
     if other is not None:
-        text = "Another library, Google's dp-accounting, can price the same steps (it needs nothing of ours):"
+        text = "Another library, Google's dp-accounting, can account for the same steps without any code of privgen's:"
         blocks += [Paragraph(text=text), Code(language="python", text=other)]
     return Section(key="yourself", title="How to check it yourself", blocks=tuple(blocks))

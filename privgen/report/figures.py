@@ -1,4 +1,4 @@
-"""The report's figures: each a chart, a caption, and the numbers behind it."""
+"""The report's figures: a chart, a caption and the plotted numbers each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEADROOM = 1.04
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """A chart that belongs to a section.
+    """A chart and the section it belongs to.
 
     Args:
         section: the section's key. svg: the chart, escaped. caption: what it shows. numbers: the same as a table.
@@ -35,9 +35,9 @@ class Figure:
 
 
 def figures_of(audit: Audit) -> tuple[Figure, ...]:
-    """All figures of an audit; none where nothing was charged.
+    """All figures of an audit; none if nothing was charged.
 
-    PRV is asked about sixteen times for them, eight for the published feedback: see
+    They take about sixteen compositions by PRV, eight for the published feedback: see
     `accountant.audit.epsilon_curves` for what that costs.
     """
     state = audit.state
@@ -73,7 +73,7 @@ def _over_steps(state: LedgerState) -> Figure:
         y=linear_axis(f"ε at δ = {exact_text(budget.delta)}", [_HEADROOM * value for value in values]),
         series=series,
     )
-    caption = f"How the spend grew. PRV was computed at {len(prv)} points; between them the line is a guide to the eye."
+    caption = f"How the spend grew. PRV was computed at {len(prv)} points; the line between them only guides the eye."
     by_prv = {point.step: upper_text(point.epsilon) for point in curve.prv}
     few = [point for point in curve.rdp if point.step in by_prv] or list(curve.rdp[-1:])
     rows = tuple((str(p.step), upper_text(p.epsilon), by_prv.get(p.step, "not computed")) for p in few)
@@ -101,7 +101,7 @@ def _over_epsilon(state: LedgerState) -> Figure:
     )
     caption = (
         f"One run has many guarantees: it is (ε, δ)-differentially private at each of the {len(prv)} dots by PRV and "
-        f"the {len(rdp)} points by RDP; between them the lines are a guide to the eye."
+        f"the {len(rdp)} points by RDP; the lines between them only guide the eye."
     )
     rows = tuple((f"{p.delta:.3g}", upper_text(p.epsilon)) for p in curve.prv or curve.rdp[::8])
     table = Table(caption="δ over ε", head=("δ", f"ε ≤, by {'PRV' if curve.prv else 'RDP'}"), rows=rows)
@@ -123,14 +123,14 @@ def _parts(audit: Audit) -> Figure:
     svg = bar_chart(
         key="parts-chart",
         title="Spend by part",
-        summary=f"Shares of a step's spend: {shown}.",
+        summary=f"Shares of the cost of a step: {shown}.",
         bars=bars,
         legend=("clipped gradients", "error fed back") if fed else None,
     )
     rows = tuple((plain(share.name), f"{share.share:.1%}", *split_of(share)) for share in audit.shares)
     head = ("part", "share", "by clipped gradients", "by feedback")
     table = Table(caption="Spend by part", head=head, rows=rows)
-    return Figure(section="parts", svg=svg, caption="Each part's share of what a step spends.", numbers=table)
+    return Figure(section="parts", svg=svg, caption="Each part's share of the cost of a step.", numbers=table)
 
 
 def _promised(budget: Budget) -> str:
@@ -142,5 +142,5 @@ def _steps(points: Iterable[StepPoint]) -> tuple[Point, ...]:
 
 
 def _deltas(points: Iterable[DeltaPoint]) -> tuple[Point, ...]:
-    """With ε ascending: the curve is read from its largest δ down."""
+    """In ascending order of ε, for the curve begins at its largest δ."""
     return tuple((point.epsilon, point.delta) for point in points)

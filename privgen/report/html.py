@@ -1,7 +1,7 @@
 """A report as one HTML file that opens offline: no script, no request, everything of the ledger escaped.
 
-The file's own policy forbids whatever it does not hold itself: the one style sheet by its digest, and images that
-are written into it. What it looks like is in `privgen/report/templates`.
+The file's content security policy allows only what the file holds: its one style sheet, by digest, and images as
+data. The layout is in `privgen/report/templates`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _RESULT = {"passed": "is-passed", "FAILED": "is-failed", "not checked": "is-not-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleGrid:
-    """Released samples: the bytes of a PNG file, and what a screen reader says of it."""
+    """Released samples: the bytes of a PNG file, and their description for a screen reader."""
 
     png: bytes
     alt: str
 
     @property
     def address(self) -> str:
-        """The picture itself as the address of an image."""
+        """The image as a data URL."""
         return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
 
@@ -36,7 +36,7 @@ def render_html(report: Report, *, figures: tuple[Figure, ...] = (), samples: Sa
     """A report as a whole HTML document.
 
     Args:
-        report: what it says. figures: of `figures_of`. samples: a grid that is known to be the released one.
+        report: its text. figures: by `figures_of`. samples: a grid that is known to be the released one.
     """
     style = source("report.css")
     page = render(
@@ -48,9 +48,9 @@ def render_html(report: Report, *, figures: tuple[Figure, ...] = (), samples: Sa
         figures=figures,
         samples=samples,
         result=_RESULT,
-        footer=f"Computed by privgen {version('privgen')}. This file holds all that it shows and runs nothing.",
+        footer=f"Computed by privgen {version('privgen')}. This file needs no other and runs no code.",
     )
-    # Text from here on: what is added to Markup would be escaped.
+    # A plain string: text added to Markup would be escaped.
     return str(page)
 
 

@@ -1,6 +1,6 @@
 """A report as Markdown: a model card's privacy section.
 
-Everything is escaped so that no text of the ledger can end a table, begin a heading or a link, or become HTML.
+Everything is escaped: no text from the ledger can end a table, begin a heading or a link, or become HTML.
 
 >>> cell("a|b `c` <script> [x](y)")
 'a&#124;b &#96;c&#96; &lt;script&gt; &#91;x&#93;(y)'
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from privgen.report.content import Block, Code, Paragraph, Report, Section
 
-# As entities, because Markdown's dialects agree on those; a backslash before | or < is not an escape in all of them.
+# As entities, on which all Markdown dialects agree; a backslash before | or < is not an escape in some of them.
 _ENTITIES = {ord(c): f"&#{ord(c)};" for c in "\\`*_[]|~#!@"} | {
     ord("&"): "&amp;",
     ord("<"): "&lt;",
@@ -19,15 +19,15 @@ _ENTITIES = {ord(c): f"&#{ord(c)};" for c in "\\`*_[]|~#!@"} | {
 
 
 def render_markdown(report: Report) -> str:
-    """A report as Markdown, from a second-level heading on; verdict first."""
+    """A report as Markdown that begins with a second-level heading; verdict first."""
     parts = [_top(report), *(_section(section) for section in report.sections)]
     return "\n\n".join(parts) + "\n"
 
 
 def cell(text: str) -> str:
-    """Text that means itself in Markdown, on one line, also within a table."""
+    """Text that Markdown shows literally, on one line, inside a table too."""
     escaped = " ".join(text.split()).translate(_ENTITIES)
-    # What GitHub would turn into a link by itself.
+    # GitHub would make links of these.
     return escaped.replace("://", "&#58;//").replace("www.", "www&#46;")
 
 

@@ -1,4 +1,4 @@
-"""A plan as a table for the terminal: the recommendation on top, then every value and how it was chosen."""
+"""A plan as tables for the terminal: the recommendation first, then every value and how it was chosen."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from planners import Affordable, Choice, Search
 
 _BANDED = ("bands", "R/C1", "saved", "delay")
+_CLASSES_SHOWN = 12
 
 
 def render_plan(plan: Plan, console: Console, notes: Sequence[tuple[str, str, str]] = ()) -> None:
     """Print a plan.
 
     Args:
-        plan: what was planned. console: where to. notes: further rows (name, value, reason).
+        plan: to print. console: to print it on. notes: further rows (name, value, reason).
     """
     batch = _over_phases(plan, "sampling_rate", plan.dataset_size)
     console.print(
@@ -49,13 +50,13 @@ def render_plan(plan: Plan, console: Console, notes: Sequence[tuple[str, str, st
 
 
 def render_affordable(rows: Sequence[Affordable], console: Console) -> None:
-    """Print what C2 a certified budget could afford.
+    """Print the largest C2 that a certified budget affords.
 
     Args:
-        rows: one a noise multiplier. console: where to.
+        rows: one for each noise multiplier. console: to print on.
     """
     table = _table(title="What C2 this certified budget could afford, by RDP")
-    for heading in ("noise multiplier", "of no feedback's", "largest C2", "ρ = 2·C2·B/C1", "ε claimed there"):
+    for heading in ("noise multiplier", "relative to no feedback", "largest C2", "ρ = 2·C2·B/C1", "ε claimed"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
@@ -70,7 +71,7 @@ def _table(**options: Any) -> Table:
 
 
 def _over_phases(plan: Plan, name: str, scale: float = 1.0) -> str:
-    """A value of the plan, or how it goes from phase to phase."""
+    """A value of the plan, or its values in all phases."""
     digits = ".4f" if name == "noise_multiplier" else ".6g"
     values = [format(getattr(phase, name) * scale, digits) for phase in plan.schedule()]
     return " → ".join(value for value, _ in itertools.groupby(values))
@@ -92,20 +93,20 @@ def _phases(plan: Plan) -> Table:
 
 
 def render_search(search: Search, console: Console) -> None:
-    """Print the Pareto front of a joint search, the recommendation marked, and the bands tried beside it.
+    """Print the Pareto front of a joint search with the recommendation marked, and the other bands that were tried.
 
     Args:
-        search: what was found. console: where to.
+        search: to print. console: to print it on.
     """
     console.print(f"Recommended of the choices below: {search.reason}.", soft_wrap=True)
-    console.print(_choices("No other choice beats these in both compute and proxy", search.front, search))
+    console.print(_choices("No other choice is better in both compute and proxy", search.front, search))
     if len(search.alternatives) > 1:
         title = "Bands and R/C1 at the recommended batch and steps"
         console.print(_choices(title, search.alternatives, search))
 
 
 def _choices(title: str, choices: Sequence[Choice], search: Search) -> Table:
-    # Where nothing is banded these columns say nothing.
+    # Without banded feedback these columns are empty.
     banded = any(choice.bands > 1 for choice in (*search.front, *search.alternatives))
     table = Table(box=None, padding=(0, 1, 0, 0), title_justify="left", title=title)
     for heading in (
@@ -155,19 +156,20 @@ def _rows(plan: Plan) -> list[tuple[str, str, str]]:
     noise = noise_to_batch(plan, plan.schedule()[0])
     rows = [
         ("data set", f"{plan.dataset or 'not named'}, N = {plan.dataset_size}", why.get("dataset_size", "")),
+        *_public_facts(plan),
         ("delta", f"{plan.delta:g}", why.get("delta", "given")),
         ("sampling rate", _over_phases(plan, "sampling_rate"), why.get("sampling_rate", "given")),
         ("iterations", f"{plan.iterations} ({passes:.1f} expected passes)", why.get("iterations", "given")),
         ("noise multiplier", _over_phases(plan, "noise_multiplier"), why.get("noise_multiplier", "given")),
         ("feedback", feedback, why.get("bands", why.get("feedback_ratio", ""))),
-        ("noise per step", f"{noise:.4g} of the largest share that one record can have in the mean", ""),
+        ("noise per step", f"{noise:.4g} of the largest contribution of one record to the mean", ""),
     ]
     if plan.warm_start is not None:
         warm = plan.warm_start
         value = f"{warm.steps} releases of class statistics, joint noise multiplier {warm.noise_multiplier:.4f}"
         rows.append(("warm start", value, why.get("warm_start", "given")))
     if plan.verified is not None:
-        # The published feedback has a claimed ε beside the proved one.
+        # The published feedback has a claimed ε as well as the proved one.
         proved = "certified" if plan.feedback is Feedback.PAPER else "verified"
         rows.append((f"{proved} by RDP", f"ε ≤ {upper_text(plan.verified.rdp)}", ""))
         prv = plan.verified.prv
@@ -176,8 +178,18 @@ def _rows(plan: Plan) -> list[tuple[str, str, str]]:
     return rows
 
 
+def _public_facts(plan: Plan) -> list[tuple[str, str, str]]:
+    """What is public of the data besides N."""
+    facts = plan.public_facts
+    if facts is None:
+        return []
+    names = ", ".join(facts.classes[:_CLASSES_SHOWN]) + (", …" if len(facts.classes) > _CLASSES_SHOWN else "")
+    why = plan.defaults.get("public_facts", "stated")
+    return [("classes", f"{len(facts.classes)}: {names}", why), ("images", facts.images, why)]
+
+
 def noise_to_batch(plan: Plan, phase: Phase) -> float:
-    """Noise std ÷ (total clip norm · B): how much of a unanimous batch's mean each coordinate's noise is."""
+    """Noise std ÷ (total clip norm · B): a coordinate's noise relative to the mean of a batch that agrees."""
     part = plan.parts_in(phase)[0]
     total = part.clip_norm + part.residual_clip_norm
     batch = phase.sampling_rate * plan.dataset_size

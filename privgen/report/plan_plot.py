@@ -1,10 +1,10 @@
-"""A plan as a picture: ε over the steps by RDP and by PRV with the target, and the joint search's front."""
+"""A plan as a plot: ε over the steps by RDP and by PRV, the target, and the Pareto front of a joint search."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accountant.audit.epsilon_curves import epsilon_over_steps
 from accountant.files import write_durably
@@ -12,6 +12,8 @@ from accountant.ledger.replay import Segment
 from accountant.plans.plan import Plan
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from planners import Search
 
 _COLOURS = {"RDP": "#00695c", "PRV": "#b25000"}
@@ -21,10 +23,10 @@ def plot_plan(plan: Plan, path: Path, search: Search | None = None) -> None:
     """Write a PNG.
 
     Args:
-        plan: of one phase or several. path: where to. search: its front is drawn beside, if given.
+        plan: of one or several phases. path: to write to. search: if given, its Pareto front is plotted too.
 
     Raises:
-        OSError: it cannot be written; whatever stood there is untouched.
+        OSError: it cannot be written; an older file is left untouched.
     """
     from matplotlib.figure import Figure
 
@@ -38,11 +40,12 @@ def plot_plan(plan: Plan, path: Path, search: Search | None = None) -> None:
     write_durably(path, buffer.getvalue())
 
 
-def _spend(axes: Any, plan: Plan) -> None:
+def _spend(axes: Axes, plan: Plan) -> None:
     # As an audit would charge the whole plan.
     curve = epsilon_over_steps((Segment(event, steps, steps) for event, steps in plan.events()), plan.budget)
-    for points, label, style in ((curve.rdp, "RDP", {}), (curve.prv, "PRV", {"marker": "o", "linestyle": "--"})):
-        axes.plot([p.step for p in points], [p.epsilon for p in points], label=label, color=_COLOURS[label], **style)
+    for points, label, marker, dashes in ((curve.rdp, "RDP", None, "-"), (curve.prv, "PRV", "o", "--")):
+        steps, epsilons = [p.step for p in points], [p.epsilon for p in points]
+        axes.plot(steps, epsilons, label=label, color=_COLOURS[label], marker=marker, linestyle=dashes)
     axes.axhline(plan.epsilon, color="#555555", linewidth=1, label=f"target ε = {plan.epsilon:g}")
     axes.set(xlabel="steps", ylabel=f"ε spent at δ = {plan.delta:g} (upper bounds)", ylim=(0, None))
     start = 0
@@ -62,7 +65,7 @@ def _spend(axes: Any, plan: Plan) -> None:
     axes.legend()
 
 
-def _front(axes: Any, search: Search) -> None:
+def _front(axes: Axes, search: Search) -> None:
     axes.plot([c.compute for c in search.front], [c.proxy for c in search.front], marker="o", color="#00695c")
     chosen = search.recommended
     axes.plot(chosen.compute, chosen.proxy, marker="*", markersize=16, color="#b25000", linestyle="none")

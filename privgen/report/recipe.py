@@ -1,4 +1,4 @@
-"""What a reader can run to check a report without believing it. Only numbers of the ledger get into it, no names."""
+"""What readers can run to check a report for themselves. It holds numbers from the ledger, and no other text of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MOST_SEGMENTS = 20
 
 
 def verify_files(state: LedgerState | None) -> str:
-    """Shell lines: the audit, and digests of the released files where there are some."""
+    """Shell lines: the audit, and the digests of released files if there are any."""
     lines = ["privgen audit RUN --format json"]
     if state is not None and state.genesis.get("public_key") is not None:
         lines.append("privgen audit RUN --public-key KEY   # the signer's key, from the signer")
@@ -21,7 +21,7 @@ def verify_files(state: LedgerState | None) -> str:
 
 
 def recompute(state: LedgerState) -> str | None:
-    """Python lines that price the charged steps with dp-accounting, or None where it has no such mechanism."""
+    """Python lines that account for the charged steps by dp-accounting, or None if it does not have the mechanism."""
     segments = [segment for segment in state.segments if segment.reserved]
     if state.budget.neighbouring is not Neighbouring.ADD_OR_REMOVE_ONE or not 0 < len(segments) <= _MOST_SEGMENTS:
         return None
@@ -36,7 +36,7 @@ def recompute(state: LedgerState) -> str | None:
 
 
 def _composed(event: Event, steps: int) -> str | None:
-    """The charges of so many steps, by the event's dominating pair; None where dp-accounting has no such pair."""
+    """The charges of an event's steps, by its dominating pair; None if dp-accounting lacks that pair."""
     pair, count = event.dominating_pair(Neighbouring.ADD_OR_REMOVE_ONE), event.charges(steps)
     if pair.sampling_rate is not None:
         loss = f"pld.from_gaussian_mechanism({pair.sigma!r}, sampling_prob={pair.sampling_rate!r})"

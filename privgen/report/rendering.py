@@ -1,4 +1,4 @@
-"""The one door to the report's templates: every value is escaped, and a name that a template misspells is an error.
+"""The report's templates: every value is escaped, and a name that a template misspells is an error.
 
 >>> str(breakable("<b>.json"))
 '&lt;b&gt;.<wbr>json'
@@ -14,26 +14,26 @@ from markupsafe import Markup, escape
 
 
 def render(template: str, **values: Any) -> Markup:
-    """A file of `privgen/report/templates` with its values, escaped; safe to put into another template.
+    """A template of `privgen/report/templates` with its values; the result may be put into another template.
 
     Args:
-        template: the file's name. values: what it shows. Markup is inserted as it is, everything else is escaped.
+        template: the file's name. values: for its names; everything but Markup is escaped.
 
     Raises:
-        jinja2.UndefinedError: the template names a value that was not given.
+        jinja2.UndefinedError: the template uses a name without a value.
     """
     return Markup(_environment().get_template(template).render(**values))
 
 
 def source(template: str) -> Markup:
-    """A template's own text, such as a style sheet that must be inserted byte for byte."""
+    """The unrendered text of a file, such as a style sheet that must be inserted byte for byte."""
     environment = _environment()
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, template)[0])
 
 
 def breakable(name: str) -> Markup:
-    """A name that a narrow screen may break at its dots."""
+    """A name that may be broken at its dots on a narrow screen."""
     return escape(name).replace(".", Markup(".<wbr>"))
 
 

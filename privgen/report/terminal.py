@@ -1,4 +1,4 @@
-"""An audit, or a claim's report, as tables for the terminal."""
+"""An audit, or the report of a claim, as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def render_audit(audit: Audit, *, colour: bool = True, width: int = 110) -> str:
     """The audit as text; verdict first.
 
     Args:
-        audit: what was found. colour: with terminal colours. width: characters a line.
+        audit: to show. colour: whether to use terminal colours. width: of a line, in characters.
     """
     buffer = io.StringIO()
     console = Console(file=buffer, force_terminal=colour, no_color=not colour, width=width, highlight=False)
@@ -42,7 +42,7 @@ def render_report(report: Report, *, colour: bool = True, width: int = 110) -> s
     """A report as text: headline, summary, then its tables and paragraphs.
 
     Args:
-        report: what it says. colour: with terminal colours. width: characters a line.
+        report: to show. colour: whether to use terminal colours. width: of a line, in characters.
     """
     buffer = io.StringIO()
     console = Console(file=buffer, force_terminal=colour, no_color=not colour, width=width, highlight=False)

@@ -1,4 +1,4 @@
-"""Text that came from a ledger, made safe to show: nothing in it acts on a terminal or reorders what is read.
+"""Text from a ledger, made safe to show: nothing in it controls a terminal or changes the reading order.
 
 >>> plain("done\\n\\x1b[2J\\u202eliar")
 'done\\\\n\\\\x1b[2J\\\\u202eliar'
@@ -14,10 +14,10 @@ _LONGEST = 500
 
 
 def plain(value: object) -> str:
-    """One line of printable text; whatever is not printable is shown as its escape, and a very long text is cut.
+    """One line of printable text: what is not printable is shown as its escape, and a very long text is cut.
 
     Args:
-        value: anything; it is turned to text first.
+        value: anything; it is converted to text first.
     """
     text = str(value)
     shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"

@@ -1,6 +1,6 @@
-"""Reports as files: `write_reports` leaves report.md and report.html beside what a run released.
+"""Reports as files: `write_reports` puts report.md and report.html next to what a run released.
 
-Cost: the audit's PRV price (0.1 to 4 s) and sixteen more compositions for the curves; see
+Cost: the audit's PRV composition (0.1 to 4 s) and sixteen more of them for the curves; see
 `accountant.audit.epsilon_curves`.
 """
 
@@ -33,7 +33,7 @@ def write_reports(run_folder: Path) -> tuple[Path, Path]:
         The two files' paths.
 
     Raises:
-        LedgerError: there is no ledger. OSError: a file cannot be written; whatever stood there is untouched.
+        LedgerError: there is no ledger. OSError: a file cannot be written; an older file is left untouched.
     """
     audit = audit_run(run_folder)
     release = release_of(run_folder)
@@ -44,12 +44,12 @@ def write_reports(run_folder: Path) -> tuple[Path, Path]:
 
 
 def html_report(audit: Audit, run_folder: Path) -> str:
-    """The HTML report, with figures and with the sample grid where that is the released one."""
+    """The HTML report, with its figures, and with the sample grid if it is the released one."""
     return render_html(report_of(audit), figures=figures_of(audit), samples=sample_grid(audit, run_folder))
 
 
 def sample_grid(audit: Audit, run_folder: Path) -> SampleGrid | None:
-    """The released samples.png, or None unless it is there and has the digest that the ledger names."""
+    """The released samples.png, or None if it is missing or does not have the digest that the ledger states."""
     if audit.state is None:
         return None
     png = released_file(audit.state, release_of(run_folder), "samples.png")

@@ -1,7 +1,7 @@
 """A run's folder: what may leave the house, and what may not.
 
 runs/NAME/release/   plan.json ledger.jsonl generator.safetensors generator.json samples.png report.*
-runs/NAME/private/   (mode 0700) checkpoints, metrics.jsonl, fingerprint.json, head.json, results/
+runs/NAME/private/   (mode 0700) checkpoints, metrics.jsonl, fingerprint.json, source.json, head.json, results/
 
 >>> import tempfile
 >>> run = RunFolder.create(Path(tempfile.mkdtemp()) / "example")
@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,19 @@ class RunFolder:
     def write_fingerprint(self, fingerprint: str) -> None:
         """Remember which data this run is of; private, for a digest of data confirms a guess of it."""
         write_durably(self.private / "fingerprint.json", json.dumps({"data": fingerprint}).encode())
+
+    def write_source(self, source: str | None, notes: Sequence[str]) -> None:
+        """Remember where the data were, and what was odd about them; a path or a record's name is never released."""
+        text = json.dumps({"dataset": source, "notes": list(notes)}, indent=2, ensure_ascii=False)
+        write_durably(self.private / "source.json", text.encode())
+
+    def source(self) -> str | None:
+        """What the data were loaded by when the run was begun, or None if nobody knows."""
+        try:
+            found = json.loads((self.private / "source.json").read_bytes())["dataset"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return found if isinstance(found, str) else None
 
     def require_fingerprint(self, fingerprint: str) -> None:
         """Raise RunError unless the data are those that the run was begun with."""

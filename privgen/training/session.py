@@ -44,7 +44,8 @@ from accountant.ledger.writers import PRIVGEN_TRAINING
 from accountant.plans.plan import Plan
 from privgen.config import TrainConfig
 from privgen.data import DataSet
-from privgen.errors import CheckpointError, DataError, RunError
+from privgen.data.planned import private_notes, require_planned_data
+from privgen.errors import CheckpointError, RunError
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.mechanism.sampling import PoissonSampler
@@ -177,8 +178,8 @@ class Session:
         """Raise RunError if a turn of this session was interrupted, anywhere and by anything."""
         if self._inside:
             raise RunError(
-                f"This session was interrupted inside a step (after {self.guard.steps} charged steps) and is dead: going "
-                "on with it could pay the same residual twice. Close it, then resume the run: privgen train --resume "
+                f"This session was interrupted inside a step (after {self.guard.steps} charged steps) and is dead: "
+                "going on with it could pay the same residual twice. Close it, then resume the run: privgen train --resume "
                 f"--out {self.folder.path}"
             )
 
@@ -271,20 +272,6 @@ def checkpoint_metadata(
     }
 
 
-def require_planned_data(plan: Plan, data: DataSet) -> None:
-    """Raise DataError unless the data set is the one, and of the size, that the plan names."""
-    if plan.dataset is not None and plan.dataset != data.name:
-        raise DataError(
-            f"The plan is for data set {plan.dataset}, not for {data.name}; plan again with --dataset {data.name}."
-        )
-    size = len(data.train.labels)
-    if size != plan.dataset_size:
-        raise DataError(
-            f"The plan is for N = {plan.dataset_size} records and {data.name} has {size}; the noise would be "
-            f"wrong: plan again with --dataset-size {size}."
-        )
-
-
 def begin(
     out: Path | str,
     *,
@@ -307,11 +294,10 @@ def begin(
     signer = load_signer(options.signing_key) if options.signing_key else None
     folder = RunFolder.create(out)
     try:
-        folder.write_beginning(
-            {"config": config.to_json(), "network": network.to_json(), "canaries": options.canaries}
-        )
+        folder.write_beginning({"config": config.to_json(), "network": network.to_json(), "canaries": options.canaries})
         plan.save(folder.plan)
         folder.write_fingerprint(data.fingerprint())
+        folder.write_source(data.source, private_notes(data, stated_size=plan.dataset_size))
         planted = _plant(folder, data, options.canaries)
         state = new_state(plan, network, config, options.latents(options.device), options.beside(options.device))
         salt = os.urandom(16)

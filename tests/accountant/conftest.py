@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,12 @@ PLAN = Plan(
 
 
 def made_run(
-    folder: Path, *, plan: Plan | None = PLAN, steps: int = STEPS, halt: bool = True, genesis: dict | None = None
+    folder: Path,
+    *,
+    plan: Plan | None = PLAN,
+    steps: int = STEPS,
+    halt: bool = True,
+    genesis: Mapping[str, object] | None = None,
 ) -> Path:
     """The folder of a run that took so many steps; `genesis` adds to its first entry or changes it."""
     release, private = folder / "release", folder / "private"
@@ -41,7 +46,7 @@ def made_run(
     body = {"budget": genesis_budget(budget), "sampling": "Poisson", "noise": "floored-gaussian", **planned}
     event = PLAN.event_of(PLAN.schedule()[0]) if plan is None else plan.event_of(plan.schedule()[0])
     with Ledger.create(release / "ledger.jsonl", head_path=private / "head.json") as ledger:
-        ledger.append("genesis", body | (genesis or {}))
+        ledger.append("genesis", {**body, **(genesis or {})})
         guard = BudgetGuard(budget, ledger=ledger, block=4)
         for _ in range(steps):
             guard.admit(event).redeem(event)

@@ -70,6 +70,14 @@ def test_nested_compositions_and_tuples_from_one_draw_are_understood():
     assert adapters.from_dp_event(four) == ((SubsampledGaussian(sampling_rate=0.1, noise_multiplier=1.0), 1),)
 
 
+def test_a_shift_as_long_as_a_record_stays_one_and_no_shift_is_the_plain_event():
+    fed = HiddenFeedbackGaussian(sampling_rate=0.01, noise_multiplier=1.0, feedback_ratio=1.0)
+    ((event, _),) = adapters.from_dp_event(adapters.to_dp_event([(fed, 1)]))
+    assert event == fed
+    mixture = dp.dp_event.MixtureOfGaussiansDpEvent(1.5, [0.0, 1.0], [0.96, 0.04])
+    assert adapters.from_dp_event(mixture) == ((SubsampledGaussian(sampling_rate=0.04, noise_multiplier=1.5), 1),)
+
+
 def test_a_mixture_in_other_units_is_rescaled():
     mixture = dp.dp_event.MixtureOfGaussiansDpEvent(6.0, [1.0, 4.0], [0.9, 0.1])
     ((event, _),) = adapters.from_dp_event(mixture)

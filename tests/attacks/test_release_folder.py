@@ -152,7 +152,12 @@ def test_what_nothing_enforced_is_not_called_enforced(finished, tmp_path):
     guard.halt("done")
     ours, own = audit_run(finished), audit_run(tmp_path / "led.jsonl")
     assert (ours.verdict, own.verdict) == ("passed", "passed")
-    for word, held in (("Poisson", "on-trust"), ("clips", "on-trust"), ("noise", "on-trust"), ("receipt", "by-construction")):
+    for word, held in (
+        ("Poisson", "on-trust"),
+        ("clips", "on-trust"),
+        ("noise", "on-trust"),
+        ("receipt", "by-construction"),
+    ):
         assert any(word in a.text and a.held == held for a in own.assumptions)
     assert [a.text for a in own.assumptions if a.held == "by-construction"] == [
         "a receipt was handed out only after its step was reserved in the ledger, and is redeemed once"

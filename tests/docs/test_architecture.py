@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/architecture.md", "CONTRIBUTING.md"]
+PAGES = ["docs/architecture.md", "CONTRIBUTING.md", "README.md"]
 
 
 @pytest.fixture(scope="module")

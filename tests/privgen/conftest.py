@@ -10,6 +10,7 @@ import torch
 
 from accountant.ledger.entry import read_entries
 from accountant.ledger.outside_head import OutsideHeads
+from accountant.plans.public_facts import PublicFacts
 from planners import plan
 from privgen.config import TrainConfig
 from privgen.data.records import DataSet, ImageData, identities
@@ -47,6 +48,15 @@ def make_data(seed=0, count=200):
 def make_plan(**changes):
     values = {"epsilon": 5.0, "delta": 1e-5, "dataset": "synthetic", "dataset_size": 200, "sampling_rate": 0.1}
     return plan(**{**values, "iterations": 12, **changes})
+
+
+# What a plan states of the records of `npz_file`.
+OWN_FACTS = PublicFacts(name="scans", classes=("0", "1", "2"), shape=(16, 16, 1))
+
+
+def make_own_plan(size, **changes):
+    """A plan for `npz_file`."""
+    return make_plan(dataset=None, dataset_size=size, public_facts=OWN_FACTS, **changes)
 
 
 def make_config(**changes):
@@ -110,6 +120,8 @@ def lab():
     return SimpleNamespace(
         data=make_data,
         plan=make_plan,
+        own_plan=make_own_plan,
+        own_facts=OWN_FACTS,
         config=make_config,
         network=make_network,
         begin=make_run,

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,9 +28,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from accountant.plans.warm_start import WarmRelease
-from privgen.data.mapped import MappedImages
 from privgen.gradients.kernels import compiled
 from privgen.methods.class_mixture.mixture import ClassMixture, cosine_basis
+
+if TYPE_CHECKING:
+    from privgen.data.mapped import MappedImages
 
 # The constant that counts, as a part of the clip norm: one record's count is noised by z / it.
 COUNTING = 0.25

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from accountant.ledger.guard import Receipt
 from accountant.plans.parts import Part
 from accountant.plans.plan import Plan
-from privgen.data import ImageData
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.release import gaussian
 from privgen.methods.class_mixture.class_sums import COUNTED_TWICE, as_sums, integer_sums
 from privgen.methods.class_mixture.mixture_fit import update_mixture
 
 if TYPE_CHECKING:
+    from privgen.data import ImageData
     from privgen.training.state import TrainState
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +53,9 @@ def test_a_private_folder_without_a_head_fails(run, state):
     (run / "private" / "head.json").unlink()
     assert checks.head_check(run / "release" / "ledger.jsonl", run / "private", state.entries).status == FAILED
     assert checks.head_check(run / "release" / "ledger.jsonl", run / "elsewhere", state.entries).status == NOT_CHECKED
+    # A crash right after the first entry leaves it unwritten, and nothing else does.
+    assert checks.head_check(run / "release" / "ledger.jsonl", run / "private", 2).status == FAILED
+    assert checks.head_check(run / "release" / "ledger.jsonl", run / "private", 1).status == NOT_CHECKED
 
 
 def test_a_plan_file_must_be_the_ledgers(run, state, some_plan):
@@ -86,6 +90,14 @@ def test_noise_that_somebody_knows_and_other_sampling_fail(make_run, tmp_path, g
     assert checks.sampling_check(state).status == status
 
 
+def test_other_noise_after_a_resume_is_looked_at_too(state):
+    same = checks.sampling_check(replace(state, resumed_with=("floored-gaussian",)))
+    assert same.status == PASSED and "after a resume" not in same.detail
+    for kind in ("insecure-fixed-seed", "fast"):
+        found = checks.sampling_check(replace(state, resumed_with=("floored-gaussian", kind)))
+        assert found.status == FAILED and f"after a resume {kind}" in found.detail
+
+
 def test_released_files_are_held_to_their_digests(run, state):
     release = run / "release"
     assert one(release_files.release_checks(state, release), f"released {WEIGHTS}").status == PASSED
@@ -98,6 +110,7 @@ def test_released_files_are_held_to_their_digests(run, state):
 def test_weights_that_the_ledger_does_not_name_fail(run, state):
     (run / "release" / "notes.txt").write_text("a picture of the cat")
     assert one(release_files.release_checks(state, run / "release"), "other files").status == NOT_CHECKED
+    assert "notes.txt" in one(release_files.release_checks(state, run / "release"), "other files").detail
     (run / "release" / "critic.safetensors").write_bytes(b"private")
     assert one(release_files.release_checks(state, run / "release"), "other files").status == FAILED
 

@@ -189,6 +189,15 @@ def test_settings_of_ones_own_are_certified():
     assert plain.lower is None
 
 
+def test_one_step_can_be_asked_about():
+    one = claim_of_settings(noise_multiplier=1.0, sampling_rate=0.1, iterations=1)
+    assert (
+        0
+        < one.certified.epsilon
+        < claim_of_settings(noise_multiplier=1.0, sampling_rate=0.1, iterations=2).certified.epsilon
+    )
+
+
 def test_replace_one_settings_cost_more():
     given = {"noise_multiplier": 1.0, "sampling_rate": 0.01, "iterations": 100}
     replaced = claim_of_settings(**given, neighbouring=Neighbouring.REPLACE_ONE)

@@ -16,9 +16,9 @@ from privgen.training.loop import run as train_run
 
 @pytest.fixture(scope="module")
 def run(lab, npz_file, tmp_path_factory):
-    data = load_data(f"npz:{npz_file}")
+    data = load_data(f"npz:{npz_file}", facts=lab.own_facts)
     out = tmp_path_factory.mktemp("empirical") / "run"
-    plan = lab.plan(dataset=data.name, dataset_size=len(data.train.labels), iterations=6)
+    plan = lab.own_plan(len(data.train.labels), iterations=6)
     with lab.begin(out, plan=plan, data=data, canaries=40) as session:
         for _ in train_run(session):
             pass
@@ -52,17 +52,17 @@ def audit(run, form, monkeypatch):
 
 
 membership_of = empirical.membership_of
-REAL = "that were trained on, from held-out ones"
+REAL = "that were trained on from held-out ones"
 
 
 def test_what_is_made_of_real_records_is_in_no_page(run, monkeypatch):
     for form in ("markdown", "html"):
         page = audit(run, form, monkeypatch)
         assert REAL not in page and "only the terminal shows it" in page
-        assert "canaries that were in, from those that were not" in page and "One-run audit" in page
+        assert "included canaries from excluded ones" in page and "One-run audit" in page
     shown = " ".join(audit(run, "terminal", monkeypatch).split())
-    assert "One-run audit" in shown or "The whole run, by its canaries" in shown
-    assert "Private: made of real records" in shown and "0.1% FPR TPR" in shown
+    assert "One-run audit" in shown or "The whole run, through its canaries" in shown
+    assert "Private: computed from real records" in shown and "0.1% FPR TPR" in shown
     found = json.loads(audit(run, "json", monkeypatch))["empirical"]
     assert [one["private"] for one in found["membership"]] == [False, True]
     assert set(found["membership"][1]["true_positive_rate"]) == {"0.001", "0.01", "0.1"}
@@ -82,3 +82,16 @@ def test_a_generator_that_is_not_the_released_one_is_not_attacked(run, tmp_path)
     (copied / "release" / "generator.safetensors").write_bytes(b"other")
     found = attacked(copied)
     assert found.memberships == () and "no released generator" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "celeba", "celeba-resized"])
+def test_an_audit_downloads_no_data_set(run, lab, tmp_path, monkeypatch, name):
+    """celeba-resized was not among those that an audit does not fetch."""
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "private" / "source.json").write_text(json.dumps({"dataset": name, "notes": []}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("privgen.data.load.DEBIAN", tmp_path / "none")
+    monkeypatch.setattr(empirical, "load_data", None)  # it would be called
+    (note,) = [text for text in attacked(copy).notes if name in text]
+    assert "is not at hand; name its folder by --data-dir" in note

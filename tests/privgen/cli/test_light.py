@@ -119,6 +119,21 @@ MISTAKES = {
         "The plan is for data set digits",
     ),
     "a plan for another N": (["train", "--plan", "small.json", "--dataset", "npz:NPZ"], 1, "The plan is for N = 50"),
+    "a plan that states nothing of the data": (
+        ["train", "--plan", "bare.json", "--dataset", "npz:NPZ"],
+        1,
+        "states no classes and no shape of images",
+    ),
+    "a plan of old, which names a path": (
+        ["train", "--plan", "old.json", "--dataset", "npz:NPZ"],
+        1,
+        "The plan names its data by a path (npz:/home/who/scans.npz), as plans once did",
+    ),
+    "a plan of one's own data without them": (
+        ["train", "--plan", "small.json"],
+        2,
+        "say where it is: --dataset npz:PATH",
+    ),
     "a run that stands already": (
         ["train", "--plan", "plan.json", "--out", "RUN"],
         1,
@@ -155,7 +170,9 @@ def place(tmp_path, monkeypatch, lab, halted_run, npz_file):
     """A folder with plans, good and bad, to be in."""
     monkeypatch.chdir(tmp_path)
     lab.plan(dataset="digits", dataset_size=1437).save("plan.json")
-    lab.plan(dataset=None, dataset_size=50).save("small.json")
+    lab.own_plan(50).save("small.json")
+    lab.plan(dataset=None, dataset_size=200).save("bare.json")
+    lab.plan(dataset="npz:/home/who/scans.npz", dataset_size=200).save("old.json")
     (tmp_path / "damaged.json").write_text('{"schema": "privgen.plan/1", "eps')
     (tmp_path / "other.json").write_text('{"schema": "other/1"}')
     return lambda text: str(text).replace("RUN", str(halted_run)).replace("NPZ", str(npz_file))

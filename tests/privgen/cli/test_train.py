@@ -17,6 +17,7 @@ from accountant import verify_ledger
 from accountant.audit.audit import audit_run
 from accountant.bound_text import upper_text
 from privgen.cli import main
+from privgen.cli.facts import remember_source
 from privgen.data import load_data
 from privgen.training.checkpoint import kept_checkpoints, read_checkpoint
 from privgen.training.disk_room import DiskRoom
@@ -43,7 +44,10 @@ def size(npz_file):
 @pytest.fixture
 def plan_file(lab, npz_file, size, tmp_path):
     path = tmp_path / "plan.json"
-    lab.plan(dataset=f"npz:{npz_file}", dataset_size=size, iterations=400).save(path)
+    made = lab.own_plan(size, iterations=400)
+    made.save(path)
+    # As privgen plan leaves it beside a plan that it made from one's own data.
+    remember_source(path, made, f"npz:{npz_file}")
     return path
 
 
@@ -137,8 +141,8 @@ def test_shares_go_from_the_plan_to_the_noise_to_the_audit(npz_file, size, tmp_p
 
 def test_resuming_after_the_halt_says_that_the_budget_is_spent_and_changes_no_byte(lab, tmp_path, npz_file, size):
     name, out = f"npz:{npz_file}", tmp_path / "run"
-    lab.plan(dataset=name, dataset_size=size, iterations=3).save(tmp_path / "plan.json")
-    assert privgen("train", "--plan", tmp_path / "plan.json", "--out", out, *SMALL).exit_code == 0
+    lab.own_plan(size, iterations=3).save(tmp_path / "plan.json")
+    assert privgen("train", "--plan", tmp_path / "plan.json", "--dataset", name, "--out", out, *SMALL).exit_code == 0
     before = lab.every_file(out)
     done = privgen("train", "--resume", "--out", out)
     assert done.exit_code == 0
@@ -149,8 +153,8 @@ def test_resuming_after_the_halt_says_that_the_budget_is_spent_and_changes_no_by
 
 def test_extend_shows_more_steps_than_were_planned(lab, tmp_path, npz_file, size):
     name, out = f"npz:{npz_file}", tmp_path / "run"
-    lab.plan(dataset=name, dataset_size=size, iterations=20, feedback="none").save(tmp_path / "plan.json")
-    done = privgen("train", "--plan", tmp_path / "plan.json", "--out", out, "--extend", *SMALL)
+    lab.own_plan(size, iterations=20, feedback="none").save(tmp_path / "plan.json")
+    done = privgen("train", "--plan", tmp_path / "plan.json", "--dataset", name, "--out", out, "--extend", *SMALL)
     assert done.exit_code == 0, done.output
     assert "Halted: the budget is reached" in done.stdout
     assert verify_ledger(out).steps_charged > 20
@@ -158,9 +162,19 @@ def test_extend_shows_more_steps_than_were_planned(lab, tmp_path, npz_file, size
 
 def test_a_fixed_seed_repeats_the_run_is_called_insecure_and_fails_its_audit(lab, tmp_path, npz_file, size):
     name, weights = f"npz:{npz_file}", []
-    lab.plan(dataset=name, dataset_size=size, iterations=3, bands=1).save(tmp_path / "plan.json")
+    lab.own_plan(size, iterations=3, bands=1).save(tmp_path / "plan.json")
     for out in (tmp_path / "one", tmp_path / "two"):
-        arguments = ["--plan", tmp_path / "plan.json", "--out", out, *SMALL, "--insecure-fixed-seed", 4]
+        arguments = [
+            "--plan",
+            tmp_path / "plan.json",
+            "--dataset",
+            name,
+            "--out",
+            out,
+            *SMALL,
+            "--insecure-fixed-seed",
+            4,
+        ]
         done = privgen("train", *arguments)
         assert done.exit_code == 0, done.output
         assert "INSECURE" in done.stderr
@@ -171,8 +185,8 @@ def test_a_fixed_seed_repeats_the_run_is_called_insecure_and_fails_its_audit(lab
 
 def test_the_one_noise_is_stated_in_the_ledger_and_there_is_no_other_to_ask_for(lab, tmp_path, npz_file, size):
     name = f"npz:{npz_file}"
-    lab.plan(dataset=name, dataset_size=size, iterations=2).save(tmp_path / "plan.json")
-    arguments = ["--plan", tmp_path / "plan.json", "--out", tmp_path / "run", *SMALL]
+    lab.own_plan(size, iterations=2).save(tmp_path / "plan.json")
+    arguments = ["--plan", tmp_path / "plan.json", "--dataset", name, "--out", tmp_path / "run", *SMALL]
     assert privgen("train", *arguments).exit_code == 0
     assert verify_ledger(tmp_path / "run").genesis["noise"] == "floored-gaussian"
     assert privgen("train", *arguments, "--noise", "fast").exit_code == 2
@@ -236,7 +250,7 @@ def test_ctrl_c_and_sigterm_checkpoint_exit_130_and_143_and_both_can_be_gone_on_
         assert state.clean_head
         assert state.steps_done == state.steps_charged == state.last_checkpoint.step > ran
         ran = state.steps_charged
-    with lab.resume(out, data=load_data(f"npz:{npz_file}")) as session:
+    with lab.resume(out, data=load_data(f"npz:{npz_file}", facts=lab.own_facts)) as session:
         assert session.state.owed
     state = verify_ledger(out)
     assert (state.resumes, state.crashes, len(state.segments)) == (2, 0, 1)
@@ -314,9 +328,7 @@ def test_a_disk_too_full_to_begin_leaves_nothing(mounted, plan_file, kilobytes):
     assert list(full.iterdir()) == []
 
 
-def test_a_disk_that_fills_while_training_loses_nothing_and_room_lets_it_go_on(
-    lab, mounted, plan_file, monkeypatch
-):
+def test_a_disk_that_fills_while_training_loses_nothing_and_room_lets_it_go_on(lab, mounted, plan_file, monkeypatch):
     small = mounted("small", "size=3m")
     out = small / "run"
     arguments = ["--plan", plan_file, "--out", out, *SMALL, "--set", "checkpoint_every=2"]

@@ -9,11 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
+from privgen.attacks.membership import membership_of
 from privgen.data import load_data, mapped
 from privgen.data.batches import DrawnImages, drawn_images, to_tensor
 from privgen.data.mapped import MappedImages, map_member, taken
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
+from privgen.metrics.evaluation import evaluate
+from privgen.metrics.protocols import PROTOCOLS
+from privgen.metrics.request import METRICS, EvaluationRequest
+from privgen.metrics.sources import FixedSource
 
 CPU = torch.device("cpu")
 
@@ -155,3 +160,30 @@ def test_a_run_from_disk_is_the_run_from_memory_and_reads_nothing_before_its_ste
     from_disk = trained("disk", mapped_data)
     assert order[0] == "admit" and "read" in order
     assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(from_disk, trained("memory", data), strict=True))
+
+
+def test_images_on_disk_are_evaluated_and_attacked_as_those_in_memory_are(tmp_path, monkeypatch):
+    """A data set of a gigabyte or more ended both for want of `reshape` and `tobytes`."""
+    images = written(tmp_path / "x.npz", 300)
+    source = FixedSource(np.roll(images, 1, axis=1)[:150], np.arange(150) % 3)
+    metrics = tuple(name for name in METRICS if name != "is")  # which trains a LeNet, as slow as all the others
+    wanted = EvaluationRequest(
+        protocol=PROTOCOLS["privgen-1"], metrics=metrics, samples=100, classifiers=("logreg",), features="pixels"
+    )
+    found = []
+    for limit in (mapped.IN_MEMORY, 0):
+        monkeypatch.setattr(mapped, "IN_MEMORY", limit)
+        data = load_data(f"npz:{tmp_path / 'x.npz'}")
+        assert isinstance(data.train.images, MappedImages) == (limit == 0)
+        measured = evaluate(source, data, wanted)
+        told = membership_of(
+            "x",
+            data.train.images,
+            data.test.images,
+            generator=lambda count, seed: source.make(count, seed).images,
+            seed=1,
+            generated=90,
+            private=True,
+        )
+        found.append((measured.result, measured.closest.tobytes(), told.roc.true_positive.tolist()))
+    assert found[0] == found[1]

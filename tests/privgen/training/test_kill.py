@@ -122,9 +122,9 @@ def test_the_command_itself_can_be_killed_and_resumed(lab, npz_file, tmp_path):
 
     name = f"npz:{npz_file}"
     size = len(load_data(name).train.labels)
-    lab.plan(dataset=name, dataset_size=size, iterations=400).save(tmp_path / "plan.json")
+    lab.own_plan(size, iterations=400).save(tmp_path / "plan.json")
     out = tmp_path / "run"
-    begin = ["--plan", tmp_path / "plan.json", "--preset", "tiny", "--set", "generator_batch=2"]
+    begin = ["--plan", tmp_path / "plan.json", "--dataset", name, "--preset", "tiny", "--set", "generator_batch=2"]
     begin += ["--set", "checkpoint_every=2"]
     charged = 0
     for arguments in (begin, ["--resume"]):

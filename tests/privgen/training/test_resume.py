@@ -214,6 +214,11 @@ def wrong_data(lab, out):
 
 
 def wrong_size(lab, out):
+    return lab.resume(out, data=lab.data(count=150))
+
+
+def one_record_less(lab, out):
+    """As many as were planned for, to a tenth; but not those of this run."""
     return lab.resume(out, data=lab.data(count=199))
 
 
@@ -262,7 +267,8 @@ def unsigned(lab, out):
 REFUSALS = {
     wrong_plan: (RunError, "The plan is not the one that .* was begun with"),
     wrong_data: (RunError, "The data set is not the one that this run was begun with"),
-    wrong_size: (DataError, "The plan is for N = 200 records and synthetic has 199"),
+    wrong_size: (DataError, "The plan is for N = 200 records and synthetic has 150"),
+    one_record_less: (RunError, "The data set is not the one that this run was begun with"),
     unknown_checkpoint: (CheckpointError, "not in this ledger's past"),
     foreign_weights: (CheckpointError, "not the checkpoint that the ledger names: its weights differ"),
     changed_byte: (LedgerBroken, r"Entry 2 \(reserve\) was changed"),
