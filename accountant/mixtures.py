@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
+from decimal import MAX_EMAX, MIN_EMIN, Decimal, localcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,11 +168,8 @@ def _binomial(count: int, rate: float, successes: int) -> float:
     """Binom(count, rate)(successes), without overflow."""
     if count == 1:
         return rate if successes else 1 - rate
-    log = (
-        math.lgamma(count + 1)
-        - math.lgamma(successes + 1)
-        - math.lgamma(count - successes + 1)
-        + successes * math.log(rate)
-        + (count - successes) * math.log1p(-rate)
-    )
-    return math.exp(log)
+    # With fifty digits, so that the weight is rounded once: it decides how often a group is drawn.
+    with localcontext() as context:
+        context.prec, context.Emin, context.Emax = 50, MIN_EMIN, MAX_EMAX
+        q = Decimal(rate)
+        return float(Decimal(math.comb(count, successes)) * q**successes * (1 - q) ** (count - successes))

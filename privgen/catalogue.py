@@ -1,15 +1,24 @@
-"""Names that are known before torch is loaded: metrics and which images the networks serve. Each has one registry.
+"""Names that are known before torch is loaded: data sets, metrics, and which images the networks serve.
+
+Each has one registry. What an entry names as "module:function" is imported when it is used.
 
 >>> upsamplings(1, 28, 28), upsamplings(3, 64, 64)
 (2, 3)
+>>> DATASETS["celeba"].size, DATASETS["celeba"].facts.shape
+(162770, (32, 32, 3))
 >>> [name for name, metric in METRICS.items() if "test" in metric.reads]
 ['gen2real', 'real2real', 'copying']
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from accountant.plans.public_facts import PublicFacts
 from privgen.errors import ConfigError
 
 EXPECTED = "1 or 3 channels and equal sides of 28, 32 or 64 (any multiple of 4 from 16 to 32, of 8 from 40 to 128)"
@@ -20,6 +29,94 @@ def upsamplings(channels: int, height: int, width: int) -> int | None:
     doublings = 2 if height <= 32 else 3
     fits = channels in (1, 3) and height == width and 16 <= height <= 128 and height % 2**doublings == 0
     return doublings if fits else None
+
+
+def imported(place: str) -> Callable[..., Any]:
+    """The function at "module:function".
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    module, colon, function = place.partition(":")
+    if not (module and colon and function):
+        raise ConfigError(f"Expected {place!r} to be module:function.")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset:
+    """A data set that has a name of its own, and what is publicly known of it.
+
+    Args:
+        facts: name, classes and shape. size: N of what is trained on.
+        loader: "module:function", called with the name and the folder to look in first (or None); gives a
+            `privgen.data.DataSet`, whose records' identities no other record may move.
+    """
+
+    facts: PublicFacts
+    size: int
+    loader: str
+
+
+_DIGITS = tuple(str(digit) for digit in range(10))
+_FASHION = (
+    "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+_CELEBA = ("not male", "male")
+
+DATASETS: dict[str, Dataset] = {
+    name: Dataset(
+        facts=PublicFacts(name=name, classes=classes, shape=shape), size=size, loader=f"privgen.data.{loader}"
+    )
+    for name, classes, shape, size, loader in (
+        ("digits", _DIGITS, (28, 28, 1), 1437, "embedded:digits"),
+        ("mnist-5k", _DIGITS, (28, 28, 1), 4000, "embedded:mnist_5k"),
+        ("mnist", _DIGITS, (28, 28, 1), 60000, "load:idx_set"),
+        ("fashion-mnist", _FASHION, (28, 28, 1), 60000, "load:idx_set"),
+        ("celeba", _CELEBA, (32, 32, 3), 162770, "load:celeba_set"),
+        ("celeba-resized", _CELEBA, (32, 32, 3), 162770, "load:celeba_set"),
+    )
+}
+
+
+def register_dataset(dataset: Dataset) -> None:
+    """Have a data set planned for, trained on and evaluated against by its name.
+
+    Raises:
+        ConfigError: the name is another's, or it does not say what loads it.
+    """
+    name = dataset.facts.name
+    if name in DATASETS or is_own(name):
+        raise ConfigError(f"Expected another name than {name!r}: that data set is known, or is a path.")
+    if ":" not in dataset.loader:
+        raise ConfigError(f"Expected loader={dataset.loader!r} to be module:function.")
+    DATASETS[name] = dataset
+
+
+# How one's own data are named.
+OWN = ("image-folder:PATH", "npz:PATH", "manifest:FILE", "torchvision:NAME")
+_KINDS = tuple(form.partition(":")[0] for form in OWN)
+
+
+def is_own(name: str) -> bool:
+    """Whether a name, as `source_name` gives it, is of one's own data."""
+    return name.partition(":")[0] in _KINDS and ":" in name
+
+
+def source_name(name: str) -> str:
+    """The name by which a data set is loaded: as it is, or for a path with its kind before it.
+
+    >>> source_name("digits"), source_name("npz:scans.npz")
+    ('digits', 'npz:scans.npz')
+    """
+    if name in DATASETS or is_own(name):
+        return name
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return f"image-folder:{name}"
+    kinds = {".npz": "npz", ".csv": "manifest", ".parquet": "manifest"}
+    return f"{kinds[path.suffix.lower()]}:{name}" if path.suffix.lower() in kinds else name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from accountant.composition.rounding import U
 from accountant.mixtures import Floats
 
 
@@ -35,13 +36,16 @@ class Conversion:
     @classmethod
     def at(cls, orders: Floats, *, delta: float) -> Conversion:
         """For these orders and this δ in (0, 1)."""
-        added = np.log1p(-1 / orders) - (math.log(delta) + np.log(orders)) / (orders - 1)
-        return cls(added=added, free=-math.log1p(-delta * delta))
+        first, second = np.log1p(-1 / orders), (math.log(delta) + np.log(orders)) / (orders - 1)
+        # Both terms' own rounding, that of what goes into them, and that of the sum (theorem 5a, e).
+        spread = (abs(math.log(delta)) + np.log(orders)) / (orders - 1)
+        added = first - second + U * (16 * np.abs(first) + 16 * spread)
+        return cls(added=added, free=-math.log1p(-delta * delta) * (1 - 16 * U))
 
 
 def epsilon_of(divergences: Floats, conversion: Conversion) -> float:
     """The smallest ε that the divergences prove, >= 0; ∞ where they prove nothing."""
-    epsilon = float(np.min(divergences + conversion.added))
+    epsilon = float(np.min(divergences + conversion.added + 2 * U * divergences))
     if epsilon <= 0 or float(np.min(divergences)) <= conversion.free:
         return 0.0
     return epsilon if not math.isnan(epsilon) else math.inf
@@ -51,8 +55,9 @@ def delta_of(divergences: Floats, orders: Floats, *, epsilon: float) -> float:
     """The smallest δ that the divergences prove at ε >= 0; at most 1."""
     with np.errstate(invalid="ignore", over="ignore"):
         logs = (orders - 1) * (divergences - epsilon + np.log1p(-1 / orders)) - np.log(orders)
+        logs = logs + U * (16 * (orders - 1) * (divergences + epsilon + 1 / orders) + 8 * np.log(orders))
     smallest = float(np.min(logs))
-    total_variation = math.sqrt(-math.expm1(-float(np.min(divergences))))
+    total_variation = math.sqrt(-math.expm1(-float(np.min(divergences)))) * (1 + 16 * U)
     if math.isnan(smallest):
         return 1.0
-    return min(1.0, math.exp(min(0.0, smallest)), total_variation)
+    return min(1.0, math.exp(min(0.0, smallest)) * (1 + 8 * U), total_variation)

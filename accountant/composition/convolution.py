@@ -1,19 +1,14 @@
-"""Numerical composition of privacy losses: laws on a grid, convolved by Fourier transforms.
+"""Sums of independent losses by Fourier transform, with a worst-case bound on every rounding error.
 
-The algorithm is that of Gopi, Lee & Wutschitz 2021 (arXiv 2106.02848, algorithm 1): each law is given to the nodes of a
-grid, cell by cell, and the grid is moved so that the mean stays; the composition is a circular convolution; ε is read
-off the privacy profile Σ_{t > ε} p(t) (1 − e^(ε−t)). Their package prv-accountant does the same; this one looks only at
-cells where a law has mass, takes masses from the nearer tail, and multiplies all transforms before one inverse. What
-the answer is worth is theorem 6 in docs/privacy.md; the tests hold it to prv-accountant's.
+Laws are tilted first: mass p at the loss y becomes p·e^(θy)/M, so that the sum lies around the ε that is asked for, and
+what a transform's rounding leaves everywhere is small beside the masses that matter. The composition is circular, on as
+many nodes as the tilted sum needs; what wraps round is bounded by the laws' own moments. The bound on rounding is
+theorem 6's (docs/privacy.md), computed after the fact from the transforms themselves.
 
-    >>> from accountant.budget import Neighbouring
-    >>> from accountant.events import SubsampledGaussian
-    >>> event = SubsampledGaussian(sampling_rate=1.0, noise_multiplier=2.0)
-    >>> pair = event.dominating_pair(Neighbouring.ADD_OR_REMOVE_ONE)
-    >>> grid = Grid.covering(reach=12.0, mesh=1e-3)
-    >>> composed = compose([(discretise(PrivacyLoss(pair, forward=True), grid), 4)], grid)
-    >>> round(composed.epsilons([1e-5], least=0.0)[0], 3)  # REFERENCE row 16: four steps at σ = 2 are one at σ = 1
-    4.377
+    >>> fair = Tilted(weights=np.array([0.5, 0.5]), first=0, moved=np.zeros(2))
+    >>> sums, error = convolve([(fair, 4)], size=8, lowest=0)
+    >>> [round(float(mass) * 16, 9) for mass in sums[:5]], error < 1e-13
+    ([1.0, 4.0, 6.0, 4.0, 1.0], True)
 """
 
 from __future__ import annotations
@@ -21,158 +16,146 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from accountant.composition.privacy_loss import PrivacyLoss
+from accountant.composition.rounding import U
 from accountant.errors import PrvFailure
 from accountant.mixtures import Floats
 
+if TYPE_CHECKING:
+    from accountant.composition.discretise import Law
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Grid:
-    """Nodes k · mesh for −half < k <= half.
-
-    Args:
-        mesh: distance of the nodes, > 0. half: half their number, >= 1.
-    """
-
-    mesh: float
-    half: int
-
-    @classmethod
-    def covering(cls, *, reach: float, mesh: float) -> Grid:
-        """A grid that covers [−reach, reach], of a size that transforms fast."""
-        from scipy.fft import next_fast_len
-
-        return cls(mesh=mesh, half=next_fast_len(math.ceil(reach / mesh) + 2, real=True))
-
-    @property
-    def low(self) -> float:
-        """Lower end of the lowest cell."""
-        return (0.5 - self.half) * self.mesh
-
-    @property
-    def high(self) -> float:
-        """Upper end of the highest cell."""
-        return (0.5 + self.half) * self.mesh
+# A transform of 2^k numbers is off by at most this many roundings for each doubling, relative and in 2-norm: 2 + √5 for
+# a radix-2 butterfly with rounded factors (Higham 2002, section 24.1), up to 4 for the factors, the rest is room.
+TRANSFORM = 12.0
+# One complex product, relative (Brent, Percival & Zimmermann 2007), and its factor's rounding.
+_PRODUCT = math.sqrt(5) * U * 1.0001
+_TINY = 1e-290
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Discrete:
-    """A law on a moved grid: mass `masses[j]` at (first + j) · mesh + shift.
+class Tilted:
+    """A law with weights proportional to mass · e^(θ · node), which sum to 1 up to rounding.
 
     Args:
-        masses: (n,), >= 0, sum 1. first: k of the first. shift: less than half a mesh.
+        weights: (n,). first: node of the first. moved: (n,), how far each loss is from its node.
     """
 
-    masses: Floats
+    weights: Floats
     first: int
-    shift: float
+    moved: Floats
 
 
-def discretise(loss: PrivacyLoss, grid: Grid) -> Discrete:
-    """The law of a privacy loss, given that it lies on the grid, each cell's mass at its node, with the mean kept.
-
-    Raises:
-        PrvFailure: masses or mean are off by more than the mesh allows.
-    """
-    lowest, highest = loss.support()
-    first = max(1 - grid.half, math.floor(max(lowest, grid.low) / grid.mesh) - 1)
-    last = max(first, min(grid.half, math.ceil(min(highest, grid.high) / grid.mesh) + 1))
-    edges = np.asarray((np.arange(first, last + 2) - 0.5) * grid.mesh, dtype=np.float64)
-    # The outermost cells take what is left: less than 1e-21 (`support`).
-    edges[0], edges[-1] = grid.low, grid.high
-    masses = loss.masses(edges)
-    total = float(masses.sum())
-    if not (math.isfinite(total) and total > 0):
-        raise PrvFailure(f"the privacy loss has mass {total} on the grid")
-    masses /= total
-    mean = loss.mean_between(grid.low, grid.high) / total
-    shift = mean - grid.mesh * float(np.dot(np.arange(first, last + 1), masses))
-    if not abs(shift) < grid.mesh / 2:
-        raise PrvFailure(f"the discrete mean is off by {shift:g}, more than half of the mesh {grid.mesh:g}")
-    return Discrete(masses=masses, first=first, shift=shift)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Composed:
-    """The law of a sum on a moved grid: mass `masses[k]` at k · mesh + shift, k taken modulo the size.
+def tilt(law: Law, theta: float, *, upwards: bool) -> tuple[Tilted, float]:
+    """The tilted law and log M.
 
     Args:
-        masses: (2 · half,), sum close to 1; a few may be below 0 by rounding.
+        theta: θ >= 0. upwards: whether weights · M · e^(−θ · node) is to be at least the masses, or at most.
     """
-
-    masses: Floats
-    grid: Grid
-    shift: float
-
-    def epsilons(self, deltas: Iterable[float], *, least: float) -> list[float]:
-        """For each δ > 0 the ε >= least at which the profile is δ: `least` where it is lower there already.
-
-        ∞ where the profile never gets so low.
-        """
-        deltas = tuple(deltas)
-        nodes, masses = self._from(least)
-        above = np.cumsum(masses[::-1])[::-1]
-        # above(ε + 1) · (1 − 1/e) <= δ(ε) <= above(ε): only nodes where that leaves room for a δ are looked at, and
-        # exponentials are taken from the first of them, so that they neither over- nor underflow.
-        start = max(0, int(np.argmax(above <= 2 * max(deltas))) - math.ceil(1 / self.grid.mesh) - 1)
-        stop = min(len(nodes), int(np.searchsorted(-above, -min(deltas), side="right")) + 2)
-        away = nodes[start:] - nodes[start]
-        weighted = np.cumsum((masses[start:] * np.exp(-away))[::-1])[::-1][: stop - start]
-        above = above[start:stop]
-        with np.errstate(over="ignore", invalid="ignore"):
-            # −δ(ε) at each node: it rises, but for rounding.
-            profile = np.exp(away[: stop - start]) * weighted - above
-        found = []
-        for delta in deltas:
-            index = int(np.searchsorted(profile, -delta, side="left"))
-            if index == 0:
-                found.append(max(least, float(nodes[start])))
-            elif index < len(profile) and above[index] > delta and weighted[index] > 0:
-                moved = math.log(above[index] - delta) - math.log(weighted[index])
-                found.append(max(least, float(nodes[start]) + moved))
-            else:
-                found.append(math.inf)
-        return found
-
-    def delta(self, epsilon: float) -> float:
-        """The profile at ε."""
-        nodes, masses = self._from(epsilon)
-        inside = nodes >= epsilon
-        return float(np.dot(masses[inside], -np.expm1(epsilon - nodes[inside])))
-
-    def _from(self, least: float) -> tuple[Floats, Floats]:
-        """The nodes from just below `least` up, in order, and their masses."""
-        first = math.floor((least - self.shift) / self.grid.mesh) - 1
-        k = np.arange(min(max(1 - self.grid.half, first), self.grid.half), self.grid.half + 1)
-        return np.asarray(k * self.grid.mesh + self.shift, dtype=np.float64), self.masses[k]
+    slope = _slope(law, theta)
+    exponents = law.logs + slope
+    largest = float(exponents.max())
+    with np.errstate(under="ignore", invalid="ignore"):
+        weights = np.exp(exponents - largest)
+        off = U * (3 * np.abs(slope) + 8 * np.abs(law.logs) + 2 * abs(largest) + 24)
+        weights = np.where(weights > 0, weights * (1 + off if upwards else 1 - off), 0.0)
+    total = float(weights.sum())
+    # Dividing rounds once more; the logarithm takes it back.
+    rounded = 80 * U + 4 * U * (abs(largest) + 8)
+    log_moment = largest + math.log(total) + (rounded if upwards else -rounded)
+    return Tilted(weights=weights / total, first=law.first, moved=law.moved), log_moment
 
 
-def compose(parts: Iterable[tuple[Discrete, int]], grid: Grid) -> Composed:
-    """The sum of independent losses, each law taken so many times; circular on the grid.
+def log_moment(law: Law, theta: float) -> float:
+    """log Σ mass · e^(θ · node) from above, for any θ."""
+    slope = _slope(law, theta)
+    exponents = law.logs + slope
+    largest = float(exponents.max())
+    with np.errstate(under="ignore"):
+        total = float(np.exp(exponents - largest).sum())
+    return (
+        largest + math.log(total) + U * (8 * max(abs(float(slope[0])), abs(float(slope[-1]))) + 4 * abs(largest) + 128)
+    )
+
+
+def _slope(law: Law, theta: float) -> Floats:
+    return np.asarray((theta * law.mesh) * np.arange(law.first, law.first + len(law.logs)))
+
+
+class _Bound:
+    """Collects what ‖error of the product of all transforms‖₁ needs, one factor after another (theorem 6, c)."""
+
+    def __init__(self, size: int) -> None:
+        frequencies = size // 2 + 1
+        self._size = size
+        self._log_product: Floats = np.zeros(frequencies)
+        self._weighted: Floats = np.zeros(frequencies)
+        self._total, self._products = 0.0, 0.0
+
+    def add(self, transform: NDArray[np.complex128], weights: Floats, count: int) -> None:
+        """One law's transform, taken `count` times; each frequency can carry all of the transform's error."""
+        norm = float(np.sqrt(np.dot(weights, weights)))
+        off = TRANSFORM * math.log2(self._size) * U * math.sqrt(self._size) * norm * 1.01
+        modulus = np.abs(transform) * (1 + 8 * U) + off
+        self._log_product += count * np.log(modulus)
+        self._weighted += (count * off) / (modulus * modulus)
+        self._total += count * off
+        self._products += count
+
+    def norm(self) -> float:
+        """Upper bound on Σ_k |error of the product at frequency k|, over all `size` frequencies."""
+        with np.errstate(under="ignore"):
+            product = np.exp(self._log_product)
+            transforms = math.sqrt(self._total * 2 * float(np.dot(product * product, self._weighted)))
+            products = self._products * _PRODUCT * 2 * float(product.sum())
+        # The logarithms' own error, relative to a modulus of at most e^(their sum).
+        return (transforms + products) * (1 + 1e-6 + 4 * U * self._products) + _TINY
+
+
+def convolve(parts: Iterable[tuple[Tilted, int]], *, size: int, lowest: int) -> tuple[Floats, float]:
+    """The sum's law at the nodes lowest … lowest + size − 1, circular, and the largest error of any of its masses.
+
+    Args:
+        parts: each law, and how often it is taken. size: a power of two.
 
     Raises:
-        PrvFailure: the result is no distribution.
+        PrvFailure: nothing was composed, or the result is not finite.
     """
     from scipy.fft import irfft, rfft
 
-    size = 2 * grid.half
-    transform, shift = None, 0.0
+    assert size & (size - 1) == 0
+    product, bound, offset = None, _Bound(size), 0
     for law, count in parts:
-        masses = np.zeros(size)
-        masses[np.arange(law.first, law.first + len(law.masses)) % size] = law.masses
-        factor = _power(rfft(masses), count)
-        transform = factor if transform is None else np.multiply(transform, factor, out=factor)
-        shift += count * law.shift
-    total = np.asarray(irfft(transform, size), dtype=np.float64)
-    if not np.isfinite(total).all() or abs(float(total.sum()) - 1) > 1e-3:
-        raise PrvFailure("the composed distribution does not sum to one")
-    return Composed(masses=total, grid=grid, shift=shift)
+        weights = _wrapped(law.weights, size)
+        transform = rfft(weights)
+        bound.add(transform, weights, count)
+        with np.errstate(under="ignore"):
+            factor = _power(transform, count)
+            product = factor if product is None else np.multiply(product, factor, out=product)
+        offset += count * law.first
+    if product is None:
+        raise PrvFailure("nothing was composed")
+    sums = np.asarray(irfft(product, size), dtype=np.float64)
+    # The inverse transform's error in 2-norm, from the result's own norm (Parseval), and the product's in every mass.
+    inverse = TRANSFORM * math.log2(size) * U * float(np.sqrt(np.dot(sums, sums))) * 1.1
+    error = inverse + bound.norm() / size
+    if not (np.isfinite(sums).all() and math.isfinite(error)):
+        raise PrvFailure("the composed distribution is not finite")
+    return np.roll(sums, (offset - lowest) % size), error
 
 
-def _power(base: np.ndarray, exponent: int) -> np.ndarray:
+def _wrapped(weights: Floats, size: int) -> Floats:
+    """(size,) weights at their index modulo size."""
+    rows = -(-len(weights) // size)
+    padded = np.zeros(rows * size)
+    padded[: len(weights)] = weights
+    return np.asarray(padded.reshape(rows, size).sum(axis=0)) if rows > 1 else padded
+
+
+def _power(base: NDArray[np.complex128], exponent: int) -> NDArray[np.complex128]:
     """base ** exponent by repeated squaring; the relative error is that many times a product's. Uses up `base`."""
     result = None
     while True:

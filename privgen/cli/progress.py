@@ -13,6 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from accountant.bound_text import upper_text
 from privgen.cli.console import err_console
 from privgen.training.loop import StepReport
 from privgen.training.session import Session
@@ -45,7 +46,7 @@ class TrainingDisplay:
             "train",
             total=self._planned,
             completed=session.guard.steps,
-            spent=self._spent(session.guard.epsilon_spent()),
+            spent=self._spent(session.guard.charged, session.guard.epsilon_spent()),
             losses="",
         )
 
@@ -58,13 +59,10 @@ class TrainingDisplay:
     ) -> None:
         self._progress.stop()
 
-    def _spent(self, by_rdp: float) -> str:
-        """RDP is computed at every step; a plan by PRV may go past its ε by RDP, and keeps it by PRV."""
-        return (
-            f"ε {by_rdp:.3f} by RDP, {self._epsilon:g} kept by PRV"
-            if self._by_prv
-            else (f"ε {by_rdp:.3f} of {self._epsilon:g}")
-        )
+    def _spent(self, charged: int, by_rdp: float) -> str:
+        """What is charged, with what stands reserved ahead of the steps; a plan by PRV may pass its ε by RDP."""
+        planned = f"{self._epsilon:g} planned" + (", by PRV" if self._by_prv else "")
+        return f"charged {charged} (ε {upper_text(by_rdp)} by RDP so far, {planned})"
 
     def update(self, report: StepReport) -> None:
         """Show one step."""
@@ -73,12 +71,12 @@ class TrainingDisplay:
             self._task,
             completed=report.step,
             total=max(self._planned, report.step),
-            spent=self._spent(report.epsilon_spent),
+            spent=self._spent(report.charged, report.epsilon_spent),
             losses=losses,
         )
         if not self._live and (report.step % self._every == 0 or report.step == self._planned):
             err_console.print(
-                f"step {report.step}/{report.planned}  {self._spent(report.epsilon_spent)}  {losses}",
+                f"step {report.step}/{report.planned}  {self._spent(report.charged, report.epsilon_spent)}  {losses}",
                 markup=False,
                 soft_wrap=True,
             )

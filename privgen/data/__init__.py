@@ -5,7 +5,7 @@
 ((1437, 28, 28, 1), 360)
 """
 
-from privgen.data.load import KNOWN, load_data, whereabouts
+from privgen.data.load import find_dataset_folder, load_data
 from privgen.data.records import DataSet, ImageData
 
-__all__ = ["KNOWN", "DataSet", "ImageData", "load_data", "whereabouts"]
+__all__ = ["DataSet", "ImageData", "find_dataset_folder", "load_data"]

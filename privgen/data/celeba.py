@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from privgen.catalogue import DATASETS
 from privgen.data.identity import identities
 from privgen.data.left_out import LeftOut, UnusableRecord
 from privgen.data.records import DataSet, ImageData
-from privgen.dataset_sizes import PUBLISHED
 from privgen.errors import DataError
 
 NAMES = ("img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt")
@@ -138,7 +138,7 @@ def _split(
         split=split,
         images=images[: len(kept)],
         labels=np.array([male[file] for file in kept], dtype=np.int64),
-        class_names=PUBLISHED[name].classes,
+        class_names=DATASETS[name].facts.classes,
         ids=identities(f"celeba/{file}" for file in kept),
     )
 

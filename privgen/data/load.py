@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from accountant.plans.public_facts import PublicFacts
+from privgen.catalogue import DATASETS, OWN, imported, is_own, source_name
 from privgen.data import celeba as celeba_files
 from privgen.data import idx
 from privgen.data.assemble import assemble, data_set
-from privgen.data.embedded import digits, mnist_5k
 from privgen.data.folder import open_folder
 from privgen.data.identity import content_digest, content_ids, image_digest
 from privgen.data.left_out import lines_of
@@ -20,10 +19,8 @@ from privgen.data.propose import AskedFacts, propose
 from privgen.data.records import DataSet, ImageData
 from privgen.data.source import Opened
 from privgen.data.torchvision_sets import open_torchvision
-from privgen.dataset_sizes import OWN, PUBLISHED, is_own, source_name
 from privgen.errors import DataError
 
-KNOWN = (*PUBLISHED, *OWN)
 DEFAULT_FOLDER = Path("data")
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
@@ -36,7 +33,8 @@ def load_data(name: str, data_dir: Path | None = None, *, facts: PublicFacts | N
     """A data set by its name.
 
     Args:
-        name: one of KNOWN, or the path of a folder, an .npz file or a manifest. data_dir: where to look first.
+        name: one of `privgen.catalogue.DATASETS` or OWN, or the path of a folder, an .npz file or a manifest.
+        data_dir: where to look first.
         facts: of the plan, which decide what is taken of one's own data. None proposes them from the data, which is for
             looking at them; training has the plan's.
 
@@ -87,16 +85,10 @@ def _require_records(name: str, found: DataSet) -> DataSet:
 
 
 def _published(name: str, data_dir: Path | None) -> DataSet:
-    loaders: dict[str, Callable[[], DataSet]] = {
-        "digits": digits,
-        "mnist-5k": mnist_5k,
-        "mnist": lambda: _idx_set("mnist", data_dir),
-        "fashion-mnist": lambda: _idx_set("fashion-mnist", data_dir),
-        **{variant: partial(_celeba, variant, data_dir) for variant in celeba_files.VARIANTS},
-    }
-    if name not in loaders:
-        raise DataError(f"Unknown data set {name!r}; known are: {', '.join(KNOWN)}.")
-    return loaders[name]()
+    if name not in DATASETS:
+        raise DataError(f"Unknown data set {name!r}; known are: {', '.join((*DATASETS, *OWN))}.")
+    loaded: DataSet = imported(DATASETS[name].loader)(name, data_dir)
+    return loaded
 
 
 _OPENERS: dict[str, Callable[[Path], Opened]] = {
@@ -117,7 +109,7 @@ def _opened(name: str, data_dir: Path | None) -> tuple[Opened, str]:
     return _OPENERS[kind](path), f"{kind}:{path.absolute()}"
 
 
-def whereabouts(name: str, data_dir: Path | None = None) -> Path | None:
+def find_dataset_folder(name: str, data_dir: Path | None = None) -> Path | None:
     """The folder in which the files of mnist, fashion-mnist, celeba or celeba-resized are, or None."""
     if name in celeba_files.VARIANTS:
         return next((f for f in _celeba_folders(data_dir) if celeba_files.has_all(f)), None)
@@ -130,8 +122,9 @@ def _idx_folders(name: str, data_dir: Path | None) -> list[Path]:
     return given + default + ([DEBIAN] if name == "fashion-mnist" else [])
 
 
-def _idx_set(name: str, data_dir: Path | None) -> DataSet:
-    folder = whereabouts(name, data_dir)
+def idx_set(name: str, data_dir: Path | None) -> DataSet:
+    """mnist or fashion-mnist, from the four files that they are published in."""
+    folder = find_dataset_folder(name, data_dir)
     if folder is None:
         folder = _download(name, data_dir)
     splits = {}
@@ -142,7 +135,7 @@ def _idx_set(name: str, data_dir: Path | None) -> DataSet:
             split=split,
             images=images,
             labels=labels,
-            class_names=PUBLISHED[name].classes,
+            class_names=DATASETS[name].facts.classes,
             # By content: a file with one image less must not rename those behind it.
             ids=content_ids(
                 content_digest(image_digest(image), str(label), None)
@@ -175,8 +168,9 @@ def _celeba_folders(data_dir: Path | None) -> list[Path]:
     return [folder for root in roots for folder in (root, root / "celeba")]
 
 
-def _celeba(name: str, data_dir: Path | None) -> DataSet:
-    folder = whereabouts(name, data_dir)
+def celeba_set(name: str, data_dir: Path | None) -> DataSet:
+    """celeba or celeba-resized, from the folder that its owners hand out."""
+    folder = find_dataset_folder(name, data_dir)
     if folder is None:
         looked = "; ".join(f"{f} lacks {', '.join(celeba_files.missing(f))}" for f in _celeba_folders(data_dir))
         raise DataError(

@@ -11,9 +11,9 @@ import numpy as np
 
 from accountant.budget import Neighbouring
 from accountant.plans.plan import Plan
+from privgen.catalogue import DATASETS, is_own
 from privgen.data.left_out import lines_of
 from privgen.data.records import DataSet
-from privgen.dataset_sizes import PUBLISHED, is_own
 from privgen.errors import DataError
 
 # A data set that holds this share more or fewer than N records is another one.
@@ -28,7 +28,7 @@ def require_planned_source(plan: Plan, name: str) -> None:
     """
     if not is_own(name):
         return
-    if plan.dataset in PUBLISHED:
+    if plan.dataset in DATASETS:
         raise DataError(f"The plan is for data set {plan.dataset}, not for {name}; plan again with --dataset {name}.")
     if plan.public_facts is None:
         once = f"names its data by a path ({plan.dataset}), as plans once did, and " if _is_path(plan.dataset) else ""

@@ -9,7 +9,6 @@ Everything here reads real images without privacy; `found.result["privacy"]` say
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from privgen.catalogue import ACCURACIES, METRICS
+from privgen.catalogue import ACCURACIES, METRICS, imported
 from privgen.data import DataSet
 from privgen.errors import EvaluationError
 from privgen.metrics.accuracies import AccuracyPlan, summaries
@@ -132,15 +131,15 @@ class _Job:
             found["coverage"] = self._coverage()
         if "copying" in metrics:
             found["copying"], closest = self._copying()
-        if further := {name: METRICS[name].measure for name in metrics if METRICS[name].measure is not None}:
+        further = {name: measure for name in metrics if (measure := METRICS[name].measure) is not None}
+        if further:
             found["further"] = {name: self._further(name, measure) for name, measure in further.items()}
         return found, closest
 
-    def _further(self, name: str, measure: str | None) -> dict[str, float]:
+    def _further(self, name: str, measure: str) -> dict[str, float]:
         """Numbers of a metric that was registered from elsewhere."""
-        module, _, function = str(measure).partition(":")
         self.progress(name, 0, 1)
-        found = getattr(importlib.import_module(module), function)(self.first, self.data)
+        found = imported(measure)(self.first, self.data)
         self.progress(name, 1, 1)
         return {str(key): float(value) for key, value in found.items()}
 

@@ -161,11 +161,20 @@ def test_at_the_corners_prv_is_sound_or_says_that_it_fell_back(event, steps, del
         assert (bounds.lower, bounds.upper) == (0.0, rdp)
 
 
-def test_small_delta_falls_back_and_says_why():
+@pytest.mark.parametrize("delta", [1e-8, 1e-12, 1e-60, 1e-120])
+def test_small_deltas_are_composed_with_the_same_relative_accuracy(delta):
+    """Tilting: before, every δ below 1e-11 fell back to RDP."""
+    bounds = PrvAccountant().compose(gaussian(0.01, 1.0), 1000).get_epsilon_bounds(delta)
+    assert bounds.fallback is None
+    assert bounds.estimate * 0.99 < bounds.lower <= bounds.upper <= bounds.estimate * 1.003
+    assert bounds.upper < 0.99 * RdpAccountant().compose(gaussian(0.01, 1.0), 1000).get_epsilon(delta)
+
+
+def test_a_delta_beyond_double_precision_falls_back_and_says_why():
     accountant = PrvAccountant().compose(gaussian(0.01, 1.0), 1000)
-    bounds = accountant.get_epsilon_bounds(1e-12)
+    bounds = accountant.get_epsilon_bounds(1e-300)
     assert "double precision" in bounds.fallback
-    assert bounds.upper == RdpAccountant().compose(gaussian(0.01, 1.0), 1000).get_epsilon(1e-12)
+    assert bounds.upper == RdpAccountant().compose(gaussian(0.01, 1.0), 1000).get_epsilon(1e-300)
 
 
 @BOTH

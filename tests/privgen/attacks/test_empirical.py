@@ -82,3 +82,16 @@ def test_a_generator_that_is_not_the_released_one_is_not_attacked(run, tmp_path)
     (copied / "release" / "generator.safetensors").write_bytes(b"other")
     found = attacked(copied)
     assert found.memberships == () and "no released generator" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "celeba", "celeba-resized"])
+def test_an_audit_downloads_no_data_set(run, lab, tmp_path, monkeypatch, name):
+    """celeba-resized was not among those that an audit does not fetch."""
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "private" / "source.json").write_text(json.dumps({"dataset": name, "notes": []}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("privgen.data.load.DEBIAN", tmp_path / "none")
+    monkeypatch.setattr(empirical, "load_data", None)  # it would be called
+    (note,) = [text for text in attacked(copy).notes if name in text]
+    assert "is not at hand; name its folder by --data-dir" in note

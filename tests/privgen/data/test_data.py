@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from privgen.catalogue import DATASETS
 from privgen.data import load, load_data
 from privgen.data.export import write_folder, write_npz
 from privgen.data.records import ImageData, identities
-from privgen.dataset_sizes import DATASET_SIZES
 from privgen.errors import DataError
 
 
@@ -45,7 +45,7 @@ def test_digits_keep_their_grey_values_and_their_frame():
 @pytest.mark.skipif(not load.DEBIAN.is_dir(), reason="the Debian package dataset-fashion-mnist is not installed")
 def test_fashion_mnist_comes_from_the_debian_package():
     data = load_data("fashion-mnist")
-    assert len(data.train.labels) == DATASET_SIZES["fashion-mnist"] == 60000
+    assert len(data.train.labels) == DATASETS["fashion-mnist"].size == 60000
     assert len(data.test.labels) == 10000
     assert np.bincount(data.train.labels).tolist() == [6000] * 10
     assert data.train.class_names[8] == "Bag"
