@@ -15,6 +15,7 @@ import click
 
 from privgen.cli.facts import StatedData, facts_options, remember_source, state_data
 from privgen.cli.option_types import Duration, Phases, Shares
+from privgen.cli.spent_before import tell_where_at_hand
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
@@ -65,6 +66,8 @@ class PlanOptions(TypedDict):
     feedback_ratio: float | None
     phases: tuple[PhaseShape, ...] | None
     warm_start: float
+    spare_releases: int
+    spare_blocks: int
     shares: dict[str, float] | None
     clip_norm: float
     accountant: str
@@ -110,6 +113,20 @@ class PlanOptions(TypedDict):
     default=0.0,
     show_default=True,
     help="Part of ε that statistics of each class, released before the first step, cost by themselves.",
+)
+@click.option(
+    "--spare-releases",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Releases of a warm start that a crash may waste, charged in its part; with 0 a crash there ends the run.",
+)
+@click.option(
+    "--spare-blocks",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Blocks of each phase of the steps that crashes may waste beside the planned ones, charged in ε.",
 )
 @click.option("--share", "shares", type=Shares(), help="Each part's share of the privacy cost; 0 drops a part.")
 @click.option("--clip-norm", type=float, default=1.0, show_default=True, help="Total L2 bound on one gradient.")
@@ -158,6 +175,7 @@ def command(**given: Unpack[PlanOptions]) -> None:
     found = replace(found, plan=replace(found.plan, defaults={**found.plan.defaults, **stated.reasons}))
     out, plot = given["out"], given["plot"]
     _warn_of(found.plan, assumed_size=stated.size is None)
+    tell_where_at_hand(found.plan, stated.source, given["data_dir"])
     if out is not None:
         found.plan.save(out)
         if stated.source is not None:
@@ -194,6 +212,8 @@ def _request(given: PlanOptions, stated: StatedData) -> PlanRequest:
         feedback_ratio=given["feedback_ratio"],
         phases=given["phases"] or WHOLE,
         warm_start=given["warm_start"],
+        spare_releases=given["spare_releases"],
+        spare_blocks=given["spare_blocks"],
         accountant=given["accountant"],
         neighbouring=Neighbouring(given["neighbouring"]),
     )

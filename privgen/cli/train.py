@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from privgen.cli.account import account_of
 from privgen.cli.console import console, err_console, warn
 from privgen.cli.facts import planned_data, recall_source
+from privgen.cli.spent_before import tell_spent_before
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
     from privgen.config import TrainConfig
+    from privgen.data import DataSet
     from privgen.training.session import Halted, Options, Session
 
 EPILOG = """\b
@@ -60,7 +63,16 @@ FEWEST_CANARIES = 32
     metavar="NAME=VALUE",
     help="Another training setting, such as generator_rate=1e-3; may be given again.",
 )
-@click.option("--extend", is_flag=True, help="Go on past the plan's end to the limit that PRV certifies.")
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Release the weights of a run that was interrupted so often that they hold less than 80 % of what is charged.",
+)
+@click.option(
+    "--extend",
+    is_flag=True,
+    help="Go on past the plan's end with what remains of the budget beside all that the plan may charge.",
+)
 @click.option(
     "--insecure-fixed-seed",
     type=click.IntRange(0, 2**62),
@@ -69,6 +81,12 @@ FEWEST_CANARIES = 32
 )
 @click.option("--signing-key", type=click.Path(path_type=Path), help="Sign the ledger with this Ed25519 key.")
 @click.option("--account", help="Spend from this account too (privgen account new); its name, or a file's path.")
+@click.option(
+    "--anchor",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file on another disk that remembers how far the run is: a copy of the run elsewhere is refused by it.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before training with a plan that was found as plan.json.")
 @click.option(
     "--canaries",
     type=click.IntRange(min=FEWEST_CANARIES),
@@ -87,10 +105,13 @@ def command(
     checkpoint: str | None,
     preset: str | None,
     settings: tuple[str, ...],
+    accept_loss: bool,
     extend: bool,
     insecure_fixed_seed: int | None,
     signing_key: Path | None,
     account: str | None,
+    anchor: Path | None,
+    yes: bool,
     canaries: int | None,
     device: str,
     threads: int | None,
@@ -99,6 +120,7 @@ def command(
 
     The guard reserves steps in the ledger before they run and halts when the next one would overspend;
     that is normal completion, exit status 0. Ctrl-C writes a checkpoint and exits 130; go on by --resume.
+    Where crashes left less than 80 % of the charged steps in the weights, nothing is released: exit status 1.
     """
     if resume and (preset or settings or canaries):
         raise click.UsageError("--preset, --set and --canaries belong to a new run; a resumed one keeps its own.")
@@ -117,8 +139,12 @@ def command(
             checkpoint=checkpoint,
             preset=preset,
             settings=settings,
-            options=_options(device, threads, insecure_fixed_seed, signing_key, extend, account, canaries or 0),
-        )
+            ask=plan_path is None and not resume and not yes and sys.stdin.isatty(),
+            options=_options(
+                device, threads, insecure_fixed_seed, signing_key=signing_key, extend=extend,
+                account=account_of(account), anchor=anchor, canaries=canaries or 0, accept_loss=accept_loss,
+            ),
+        )  # fmt: skip
         if session is None:
             return
         with session:
@@ -134,19 +160,15 @@ def _plan(path: Path | None, *, resume: bool) -> Plan | None:
     return Plan.load(DEFAULT_PLAN if path is None else path)
 
 
-def _options(
-    device: str,
-    threads: int | None,
-    seed: int | None,
-    signing_key: Path | None,
-    extend: bool,
-    account: str | None,
-    canaries: int,
-) -> Options:
+def _options(device: str, threads: int | None, seed: int | None, **chosen: Any) -> Options:
+    """`Options` with a device, and with streams from a seed where one is asked for.
+
+    Args:
+        chosen: its other fields.
+    """
     import numpy as np
     import torch
 
-    from privgen.cli.account import account_of
     from privgen.cli.devices import device_of
     from privgen.mechanism.floored_gaussian import ExactGaussian
     from privgen.mechanism.record_numbers import RecordNumbers
@@ -162,14 +184,7 @@ def _options(
         insecure["latents"] = lambda on: torch.Generator(device=on).manual_seed(seed + 1)
         insecure["beside"] = lambda on: RecordNumbers.insecure_fixed_seed(seed, device=on)
         insecure["noise"] = lambda: ExactGaussian.insecure_fixed_seed(seed)
-    return Options(
-        device=device_of(device),
-        signing_key=signing_key,
-        extend=extend,
-        account=account_of(account),
-        canaries=canaries,
-        **insecure,
-    )
+    return Options(device=device_of(device), **chosen, **insecure)
 
 
 def _open(
@@ -182,6 +197,7 @@ def _open(
     checkpoint: str | None,
     preset: str | None,
     settings: tuple[str, ...],
+    ask: bool,
     options: Options,
 ) -> Session | None:
     from accountant.plans.plan import Plan
@@ -212,7 +228,25 @@ def _open(
         classes=len(data.train.class_names),
         warm_start=warm,
     )
+    tell_spent_before(plan, data)
+    if ask:
+        _ask(plan, data)
     return begin(_out(out, data.name), plan=plan, data=data, config=config, network=network, options=options)
+
+
+def _ask(plan: Plan, data: DataSet) -> None:
+    """Have somebody confirm a plan that was found and not named; `click.Abort` where they do not."""
+    from accountant.bound_text import exact_text
+
+    unit = f"one record, {plan.neighbouring.value}"
+    err_console.print(
+        f"Found {DEFAULT_PLAN}: {plan.steps} steps on {len(data.train.labels)} records of {data.name} "
+        f"({len(data.train.class_names)} classes). It spends ε = {exact_text(plan.epsilon)} at δ = "
+        f"{exact_text(plan.delta)} ({unit}), for good, whatever comes of it.",
+        markup=False,
+        soft_wrap=True,
+    )
+    click.confirm("Train with it?", abort=True, err=True)
 
 
 def _out(given: Path | None, dataset: str | None) -> Path:
@@ -254,9 +288,13 @@ def _say_halted(halted: Halted) -> None:
 
 
 def _resumed_line(session: Session) -> str:
-    body = next(e.body for e in reversed(session.ledger.entries) if e.kind == "resume")
+    body = next((e.body for e in reversed(session.ledger.entries) if e.kind == "resume"), None)
+    if body is None:
+        return f"Begun: {session.folder.path} had been interrupted before it began."
     how = "a clean stop" if body["clean"] else "a crash: what was owed is dropped, reserved steps stay charged"
-    return f"Resumed at {session.guard.steps} charged steps after {how}."
+    if session.doubt is not None:
+        how += f" ({session.doubt})"
+    return f"Resumed at {session.guard.steps} charged steps, {session.guard.held} of them in the weights, after {how}."
 
 
 @contextmanager
@@ -294,7 +332,6 @@ def _compile() -> None:
 
 
 def _train(session: Session, stopped: dict[str, int]) -> None:
-    from accountant.bound_text import upper_text
     from privgen.cli.progress import TrainingDisplay
     from privgen.training.loop import run
 
@@ -318,28 +355,61 @@ def _train(session: Session, stopped: dict[str, int]) -> None:
             soft_wrap=True,
         )
         sys.exit(128 + number)
-    kept = "by RDP" if session.plan.accountant == "rdp" else "kept by PRV, this ε being RDP's,"
-    console.print(
-        f"Halted: {session.outcome}. {session.guard.steps} steps, ε = {upper_text(session.guard.epsilon_spent())} of "
-        f"{session.plan.epsilon:g} {kept} at δ = {session.plan.delta:g}.",
-        markup=False,
-        soft_wrap=True,
-    )
-    console.print(
-        f"Released: {folder.release / 'generator.safetensors'}, {folder.release / 'samples.png'}.",
-        markup=False,
-        soft_wrap=True,
-    )
-    _report(folder.path)
+    _say_end(session)
+    if not session.released:
+        sys.exit(1)
+    _report(session)
 
 
-def _report(run: Path) -> None:
+def _say_end(session: Session) -> None:
+    """Why it ended, what is guaranteed, once, and where things are; or what can be done where nothing was released."""
+    folder, held, charged = session.folder, session.guard.held, session.guard.steps
+    if not charged:
+        err_console.print(f"Error: {session.outcome}.", style="bold red", markup=False, soft_wrap=True)
+        return
+    lines = [f"Halted: {session.outcome}. {charged} steps charged, {held} of them in the weights.", _guarantee(session)]
+    if session.released:
+        lines.append(f"Released: {folder.release / 'generator.safetensors'}, {folder.release / 'samples.png'}.")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+    if not session.released:
+        err_console.print(
+            f"Error: {session.loss}, and what crashes wasted is spent: nothing was released. Release these weights for "
+            f"the same ε: privgen train --resume --accept-loss --out {folder.path}; or begin another run, whose spend "
+            "counts beside this one's (privgen plan --spare-blocks pays for crashes beforehand).",
+            style="bold red",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _guarantee(session: Session) -> str:
+    """The guarantee in a sentence, as an audit recomputes it."""
+    from accountant.audit.audit import price
+    from accountant.audit.guarantee import guarantee_of
+    from accountant.bound_text import exact_text, upper_text
+    from accountant.ledger.replay import replay
+
+    state = replay(session.ledger.entries)
+    found, budget = guarantee_of(state, price(state.segments, state.budget)), state.budget
+    delta = exact_text(budget.delta)
+    return (
+        f"Guarantee: whatever this run releases is ({upper_text(found.epsilon)}, {delta})-differentially private for "
+        f"one record ({budget.neighbouring.value}), by {found.by}; ({exact_text(budget.epsilon)}, {delta}) was "
+        "promised."
+    )
+
+
+def _report(session: Session) -> None:
     """Leave the reports beside what was released. The run has halted: a full disk here takes nothing from it."""
+    from accountant.errors import LedgerError
     from privgen.report.write import write_reports
 
+    run = session.folder.path
     try:
-        _, html = write_reports(run)
-    except OSError as error:
-        warn(f"No report was written ({error.strerror}); make room, then: privgen audit {run} --format html --out FILE")
+        markdown, html = write_reports(run)
+        session.name_reports((markdown, html))
+    except (OSError, LedgerError) as error:
+        warn(f"No report was written ({error}); make room, then: privgen audit {run} --format html --out FILE")
         return
     console.print(f"Report: {html}. Recompute it: privgen audit {run}", markup=False, soft_wrap=True)
