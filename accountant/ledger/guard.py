@@ -61,6 +61,12 @@ class Receipt:
     """
 
     __slots__ = ("_guard", "_number", "cycle", "event", "place", "step")
+    event: Event
+    step: int
+    cycle: int
+    place: int
+    _guard: BudgetGuard
+    _number: int
 
     def __init__(
         self,

@@ -417,7 +417,8 @@ def _guarantee(session: Session) -> str:
     delta = exact_text(budget.delta)
     return (
         f"Guarantee: whatever this run releases is ({upper_text(found.epsilon)}, {delta})-differentially private for "
-        f"one record ({budget.neighbouring.value}), by {found.by}; ({exact_text(budget.epsilon)}, {delta}) was promised."
+        f"one record ({budget.neighbouring.value}), by {found.by}; ({exact_text(budget.epsilon)}, {delta}) was "
+        "promised."
     )
 
 

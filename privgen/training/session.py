@@ -179,8 +179,8 @@ class Session:
         if self._inside:
             raise RunError(
                 f"This session was interrupted inside a step (after {self.guard.steps} charged steps) and is dead: "
-                "going on with it could pay the same residual twice. Close it, then resume the run: privgen train --resume "
-                f"--out {self.folder.path}"
+                "going on with it could pay the same residual twice. Close it, then resume the run: "
+                f"privgen train --resume --out {self.folder.path}"
             )
 
     @contextmanager
