@@ -38,6 +38,7 @@ from accountant.events import (
     require_event,
 )
 from accountant.mixtures import AT_ZERO, MixturePair
+from accountant.scalars import is_number
 
 
 class MissingLibrary(AccountantError, ImportError):
@@ -123,7 +124,7 @@ def from_opacus_history(history: Iterable[Sequence[float]]) -> Composition:
         if isinstance(entry, str) or not isinstance(entry, Sequence) or len(entry) != 3:
             raise InvalidValue(f"Expected [noise_multiplier, sample_rate, steps], got {entry!r}.")
         z, q, steps = entry
-        count = int(steps) if isinstance(steps, float) and steps.is_integer() else steps
+        count = int(steps) if is_number(steps) and math.isfinite(steps) and steps == int(steps) else steps
         require_count(count, "steps")  # type: ignore[arg-type]
         composition.append((SubsampledGaussian(sampling_rate=q, noise_multiplier=z), int(count)))
     return tuple(composition)

@@ -2,6 +2,8 @@
 
 >>> upper_text(8.89563), lower_text(8.89563), upper_text(float("inf"))
 ('8.8957', '8.8956', '∞')
+>>> upper_text(1e-09), upper_text(9.9978035517), lower_text(0.0012345678)
+('1.001e-9', '9.9979', '1.234e-3')
 >>> exact_text(1e-05), exact_text(0.1 + 0.2)
 ('1e-05', '0.30000000000000004')
 """
@@ -11,17 +13,25 @@ from __future__ import annotations
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-_PLACES = Decimal("0.0001")
+_PLACES, _SMALL = Decimal("0.0001"), 0.01
 
 
 def upper_text(bound: float) -> str:
-    """An upper bound to four decimals, rounded up; ∞ where it is infinite or not a number."""
-    return str(Decimal(bound).quantize(_PLACES, rounding=ROUND_CEILING)) if math.isfinite(bound) else "∞"
+    """An upper bound rounded up: to four decimals, a small one to four digits; ∞ where it is infinite or no number."""
+    return _rounded(bound, ROUND_CEILING) if math.isfinite(bound) else "∞"
 
 
 def lower_text(bound: float) -> str:
-    """A lower bound to four decimals, rounded down; 0 where there is none."""
-    return str(Decimal(bound).quantize(_PLACES, rounding=ROUND_FLOOR)) if math.isfinite(bound) else "0.0000"
+    """A lower bound rounded down, likewise; 0 where there is none."""
+    return _rounded(bound, ROUND_FLOOR) if math.isfinite(bound) else "0.0000"
+
+
+def _rounded(bound: float, rounding: str) -> str:
+    exact = Decimal(bound)
+    if not 0 < bound < _SMALL:
+        return str(exact.quantize(_PLACES, rounding=rounding))
+    # Four decimals would say 0.0000 or 0.0001 of an ε of 1e-9.
+    return f"{exact.quantize(Decimal(1).scaleb(exact.adjusted() - 3), rounding=rounding):.3e}"
 
 
 def exact_text(value: float) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from accountant.errors import InvalidValue
+from accountant.scalars import is_number, keep_plain
 
 
 class Neighbouring(Enum):
@@ -24,13 +25,13 @@ class Neighbouring(Enum):
 
 def require_epsilon(epsilon: float, name: str = "epsilon") -> None:
     """Raise InvalidValue unless epsilon is a finite number above zero."""
-    if not (isinstance(epsilon, int | float) and math.isfinite(epsilon) and epsilon > 0):
+    if not (is_number(epsilon) and math.isfinite(epsilon) and epsilon > 0):
         raise InvalidValue(f"Expected {name}={epsilon!r} to be a finite number > 0; try --epsilon 10.")
 
 
 def require_delta(delta: float, name: str = "delta") -> None:
     """Raise InvalidValue unless 0 < delta < 1."""
-    if not (isinstance(delta, int | float) and 0 < delta < 1):
+    if not (is_number(delta) and 0 < delta < 1):
         raise InvalidValue(f"Expected {name}={delta!r} in (0, 1); choose it well below 1/N, for example --delta 1e-5.")
 
 
@@ -59,6 +60,7 @@ class Budget:
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_epsilon(self.epsilon)
         require_delta(self.delta)
         require_neighbouring(self.neighbouring)
@@ -84,6 +86,7 @@ class EpsilonBounds:
     fallback: str | None = None
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         if not 0 <= self.lower <= self.estimate <= self.upper:
             raise InvalidValue(
                 f"Expected 0 <= lower <= estimate <= upper, got {self.lower!r}, {self.estimate!r}, "

@@ -35,19 +35,20 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from accountant.budget import Neighbouring
 from accountant.errors import InvalidValue
 from accountant.mixtures import AT_ZERO, MixturePair, drawn
+from accountant.scalars import is_integer, is_number, keep_plain
 
 JsonScalar = str | int | float | bool | None
 
 
 def require_sampling_rate(value: float, name: str = "sampling_rate") -> None:
     """Raise InvalidValue unless 0 < value <= 1."""
-    if not (isinstance(value, int | float) and 0 < value <= 1):
+    if not (is_number(value) and 0 < value <= 1):
         raise InvalidValue(f"Expected {name}={value!r} in (0, 1]; pass --batch-size no larger than the data set.")
 
 
 def require_noise_multiplier(value: float, name: str = "noise_multiplier") -> None:
     """Raise InvalidValue unless value is finite and > 0."""
-    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+    if not (is_number(value) and math.isfinite(value) and value > 0):
         raise InvalidValue(
             f"Expected {name}={value!r} to be finite and > 0 (noise std ÷ L2 sensitivity); "
             "without noise there is no privacy to account for."
@@ -56,7 +57,7 @@ def require_noise_multiplier(value: float, name: str = "noise_multiplier") -> No
 
 def require_count(value: int, name: str = "count", least: int = 0) -> None:
     """Raise InvalidValue unless value is an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_integer(value) or value < least:
         raise InvalidValue(f"Expected {name}={value!r} to be an integer >= {least}.")
 
 
@@ -125,6 +126,7 @@ class SubsampledGaussian:
     noise_multiplier: float
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_sampling_rate(self.sampling_rate)
         require_noise_multiplier(self.noise_multiplier)
 
@@ -175,6 +177,7 @@ class BandedGaussian:
     bands: int
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_sampling_rate(self.sampling_rate)
         require_noise_multiplier(self.noise_multiplier)
         require_count(self.bands, "bands", least=1)
@@ -238,10 +241,11 @@ class HiddenFeedbackGaussian:
     feedback_ratio: float
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_sampling_rate(self.sampling_rate)
         require_noise_multiplier(self.noise_multiplier)
         ratio = self.feedback_ratio
-        if not (isinstance(ratio, int | float) and math.isfinite(ratio) and ratio >= 0):
+        if not (is_number(ratio) and math.isfinite(ratio) and ratio >= 0):
             raise InvalidValue(f"Expected feedback_ratio={ratio!r} to be finite and >= 0 (2·C2·qN/C1).")
 
     @property

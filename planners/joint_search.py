@@ -30,6 +30,7 @@ from dataclasses import dataclass, replace
 from accountant.budget import Budget, Neighbouring
 from accountant.composition.segments import Composition
 from accountant.errors import InvalidValue
+from accountant.scalars import plain
 from planners.delay import mean_delay, noise_saved, relative_sensitivity, weight_of_delay
 from planners.errors import ImpossiblePlan
 from planners.schedule import WHOLE, PhaseShape
@@ -107,6 +108,12 @@ class Search:
     alternatives: tuple[Choice, ...] = ()
 
 
+def _each(bands: int | Sequence[int]) -> tuple[int, ...]:
+    """Every number of bands that is to be tried, once, rising."""
+    several = bands if isinstance(bands, Sequence) else (bands,)
+    return tuple(sorted({plain(one) for one in several}))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Request:
     """What a search is told, but for its limits."""
@@ -168,7 +175,7 @@ def joint_search(
     request = _Request(
         budget=Budget(epsilon=epsilon, delta=delta, neighbouring=neighbouring),
         dataset_size=dataset_size,
-        bands=tuple(sorted({bands} if isinstance(bands, int) else set(bands))),
+        bands=_each(bands),
         residual_ratio=residual_ratio,
         feedback_ratio=feedback_ratio,
         phases=tuple(phases),

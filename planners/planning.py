@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from accountant.bound_text import upper_text
 from accountant.budget import Budget, Neighbouring
 from accountant.claims.claims import claimed_epsilon_of
 from accountant.plans.exact_release import raised_to_cover
@@ -139,8 +140,9 @@ def _verified(made: Plan) -> Plan:
     if not spent <= made.epsilon:
         raise ImpossiblePlan(
             f"{made.iterations} steps at sampling_rate={made.sampling_rate:.6g} with "
-            f"noise_multiplier={made.noise_multiplier:.6g} cost ε = {spent:.4g} at δ = {made.delta:g}, more than "
-            f"{made.epsilon:g}; omit one of the three and it is solved for, or plan for --epsilon {spent:.4g}."
+            f"noise_multiplier={made.noise_multiplier:.6g} cost ε = {upper_text(spent)} at δ = {made.delta:g}, "
+            f"more than {made.epsilon:g}; omit one of the three and it is solved for, or plan for --epsilon "
+            f"{upper_text(spent)}."
         )
     if bounds is not None and bounds.fallback is not None:
         bounds = None

@@ -20,6 +20,7 @@ from accountant.errors import InvalidValue
 from accountant.events import require_count, require_noise_multiplier, require_sampling_rate
 from accountant.plans.parts import Feedback
 from accountant.plans.public_facts import PublicFacts
+from accountant.scalars import is_number, keep_plain
 from planners.errors import ContradictoryRequest
 from planners.schedule import WHOLE, PhaseShape, require_whole
 
@@ -76,6 +77,7 @@ class PlanRequest:
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_epsilon(self.epsilon)
         if self.delta is not None:
             require_delta(self.delta)
@@ -102,7 +104,7 @@ class PlanRequest:
             return
         if self.sampling_rate is not None:
             raise ContradictoryRequest("Give the batch size or the sampling rate, not both.")
-        if not (math.isfinite(batch) and batch > 0):
+        if not (is_number(batch) and math.isfinite(batch) and batch > 0):
             raise InvalidValue(f"Expected batch_size={batch!r} to be finite and > 0; it is the expected batch, qN.")
 
     def _require_shares(self) -> None:
@@ -111,7 +113,7 @@ class PlanRequest:
         if unknown := sorted(set(self.shares) - set(PARTS)):
             raise InvalidValue(f"Unknown parts {unknown}; a step can release: {', '.join(PARTS)}.")
         for name, value in self.shares.items():
-            if not (math.isfinite(value) and value >= 0):
+            if not (is_number(value) and math.isfinite(value) and value >= 0):
                 raise InvalidValue(f"Expected share {name}={value!r} to be finite and >= 0.")
         if not (self.shares.get("critic") or self.shares.get("reconstruction")):
             raise InvalidValue(
@@ -121,7 +123,7 @@ class PlanRequest:
 
     def _require_one_feedback(self) -> None:
         ratio = self.residual_ratio
-        if ratio is not None and not (math.isfinite(ratio) and ratio >= 0):
+        if ratio is not None and not (is_number(ratio) and math.isfinite(ratio) and ratio >= 0):
             raise InvalidValue(f"Expected residual_ratio={ratio!r} to be finite and >= 0 (R/C1).")
         if self.feedback is not Feedback.PAPER and self.feedback_ratio:
             raise ContradictoryRequest("feedback_ratio belongs to the published feedback; use feedback paper.")

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accountant.errors import InvalidValue
+from accountant.scalars import is_number, keep_plain
 
 # Shares such as 0.333, 0.333, 0.334 are meant to be the whole; 0.3, 0.3, 0.3 are not.
 _ROUNDING = 1e-6
@@ -42,9 +43,10 @@ class PhaseShape:
     rate: float = 1.0
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         for name in ("share", "noise", "rate"):
             value = getattr(self, name)
-            if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+            if not (is_number(value) and math.isfinite(value) and value > 0):
                 raise InvalidValue(f"Expected a phase's {name}={value!r} to be finite and > 0.")
 
 

@@ -20,6 +20,7 @@ from dataclasses import replace
 from accountant.budget import Budget
 from accountant.errors import InvalidValue
 from accountant.plans.warm_start import WarmStart
+from accountant.scalars import is_number
 from planners.solving.cost import EventFamily
 from planners.solving.solutions import Target, least_noise
 
@@ -43,7 +44,7 @@ def warm_start_within(
     Raises:
         InvalidValue: a value is out of range. ImpossiblePlan: no noise up to 1e6 is enough.
     """
-    if not (isinstance(fraction, int | float) and math.isfinite(fraction) and 0 <= fraction < 1):
+    if not (is_number(fraction) and math.isfinite(fraction) and 0 <= fraction < 1):
         raise InvalidValue(f"Expected warm_start={fraction!r} in [0, 1): the part of ε that statistics may cost alone.")
     if fraction == 0:
         return None

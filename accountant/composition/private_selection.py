@@ -32,6 +32,7 @@ from accountant.composition.conversion import Conversion, delta_of, epsilon_of
 from accountant.composition.rdp import RdpAccountant
 from accountant.errors import InvalidValue
 from accountant.mixtures import Floats
+from accountant.scalars import is_number, keep_plain
 
 # The tail of K that `draw` gives up on: below what a double's uniform number reaches.
 _LARGEST_DRAW = 10**7
@@ -54,10 +55,11 @@ class RandomRuns:
     shape: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.shape, int | float) and self.shape > -1):
+        keep_plain(self)
+        if not (is_number(self.shape) and self.shape > -1):
             raise InvalidValue(f"Expected shape={self.shape!r} > -1; 1 is geometric, 0 logarithmic, inf Poisson.")
         least = 0.0 if self.poisson else 1.0
-        good = isinstance(self.mean, int | float) and math.isfinite(self.mean) and self.mean >= least
+        good = is_number(self.mean) and math.isfinite(self.mean) and self.mean >= least
         if not (good and self.mean > 0):
             raise InvalidValue(f"Expected mean={self.mean!r} to be a finite number of runs >= 1.")
 

@@ -36,6 +36,7 @@ from accountant.composition.scales import Scales
 from accountant.errors import InvalidValue, PrvFailure
 from accountant.events import Event, require_count, require_event
 from accountant.mixtures import Floats, MixturePair
+from accountant.scalars import is_number, plain
 
 _ORDERS = default_orders()
 # The allowance in ε relative to ε where `eps_error` is more, and the part of it that the mesh may use up.
@@ -71,7 +72,7 @@ class PrvAccountant:
     ) -> None:
         require_neighbouring(neighbouring)
         require_count(group_size, "group_size", least=1)
-        if not (math.isfinite(eps_error) and eps_error > 0):
+        if not (is_number(eps_error) and math.isfinite(eps_error) and eps_error > 0):
             raise InvalidValue(f"Expected eps_error={eps_error!r} > 0; 0.01 is usual.")
         if delta_error is not None:
             require_delta(delta_error, "delta_error")
@@ -105,7 +106,7 @@ class PrvAccountant:
         require_count(count)
         require_event(event)
         pair = event.dominating_pair(self.neighbouring, self.group_size)
-        charges = self._meter.charge(event, count)
+        charges = self._meter.charge(event, plain(count))
         if charges:
             self._charges[pair] = self._charges.get(pair, 0) + charges
         return self
@@ -139,7 +140,7 @@ class PrvAccountant:
         Raises:
             InvalidValue: target_epsilon is negative or not a number.
         """
-        if not target_epsilon >= 0:
+        if not (is_number(target_epsilon) and target_epsilon >= 0):
             raise InvalidValue(f"Expected target_epsilon={target_epsilon!r} >= 0.")
         return _delta(
             tuple(self._charges.items()),

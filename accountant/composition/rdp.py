@@ -32,6 +32,7 @@ from accountant.composition.rounding import U
 from accountant.errors import InvalidValue
 from accountant.events import Event, require_count, require_event
 from accountant.mixtures import Floats
+from accountant.scalars import is_number, plain
 
 _DEFAULT_ORDERS = default_orders()
 _DEFAULT_ORDERS.setflags(write=False)
@@ -93,7 +94,7 @@ class RdpAccountant:
         require_count(count)
         require_event(event)
         self._curve(event)
-        charges = self._meter.charge(event, count)
+        charges = self._meter.charge(event, plain(count))
         if charges:
             self._current = (event, charges + self._take_up(event))
         return self
@@ -142,7 +143,7 @@ class RdpAccountant:
         Raises:
             InvalidValue: target_epsilon is negative or not a number.
         """
-        if not target_epsilon >= 0:
+        if not (is_number(target_epsilon) and target_epsilon >= 0):
             raise InvalidValue(f"Expected target_epsilon={target_epsilon!r} >= 0.")
         return delta_of(self._total(), self.orders, epsilon=target_epsilon)
 

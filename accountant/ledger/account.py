@@ -37,6 +37,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from accountant.bound_text import upper_text
 from accountant.budget import Budget
 from accountant.composition.conversion import Conversion
 from accountant.composition.rdp import RdpAccountant
@@ -188,8 +189,8 @@ class Account:
         steps = _affordable(state, event, wanted)
         if steps == 0:
             raise BudgetExhausted(
-                f"The account {self.path} is spent: ε = {state.epsilon_spent:.4f} of {state.budget.epsilon:g} at "
-                f"δ = {state.budget.delta:g} over {len(state.runs)} runs."
+                f"The account {self.path} is spent: ε = {upper_text(state.epsilon_spent)} of "
+                f"{state.budget.epsilon:g} at δ = {state.budget.delta:g} over {len(state.runs)} runs."
             )
         # A segment a reservation: blocks of a banded event round up in each, which over-counts and never under.
         body = {"segment": state.reservations, "steps": steps, "event": event_to_json(event), "run": run}

@@ -32,6 +32,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from accountant.bound_text import upper_text
 from accountant.budget import Budget
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
@@ -310,7 +311,7 @@ class BudgetGuard:
         if steps == 0:
             raise BudgetExhausted(
                 f"One more step would exceed ε = {self.budget.epsilon:g} at δ = {self.budget.delta:g}: "
-                f"{self.steps} steps are charged (ε = {self.epsilon_spent():.4f} by RDP)."
+                f"{self.steps} steps are charged (ε = {upper_text(self.epsilon_spent())} by RDP)."
             )
         if self.account is not None:
             steps = self._charge_account(self.account, event, steps, goes_on=goes_on)

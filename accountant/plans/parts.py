@@ -24,6 +24,7 @@ from accountant.plans.exact_release import (
     is_power_of_two,
     noise_on_grid,
 )
+from accountant.scalars import is_number, keep_plain
 
 # What the steps of a phase release.
 GRADIENTS, STATISTICS = "gradients", "statistics"
@@ -64,7 +65,7 @@ class Feedback(Enum):
 
 
 def _require_norm(value: float, name: str, *, positive: bool) -> None:
-    inside = isinstance(value, int | float) and SMALLEST_NORM <= value <= LARGEST_NORM
+    inside = is_number(value) and SMALLEST_NORM <= value <= LARGEST_NORM
     if not inside and (positive or value != 0):
         allowed = f"in [{SMALLEST_NORM:g}, {LARGEST_NORM:g}]" + ("" if positive else ", or 0")
         raise InvalidValue(f"Expected {name}={value!r} to be {allowed}; outside it squares leave floating point.")
@@ -91,6 +92,7 @@ class Part:
     grid_step: float | None = None
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         if not (isinstance(self.name, str) and self.name.isidentifier()):
             raise InvalidValue(f"Expected part name={self.name!r} to be a short word such as critic.")
         _require_norm(self.clip_norm, f"{self.name}.clip_norm", positive=True)
@@ -173,6 +175,7 @@ class Phase:
     releases: str = GRADIENTS
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         if self.releases not in (GRADIENTS, STATISTICS):
             raise InvalidValue(f"Expected releases={self.releases!r} to be {GRADIENTS} or {STATISTICS}.")
         if self.releases == STATISTICS and self.sampling_rate != 1:

@@ -51,6 +51,7 @@ from accountant.plans.parts import (
 )
 from accountant.plans.public_facts import PublicFacts, PublicFactsJson
 from accountant.plans.warm_start import WarmStart, WarmStartJson
+from accountant.scalars import keep_plain
 
 SCHEMA = "privgen.plan/1"
 LARGEST_FILE = 1_000_000
@@ -128,6 +129,7 @@ class Plan:
     defaults: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         Budget(epsilon=self.epsilon, delta=self.delta, neighbouring=self.neighbouring)
         require_count(self.dataset_size, "dataset_size", least=1)
         require_count(self.bands, "bands", least=1)

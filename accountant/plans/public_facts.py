@@ -16,6 +16,7 @@ from typing import TypedDict
 
 from accountant.errors import InvalidValue
 from accountant.json_reader import JsonObject
+from accountant.scalars import is_integer, plain
 
 # One record is the unit that is protected.
 UNITS = ("record",)
@@ -62,12 +63,12 @@ class PublicFacts:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
-        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "shape", tuple(map(plain, self.shape)))
         _require_text(self.name, "name")
         if any(mark in self.name for mark in "/\\"):
             raise InvalidValue(f"Expected name={self.name!r} to be a name and not a path; a plan is public.")
         self._require_classes()
-        whole = [isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in self.shape]
+        whole = [is_integer(side) and side >= 1 for side in self.shape]
         if len(whole) != 3 or not all(whole):
             raise InvalidValue(f"Expected shape={self.shape!r} to be height, width and channels, each >= 1.")
         if self.unit not in UNITS:

@@ -29,6 +29,7 @@ from typing import TypedDict
 from accountant.errors import InvalidValue
 from accountant.events import SubsampledGaussian, joint_noise_multiplier, require_count, require_noise_multiplier
 from accountant.json_reader import JsonObject
+from accountant.scalars import is_number, keep_plain
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,11 +91,12 @@ class WarmStart:
     spare_releases: int = 0
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_count(self.rounds, "warm_start.rounds", least=0)
         require_count(self.spare_releases, "warm_start.spare_releases", least=0)
         for name in ("clip_norm", "centred_clip_norm"):
             value = getattr(self, name)
-            if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+            if not (is_number(value) and math.isfinite(value) and value > 0):
                 raise InvalidValue(f"Expected warm_start.{name}={value!r} to be finite and > 0.")
         for name in ("mean_noise_multiplier", "cluster_noise_multiplier", "covariance_noise_multiplier"):
             require_noise_multiplier(getattr(self, name), f"warm_start.{name}")

@@ -30,6 +30,7 @@ from accountant.events import (
     require_sampling_rate,
 )
 from accountant.plans.parts import Phase
+from accountant.scalars import is_number, keep_plain
 from planners.errors import ContradictoryRequest
 from planners.schedule import WHOLE, PhaseShape, require_whole, split_steps
 
@@ -63,10 +64,11 @@ class EventFamily:
     spare_blocks: int = 0
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_count(self.bands, "bands", least=1)
         require_count(self.spare_blocks, "spare_blocks", least=0)
         ratio = self.feedback_ratio
-        if not (isinstance(ratio, int | float) and math.isfinite(ratio) and ratio >= 0):
+        if not (is_number(ratio) and math.isfinite(ratio) and ratio >= 0):
             raise InvalidValue(f"Expected feedback_ratio={ratio!r} to be finite and >= 0 (2·C2·qN/C1).")
         if self.bands > 1 and ratio:
             raise ContradictoryRequest(

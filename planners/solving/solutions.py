@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from accountant.bound_text import upper_text
 from accountant.budget import Budget
 from accountant.composition.segments import Composition
 from accountant.errors import InvalidValue
@@ -141,7 +142,7 @@ def most_iterations(target: Target, family: EventFamily, *, sampling_rate: float
         one = epsilon_by_rdp(candidate(1), budget)
         raise ImpossiblePlan(
             f"One step with sampling_rate={sampling_rate:g} and noise_multiplier={noise_multiplier:g} costs "
-            f"ε = {one:.4g} by RDP, more than {budget.epsilon:g} at δ = {budget.delta:g}; "
+            f"ε = {upper_text(one)} by RDP, more than {budget.epsilon:g} at δ = {budget.delta:g}; "
             "raise the noise or the budget, or lower the sampling rate."
         )
     return blocks * bands
@@ -180,7 +181,7 @@ def largest_feedback(
     by_rdp = target.accountant == "rdp"
     if alone > budget.epsilon and (by_rdp or bounds_by_prv(candidate(0.0), budget).upper > budget.epsilon):
         raise ImpossiblePlan(
-            f"{iterations} steps with noise_multiplier={noise_multiplier:g} cost ε = {alone:.4g} by RDP at "
+            f"{iterations} steps with noise_multiplier={noise_multiplier:g} cost ε = {upper_text(alone)} by RDP at "
             f"δ = {budget.delta:g} before anything is fed back; raise the noise, or ε above {budget.epsilon:g}."
         )
     return 0.0
@@ -190,5 +191,6 @@ def _possible(safest: Composition, budget: Budget) -> str:
     """What is possible where the budget is not: the ε at the safe end."""
     least = epsilon_by_rdp(safest, budget)
     return (
-        f"; the least possible there is ε = {least:.4g}. Raise ε or δ, or lower iterations, sampling rate or feedback."
+        f"; the least possible there is ε = {upper_text(least)}. "
+        "Raise ε or δ, or lower iterations, sampling rate or feedback."
     )

@@ -110,9 +110,11 @@ def _path(name: str) -> Path:
 
 
 def _line(state: AccountState) -> str:
+    from accountant.bound_text import upper_text
+
     budget = state.budget
     return (
-        f"ε = {state.epsilon_spent:.4f} spent of {budget.epsilon:g} at δ = {budget.delta:g} "
+        f"ε = {upper_text(state.epsilon_spent)} spent of {budget.epsilon:g} at δ = {budget.delta:g} "
         f"({budget.neighbouring.value}), {state.spent / state.limit:.1%} of the divergence {state.limit:.4g} that the "
         f"filter allows at order {state.order:g}; {len(state.runs)} runs, {state.steps} steps"
         + (f"; data set {state.dataset}" if state.dataset else "")

@@ -15,14 +15,14 @@ import click
 
 from privgen.cli.account import account_of
 from privgen.cli.console import console, err_console, warn
-from privgen.cli.facts import recall_source
+from privgen.cli.facts import planned_data, recall_source
 from privgen.cli.spent_before import tell_spent_before
+from privgen.cli.train_messages import ask_for, say_end, say_halted, say_resumed
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
     from privgen.config import TrainConfig
-    from privgen.data import DataSet
-    from privgen.training.session import Halted, Options, Session
+    from privgen.training.session import Options, Session
 
 EPILOG = """\b
 Examples:
@@ -203,22 +203,23 @@ def _open(
     from accountant.plans.plan import Plan
     from privgen.config import default_config, warm_config
     from privgen.methods.gan.networks import NetworkConfig
+    from privgen.training.begin import begin
+    from privgen.training.resume import resume as resume_run
     from privgen.training.run_folder import RunFolder
-    from privgen.training.session import Halted, begin
-    from privgen.training.session import resume as resume_run
+    from privgen.training.session import Halted
 
     if resume:
         folder = RunFolder.existing(_out(out, plan.dataset if plan else dataset))
         own = plan or (Plan.load(folder.plan) if folder.plan.exists() else None)
-        data = _data(dataset or folder.source(), own, data_dir)
+        data = planned_data(dataset or folder.source(), own, data_dir)
         resumed = resume_run(folder.path, data=data, options=options, plan=plan, checkpoint=checkpoint)
         if isinstance(resumed, Halted):
-            _say_halted(resumed)
+            say_halted(resumed)
             return None
-        err_console.print(_resumed_line(resumed), markup=False)
+        say_resumed(resumed)
         return resumed
     assert plan is not None  # `_plan` leaves it out for a resume alone
-    data = _data(dataset, plan, data_dir)
+    data = planned_data(dataset, plan, data_dir)
     warm = plan.warm_start is not None
     config = _config(warm_config if warm else default_config, plan.dataset_size, preset, settings)
     height, width, channels = data.train.images.shape[1:]
@@ -230,45 +231,8 @@ def _open(
     )
     tell_spent_before(plan, data)
     if ask:
-        _ask(plan, data)
+        ask_for(plan, data, DEFAULT_PLAN)
     return begin(_out(out, data.name), plan=plan, data=data, config=config, network=network, options=options)
-
-
-def _ask(plan: Plan, data: DataSet) -> None:
-    """Have somebody confirm a plan that was found and not named; `click.Abort` where they do not."""
-    from accountant.bound_text import exact_text
-
-    unit = f"one record, {plan.neighbouring.value}"
-    err_console.print(
-        f"Found {DEFAULT_PLAN}: {plan.steps} steps on {len(data.train.labels)} records of {data.name} "
-        f"({len(data.train.class_names)} classes). It spends ε = {exact_text(plan.epsilon)} at δ = "
-        f"{exact_text(plan.delta)} ({unit}), for good, whatever comes of it.",
-        markup=False,
-        soft_wrap=True,
-    )
-    click.confirm("Train with it?", abort=True, err=True)
-
-
-def _data(given: str | None, plan: Plan | None, data_dir: Path | None) -> DataSet:
-    """The data by the plan's public facts; what is odd about single records is said on stderr alone."""
-    from privgen.catalogue import DATASETS, source_name
-    from privgen.data import load_data
-    from privgen.data.planned import private_notes, require_planned_data, require_planned_source
-
-    name = given or (plan.dataset if plan is not None else None)
-    if name is None:
-        raise click.UsageError("The plan names no data set; give --dataset, for example --dataset digits.")
-    name = source_name(name)
-    if plan is None:
-        return load_data(name, data_dir)
-    require_planned_source(plan, name)
-    if plan.public_facts is not None and name == plan.dataset not in DATASETS:
-        raise click.UsageError(f"The plan is for {name} and holds no path; say where it is: --dataset npz:PATH.")
-    data = load_data(name, data_dir, facts=plan.public_facts)
-    require_planned_data(plan, data)
-    for note in private_notes(data, stated_size=plan.dataset_size):
-        warn(f"(Private: do not publish this line.) {note}.")
-    return data
 
 
 def _out(given: Path | None, dataset: str | None) -> Path:
@@ -298,25 +262,6 @@ def _config(
         except ValueError:
             values[name] = text
     return TrainConfig.from_json(values)
-
-
-def _say_halted(halted: Halted) -> None:
-    console.print(
-        f"The budget is spent: this run has halted ({halted.reason}) after {halted.steps} charged steps. "
-        "Nothing was changed.",
-        markup=False,
-        soft_wrap=True,
-    )
-
-
-def _resumed_line(session: Session) -> str:
-    body = next((e.body for e in reversed(session.ledger.entries) if e.kind == "resume"), None)
-    if body is None:
-        return f"Begun: {session.folder.path} had been interrupted before it began."
-    how = "a clean stop" if body["clean"] else "a crash: what was owed is dropped, reserved steps stay charged"
-    if session.doubt is not None:
-        how += f" ({session.doubt})"
-    return f"Resumed at {session.guard.steps} charged steps, {session.guard.held} of them in the weights, after {how}."
 
 
 @contextmanager
@@ -377,49 +322,10 @@ def _train(session: Session, stopped: dict[str, int]) -> None:
             soft_wrap=True,
         )
         sys.exit(128 + number)
-    _say_end(session)
+    say_end(session)
     if not session.released:
         sys.exit(1)
     _report(session)
-
-
-def _say_end(session: Session) -> None:
-    """Why it ended, what is guaranteed, once, and where things are; or what can be done where nothing was released."""
-    folder, held, charged = session.folder, session.guard.held, session.guard.steps
-    if not charged:
-        err_console.print(f"Error: {session.outcome}.", style="bold red", markup=False, soft_wrap=True)
-        return
-    lines = [f"Halted: {session.outcome}. {charged} steps charged, {held} of them in the weights.", _guarantee(session)]
-    if session.released:
-        lines.append(f"Released: {folder.release / 'generator.safetensors'}, {folder.release / 'samples.png'}.")
-    for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
-    if not session.released:
-        err_console.print(
-            f"Error: {session.loss}, and what crashes wasted is spent: nothing was released. Release these weights for "
-            f"the same ε: privgen train --resume --accept-loss --out {folder.path}; or begin another run, whose spend "
-            "counts beside this one's (privgen plan --spare-blocks pays for crashes beforehand).",
-            style="bold red",
-            markup=False,
-            soft_wrap=True,
-        )
-
-
-def _guarantee(session: Session) -> str:
-    """The guarantee in a sentence, as an audit recomputes it."""
-    from accountant.audit.audit import price
-    from accountant.audit.guarantee import guarantee_of
-    from accountant.bound_text import exact_text, upper_text
-    from accountant.ledger.replay import replay
-
-    state = replay(session.ledger.entries)
-    found, budget = guarantee_of(state, price(state.segments, state.budget)), state.budget
-    delta = exact_text(budget.delta)
-    return (
-        f"Guarantee: whatever this run releases is ({upper_text(found.epsilon)}, {delta})-differentially private for "
-        f"one record ({budget.neighbouring.value}), by {found.by}; ({exact_text(budget.epsilon)}, {delta}) was "
-        "promised."
-    )
 
 
 def _report(session: Session) -> None:

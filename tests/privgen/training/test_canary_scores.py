@@ -12,9 +12,9 @@ from privgen.data.batches import to_tensor
 from privgen.errors import CheckpointError
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
+from privgen.training import begin as begin_module
 from privgen.training import canaries
 from privgen.training import private_step as steps
-from privgen.training import session as session_module
 from privgen.training.canaries import Canaries, Scores
 
 
@@ -61,7 +61,7 @@ def seeded_canaries(monkeypatch, count):
     with monkeypatch.context() as patch:
         patch.setattr(canaries.os, "urandom", seeded.bytes)
         planted = canaries.draw_canaries(count, image_shape=(16, 16, 1), classes=3)
-    monkeypatch.setattr(session_module, "draw_canaries", lambda *_, **__: planted)
+    monkeypatch.setattr(begin_module, "draw_canaries", lambda *_, **__: planted)
     return planted
 
 

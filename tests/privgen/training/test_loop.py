@@ -20,8 +20,8 @@ from privgen.errors import DataError, RunError
 from privgen.generate import load_generator
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
+from privgen.training import begin as begin_module
 from privgen.training import loop as train_module
-from privgen.training import session as session_module
 from privgen.training.checkpoint import kept_checkpoints, read_checkpoint
 from privgen.training.loop import run
 
@@ -556,13 +556,13 @@ def failing_after(times, function):
 
 
 STARTS = {
-    "plan": lambda m: m.setattr(session_module.Plan, "save", no_space),
-    "checkpoint": lambda m: m.setattr(session_module, "write_checkpoint", no_space),
+    "plan": lambda m: m.setattr(begin_module.Plan, "save", no_space),
+    "checkpoint": lambda m: m.setattr(begin_module, "write_checkpoint", no_space),
     "ledger": lambda m: m.setattr(Ledger, "create", no_space),
     "genesis": lambda m: m.setattr(Ledger, "append", failing_after(0, Ledger.append)),
     "head": lambda m: m.setattr("accountant.ledger.chain.Head.save", no_space),
     "first entry": lambda m: m.setattr(Ledger, "append", failing_after(1, Ledger.append)),
-    "guard": lambda m: m.setattr(session_module, "BudgetGuard", no_space),
+    "guard": lambda m: m.setattr(begin_module, "BudgetGuard", no_space),
 }
 
 
