@@ -17,7 +17,7 @@ from privgen.cli.account import account_of
 from privgen.cli.console import console, err_console, warn
 from privgen.cli.facts import planned_data, recall_source
 from privgen.cli.spent_before import tell_spent_before
-from privgen.cli.train_messages import ask_for, say_end, say_halted, say_resumed
+from privgen.cli.train_messages import ask_for, in_a_terminal, say_end, say_halted, say_resumed
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
@@ -139,7 +139,7 @@ def command(
             checkpoint=checkpoint,
             preset=preset,
             settings=settings,
-            ask=plan_path is None and not resume and not yes and sys.stdin.isatty(),
+            ask=plan_path is None and not resume and not yes and in_a_terminal(),
             options=_options(
                 device, threads, insecure_fixed_seed, signing_key=signing_key, extend=extend,
                 account=account_of(account), anchor=anchor, canaries=canaries or 0, accept_loss=accept_loss,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from accountant.plans.plan import Plan
     from privgen.data import DataSet
     from privgen.training.session import Halted, Session
+
+
+def in_a_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
 
 
 def ask_for(plan: Plan, data: DataSet, path: Path) -> None:

@@ -143,12 +143,14 @@ def test_a_smaller_budget_stops_it_exactly_at_the_last_affordable_step(lab, tmp_
     assert audit_run(tmp_path / "run").verdict == "passed"
 
 
-def test_a_budget_below_one_step_trains_nothing_and_releases_what_no_record_has_touched(lab, tmp_path):
+def test_a_budget_below_one_step_trains_nothing_and_releases_nothing(lab, tmp_path):
     plan = dataclasses.replace(lab.plan(), epsilon=1e-3)
     with lab.begin(tmp_path / "run", plan=plan) as session:
         assert list(run(session)) == []
+        assert "nothing was spent and nothing was released" in session.outcome
     found = audit_run(tmp_path / "run")
-    assert (found.verdict, found.state.steps_charged, found.spent.epsilon) == ("passed", 0, 0.0)
+    assert (found.verdict, found.state.steps_charged, found.spent.epsilon) == ("incomplete", 0, 0.0)
+    assert not (tmp_path / "run" / "release" / "generator.safetensors").exists()
 
 
 def test_extend_goes_on_beyond_the_plan_to_what_prv_certifies(lab, tmp_path):
