@@ -48,6 +48,8 @@ def plan(
     feedback_ratio: float | None = None,
     phases: Sequence[PhaseShape] = WHOLE,
     warm_start: float = 0.0,
+    spare_releases: int = 1,
+    spare_blocks: int = 0,
     accountant: str = "rdp",
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE,
 ) -> Plan:
@@ -58,7 +60,8 @@ def plan(
             batch_size=batch_size, sampling_rate=sampling_rate, iterations=iterations,
             noise_multiplier=noise_multiplier, feedback=Feedback(feedback), bands=bands, shares=shares,
             clip_norm=clip_norm, residual_ratio=residual_ratio, feedback_ratio=feedback_ratio, phases=tuple(phases),
-            warm_start=warm_start, accountant=accountant, neighbouring=neighbouring,
+            warm_start=warm_start, spare_releases=spare_releases, spare_blocks=spare_blocks, accountant=accountant,
+            neighbouring=neighbouring,
         )
     )  # fmt: skip
 
@@ -70,17 +73,19 @@ def plan_of(request: PlanRequest) -> Plan:
         InvalidValue: a value is out of range. ContradictoryRequest: two values exclude each other.
         ImpossiblePlan: nothing keeps the budget with what was given; the message says what would.
 
-    Guarantees: the accountant's upper bound on the plan's events is at most ε.
+    Guarantees: the accountant's upper bound on all that the plan's caps allow is at most ε.
     """
     reasons: dict[str, str] = {}
     bands, size = chosen.bands(request, reasons), chosen.dataset_size(request, reasons)
     delta = chosen.delta(request, size, reasons)
     budget = Budget(epsilon=request.epsilon, delta=delta, neighbouring=request.neighbouring)
     target = Target(budget=budget, accountant=request.accountant)
-    statistics = warm_start_within(budget, fraction=request.warm_start, chosen=reasons)
-    before = () if statistics is None else tuple((release.event, 1) for release in statistics.releases())
+    statistics = warm_start_within(
+        budget, fraction=request.warm_start, spare_releases=request.spare_releases, chosen=reasons
+    )
+    before = () if statistics is None else statistics.charges()
     given = chosen.Given.of(request, size)
-    without = EventFamily(phases=request.phases, before=before)
+    without = EventFamily(phases=request.phases, before=before, spare_blocks=request.spare_blocks)
     ratio = chosen.feedback_ratio(request, given, target, without, reasons)
     family = replace(without, bands=bands, feedback_ratio=ratio)
     q, steps, z = chosen.rate_steps_and_noise(given, target, family, size, reasons)
@@ -91,7 +96,8 @@ def plan_of(request: PlanRequest) -> Plan:
         epsilon=budget.epsilon, delta=delta, neighbouring=budget.neighbouring, dataset=chosen.dataset(request),
         dataset_size=size, public_facts=request.public_facts, feedback=request.feedback, bands=bands,
         sampling_rate=first.sampling_rate, iterations=steps,
-        phases=schedule if len(schedule) > 1 else (), warm_start=statistics, noise_multiplier=first.noise_multiplier,
+        phases=schedule if len(schedule) > 1 else (), spare_blocks=request.spare_blocks, warm_start=statistics,
+        noise_multiplier=first.noise_multiplier,
         parts=_parts(
             chosen.shares(request, statistics, reasons), first.noise_multiplier,
             clip_norm=kept, residual_clip_norm=owed,
@@ -126,16 +132,22 @@ def _schedule(family: EventFamily, q: float, z: float, steps: int) -> tuple[Phas
 
 
 def _verified(made: Plan) -> Plan:
-    """The same plan with what the accountants say of its own events, which keeps the budget."""
-    by_rdp = epsilon_by_rdp(made.events(), made.budget)
-    bounds = bounds_by_prv(made.events(), made.budget) if made.accountant == "prv" else None
+    """The same plan with what the accountants say of all that its caps allow, which keeps the budget."""
+    capped = made.caps().composition()
+    by_rdp = epsilon_by_rdp(capped, made.budget)
+    bounds = bounds_by_prv(capped, made.budget) if made.accountant == "prv" else None
     spent = by_rdp if bounds is None else min(by_rdp, bounds.upper)
     if not spent <= made.epsilon:
         raise ImpossiblePlan(
             f"{made.iterations} steps at sampling_rate={made.sampling_rate:.6g} with "
             f"noise_multiplier={made.noise_multiplier:.6g} cost ε = {upper_text(spent)} at δ = {made.delta:g}, "
+<<<<<<< HEAD
             f"more than {made.epsilon:g}; omit one of the three and it is solved for, or plan for "
             f"--epsilon {upper_text(spent)}."
+=======
+            f"more than {made.epsilon:g}; omit one of the three and it is solved for, or plan for --epsilon "
+            f"{upper_text(spent)}."
+>>>>>>> main
         )
     if bounds is not None and bounds.fallback is not None:
         bounds = None

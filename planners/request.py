@@ -46,6 +46,8 @@ class PlanRequest:
         phases: the shape of a schedule, such as noise that falls; its factors multiply the noise multiplier and the
             sampling rate that are given, chosen or solved for.
         warm_start: part of ε that statistics of each class cost by themselves, in [0, 1); 0 releases none.
+        spare_releases: of a warm start, that a crash may waste, within its part of ε; with none such a crash ends the
+            run. spare_blocks: the same of each phase of the steps, >= 0.
         accountant: "rdp" or "prv". neighbouring: adjacency.
 
     Raises:
@@ -69,6 +71,8 @@ class PlanRequest:
     feedback_ratio: float | None = None
     phases: tuple[PhaseShape, ...] = WHOLE
     warm_start: float = 0.0
+    spare_releases: int = 1
+    spare_blocks: int = 0
     accountant: str = "rdp"
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE
 
@@ -81,6 +85,8 @@ class PlanRequest:
             require_count(self.dataset_size, "dataset_size", least=1)
         if self.iterations is not None:
             require_count(self.iterations, "iterations", least=1)
+        require_count(self.spare_releases, "spare_releases", least=0)
+        require_count(self.spare_blocks, "spare_blocks", least=0)
         if self.noise_multiplier is not None:
             require_noise_multiplier(self.noise_multiplier)
         if self.sampling_rate is not None:

@@ -1,10 +1,15 @@
 """A warm start within a part of the budget: how much noise its releases get, and how it is divided among them.
 
-the least joint z for which the statistics alone cost fraction · ε      1/z_i² = share_i / z²
+the least joint z for which the statistics alone cost fraction · ε      1/z_i² = share_i / (z² · total)
+
+with total = 1 + spare releases · the largest share, for a crash may have the dearest release made once more.
 
 >>> start = warm_start_within(Budget(epsilon=10.0, delta=1e-5), fraction=0.4)
->>> start.steps, round(start.noise_multiplier, 2)
-(6, 1.16)
+>>> start.steps, start.spare_releases, round(start.noise_multiplier, 2)
+(6, 1, 1.55)
+>>> bold = warm_start_within(Budget(epsilon=10.0, delta=1e-5), fraction=0.4, spare_releases=0)
+>>> round(bold.noise_multiplier, 2)
+1.16
 """
 
 from __future__ import annotations
@@ -26,11 +31,14 @@ ROUNDS = 4
 _MEANS, _CLUSTERS, _COVARIANCES = 0.04, 0.16, 0.8
 
 
-def warm_start_within(budget: Budget, *, fraction: float, chosen: dict[str, str] | None = None) -> WarmStart | None:
+def warm_start_within(
+    budget: Budget, *, fraction: float, spare_releases: int = 1, chosen: dict[str, str] | None = None
+) -> WarmStart | None:
     """The warm start that costs `fraction` of ε by itself, or None for a fraction of 0.
 
     Args:
         budget: of the whole run. fraction: in [0, 1); what the steps are left with is solved for afterwards.
+        spare_releases: that a crash may waste, within the fraction; with none a crash in the warm start ends the run.
         chosen: takes the sentence that says how it was chosen.
 
     Raises:
@@ -42,10 +50,12 @@ def warm_start_within(budget: Budget, *, fraction: float, chosen: dict[str, str]
         return None
     part = Target(budget=replace(budget, epsilon=fraction * budget.epsilon))
     z = least_noise(part, EventFamily(), sampling_rate=1.0, iterations=1)
+    z *= math.sqrt(1 + spare_releases * _COVARIANCES)
     if chosen is not None:
         chosen["warm_start"] = (
             f"{ROUNDS + 2} releases of class statistics that cost {fraction:g} of ε by themselves: means, "
-            f"{ROUNDS} rounds of clusters, covariances; clip norms {CLIP_NORM:g} and {CENTRED_CLIP_NORM:g} of RMS"
+            f"{ROUNDS} rounds of clusters, covariances; clip norms {CLIP_NORM:g} and {CENTRED_CLIP_NORM:g} of RMS; "
+            f"{spare_releases} spare for a crash, charged as covariances"
         )
     return WarmStart(
         rounds=ROUNDS,
@@ -54,4 +64,5 @@ def warm_start_within(budget: Budget, *, fraction: float, chosen: dict[str, str]
         mean_noise_multiplier=z / math.sqrt(_MEANS),
         cluster_noise_multiplier=z / math.sqrt(_CLUSTERS / ROUNDS),
         covariance_noise_multiplier=z / math.sqrt(_COVARIANCES),
+        spare_releases=spare_releases,
     )

@@ -1,6 +1,16 @@
-"""What all tests share: coverage does not follow an oracle's arithmetic, which would double the time of the suite."""
+"""What all tests share.
+
+No test reads or writes the user's own state folder, and coverage does not follow an oracle's arithmetic, which would
+double the time of the suite.
+"""
+
+import os
+import tempfile
 
 import pytest
+
+_STATE = tempfile.TemporaryDirectory(prefix="privgen-state-")
+os.environ["PRIVGEN_STATE"] = _STATE.name
 
 
 def pytest_collection_modifyitems(items):

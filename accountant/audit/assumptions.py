@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accountant.ledger.replay import LedgerState
+from accountant.ledger.writers import OWN_LOOP, PRIVGEN_LIBRARY, PRIVGEN_TRAINING, writer_of
 from accountant.plans.parts import Feedback
 
 CHECKED, BY_CONSTRUCTION, ON_TRUST = "checked", "by-construction", "on-trust"
@@ -16,14 +17,48 @@ CHECKED, BY_CONSTRUCTION, ON_TRUST = "checked", "by-construction", "on-trust"
 _COMMON = (
     ("one person is one record; N is public and so are all hyper-parameters", ON_TRUST),
     ("hyper-parameters were not chosen by looking at this data set, or their search was charged", ON_TRUST),
-    ("each step draws one true Poisson batch; sums are divided by qN, never by the realised size", BY_CONSTRUCTION),
-    (
-        "each record adds an integer vector of its own, no longer than C1 in grid steps; a loss sees one record",
-        BY_CONSTRUCTION,
-    ),
-    ("noise of the charged standard deviation, exact in floating point, is added once for a receipt", BY_CONSTRUCTION),
-    ("every step was reserved in the ledger before it ran", BY_CONSTRUCTION),
+    ("what other runs spent on the same records is not in this figure, unless an account adds it up", ON_TRUST),
+    ("whoever stopped, resumed or extended the run had seen of it only what it releases", ON_TRUST),
 )
+_RESERVED = ("every step was reserved in the ledger before it ran", BY_CONSTRUCTION)
+# What is enforced of a step differs with who wrote the ledger (`accountant.ledger.writers`).
+_STEPS = {
+    PRIVGEN_TRAINING: (
+        ("each step draws one true Poisson batch; sums are divided by qN, never by the realised size", BY_CONSTRUCTION),
+        (
+            "each record adds an integer vector of its own, no longer than C1 in grid steps; a loss sees one record",
+            BY_CONSTRUCTION,
+        ),
+        (
+            "noise of the charged standard deviation, exact in floating point, is added once for a receipt",
+            BY_CONSTRUCTION,
+        ),
+        _RESERVED,
+    ),
+    PRIVGEN_LIBRARY: (
+        ("the library's step draws a true Poisson batch and divides sums by qN", BY_CONSTRUCTION),
+        ("the library's step clips each record's own integer vector; a loss sees one record", BY_CONSTRUCTION),
+        ("the library's step adds exact noise of the charged standard deviation, once for a receipt", BY_CONSTRUCTION),
+        _RESERVED,
+        ("somebody's loop around these steps keeps, prints and trains nothing else that the records touch", ON_TRUST),
+    ),
+    OWN_LOOP: (
+        (
+            "a receipt was handed out only after its step was reserved in the ledger, and is redeemed once",
+            BY_CONSTRUCTION,
+        ),
+        ("a loop of one's own asked for a receipt before every release, and released nothing without one", ON_TRUST),
+        ("its batches are true Poisson draws at the charged rate, and its divisors are public", ON_TRUST),
+        ("it clips each record's own contribution to what the noise is for, and no layer mixes records", ON_TRUST),
+        ("its noise is Gaussian, of the charged standard deviation, also in its last bits", ON_TRUST),
+    ),
+}
+_COPIES = (
+    "no copy or backup of the run's folder went on elsewhere, where neither this state folder, an account nor an "
+    "anchor file knows its head: the ends of all copies together cost more than one of them says",
+    ON_TRUST,
+)
+_REMEMBERED = ("the newest entry that is remembered outside the run's folder is in this ledger", CHECKED)
 _LAST = ("the program that ran is the published one, and only the release folder left the house", ON_TRUST)
 _BANDED = (
     ("a record's group depends on its identity and a salt alone, so removing one moves no other", BY_CONSTRUCTION),
@@ -65,22 +100,34 @@ class Assumption:
 
 
 def assumptions_of(
-    state: LedgerState, *, signed: bool = False, private_folder_present: bool = False
+    state: LedgerState, *, signed: bool = False, private_folder_present: bool = False, remembered: bool = False
 ) -> tuple[Assumption, ...]:
     """What the theorem needs for such a run, each with how it is held.
 
     Args:
         signed: every entry's signature was verified with a key known from elsewhere.
         private_folder_present: the ledger's end was compared with the run's private folder.
+        remembered: it was compared with what is remembered outside the folder.
     """
-    plan = state.plan
-    planned = () if plan is None else (("the steps in the ledger are the plan's", CHECKED),)
-    by_feedback = {Feedback.BANDED: _BANDED, Feedback.PAPER: _PAPER, Feedback.NONE: ()}
-    extra = () if plan is None else by_feedback[plan.feedback]
-    extra = extra if plan is None or plan.warm_start is None else (*_WARM_START, *extra)
-    extra += _CANARIES if state.canaries is not None else ()
-    written = _SIGNED if signed else _PRIVATE_FOLDER if private_folder_present else _UNSIGNED
-    noise = tuple((text, ON_TRUST) for text in _EXACT)
-    return tuple(
-        Assumption(text=text, held=held) for text, held in (*_COMMON, *planned, *extra, written, *noise, _LAST)
+    plan, writer = state.plan, writer_of(state.genesis)
+    planned = (
+        () if plan is None else (("the steps in the ledger are the plan's, within the caps of its phases", CHECKED),)
     )
+    written = _SIGNED if signed else _PRIVATE_FOLDER if private_folder_present else _UNSIGNED
+    outside = (_REMEMBERED, _COPIES) if remembered else (_COPIES,)
+    noise = () if writer == OWN_LOOP else tuple((text, ON_TRUST) for text in _EXACT)
+    every = (*_COMMON, *_STEPS[writer], *planned, *_of_mechanism(state, writer), written, *outside, *noise, _LAST)
+    return tuple(Assumption(text=text, held=held) for text, held in every)
+
+
+def _of_mechanism(state: LedgerState, writer: str) -> tuple[tuple[str, str], ...]:
+    """What the plan's own mechanism needs beside; a loop of one's own merely states it."""
+    plan = state.plan
+    if plan is None:
+        return ()
+    by_feedback = {Feedback.BANDED: _BANDED, Feedback.PAPER: _PAPER, Feedback.NONE: ()}
+    extra = (*(_WARM_START if plan.warm_start is not None else ()), *by_feedback[plan.feedback])
+    extra += _CANARIES if state.canaries is not None else ()
+    if writer != OWN_LOOP:
+        return extra
+    return tuple((text, ON_TRUST if held == BY_CONSTRUCTION else held) for text, held in extra)

@@ -4,7 +4,7 @@ It trusts the ledger's chain, the plan and the released files' digests, and echo
 that is printed is computed here. One summary object feeds every format (terminal, JSON, Markdown, HTML).
 
 A verdict is "passed" (every check holds and the ledger ends in a halt), "incomplete" (every check holds, the
-ledger does not end in a halt) or "failed".
+ledger does not end in a halt, or nothing was spent and nothing released) or "failed".
 """
 
 from __future__ import annotations
@@ -25,15 +25,20 @@ from accountant.audit.checks import (
     checkpoint_checks,
     head_check,
     plan_check,
-    release_checks,
+    remembered_check,
     sampling_check,
     signature_check,
+    steps_check,
 )
+from accountant.audit.guarantee import Guarantee, guarantee_of
+from accountant.audit.release_files import release_checks
 from accountant.budget import Budget
 from accountant.composition.certified import Certified, certify
 from accountant.composition.rdp import RdpAccountant
 from accountant.composition.segments import compose_segments
 from accountant.errors import LedgerError
+from accountant.ledger.entry import read_entries
+from accountant.ledger.outside_head import files_at_hand
 from accountant.ledger.replay import LedgerState, Segment, charged, verify_ledger
 from accountant.plans.cost_shares import Share, shares_of
 
@@ -48,6 +53,7 @@ class Audit:
     Args:
         run: the run folder's name.
         state: what the ledger says. spent: what that costs, recomputed.
+        guarantee: what holds of it: for a plan ε of its caps, whatever was charged so far.
         claimed: for `paper` feedback the ε that the published analysis says of the same steps, which is no bound.
         checks, assumptions: what was looked at, and what the theorem needs beside it.
     """
@@ -55,6 +61,7 @@ class Audit:
     run: str
     state: LedgerState | None
     spent: Certified | None
+    guarantee: Guarantee | None = None
     claimed: float | None = None
     checks: tuple[Check, ...]
     assumptions: tuple[Assumption, ...]
@@ -64,7 +71,7 @@ class Audit:
         """ "passed", "incomplete" or "failed"."""
         if self.state is None or any(check.status == FAILED for check in self.checks):
             return "failed"
-        return "incomplete" if self.state.halted is None else "passed"
+        return "incomplete" if self.state.halted is None or not self.state.steps_charged else "passed"
 
     @property
     def shares(self) -> tuple[Share, ...]:
@@ -76,11 +83,12 @@ class Audit:
         return audit_to_json(self)
 
 
-def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
-    """Audit a run's folder.
+def audit_run(run: Path | str, *, public_key: str | None = None, anchor: Path | None = None) -> Audit:
+    """Audit a run.
 
     Args:
-        run: runs/NAME, or its release folder alone. public_key: the signer's key as known from elsewhere, hexadecimal.
+        run: runs/NAME, its release folder alone, or a ledger's file alone. public_key: the signer's key as known from
+            elsewhere, hexadecimal. anchor: a file that remembers the ledger's head, or None.
 
     Returns:
         The audit; a broken ledger is a failed audit, not an exception.
@@ -89,38 +97,54 @@ def audit_run(run: Path | str, *, public_key: str | None = None) -> Audit:
         LedgerError: there is no ledger to audit.
     """
     run = Path(run)
-    release, private = release_of(run), run / "private"
-    path = release / "ledger.jsonl"
+    alone = run.is_file()
+    path = run if alone else release_of(run) / "ledger.jsonl"
     if not path.exists():
-        raise LedgerError(f"There is no ledger in {run}; name a run's folder, such as runs/NAME.")
+        raise LedgerError(f"There is no ledger in {run}; name a run's folder, such as runs/NAME, or a ledger's file.")
     try:
         state = verify_ledger(path, public_key=public_key)
+        entries = read_entries(path)
     except LedgerError as error:
         return _unreadable(run, str(error))
     except _MALFORMED as error:
         return _unreadable(run, f"an entry does not have the form of a ledger's ({type(error).__name__}: {error})")
+    remembered = files_at_hand(entries[0].digest, anchor=anchor)
     spent = price(state.segments, state.budget)
-    checks = (
-        chain_check(state),
-        head_check(path, private, state.entries),
-        signature_check(state, public_key),
-        plan_check(state, release / "plan.json"),
-        sampling_check(state),
-        *canary_checks(state, private),
-        budget_check(state, spent.epsilon),
-        *checkpoint_checks(state, private),
-        *release_checks(state, release),
-    )
+    guarantee = guarantee_of(state, spent)
+    private = None if alone else run / "private"
     return Audit(
-        run=run.resolve().name,
+        run=path.stem if alone else run.resolve().name,
         state=state,
         spent=spent,
+        guarantee=guarantee,
         claimed=claimed_by_the_paper(state),
-        checks=checks,
+        checks=(
+            chain_check(state),
+            *(() if private is None else (head_check(path, private, state.entries),)),
+            remembered_check(path, entries, remembered),
+            signature_check(state, public_key),
+            plan_check(state, None if alone else path.with_name("plan.json")),
+            sampling_check(state),
+            budget_check(state, guarantee.epsilon, by=guarantee.by),
+            steps_check(state),
+            *(() if private is None else _folder_checks(state, path.parent, private)),
+        ),
         assumptions=assumptions_of(
-            state, signed=public_key is not None, private_folder_present=(private / "head.json").exists()
+            state,
+            signed=public_key is not None,
+            private_folder_present=private is not None and (private / "head.json").exists(),
+            remembered=bool(remembered),
         ),
     )
+
+
+def _folder_checks(state: LedgerState, release: Path, private: Path) -> list[Check]:
+    """What a run's folder holds beside its ledger."""
+    return [
+        *canary_checks(state, private),
+        *checkpoint_checks(state, private),
+        *release_checks(state, release),
+    ]
 
 
 def _unreadable(run: Path, why: str) -> Audit:

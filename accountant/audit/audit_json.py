@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypedDict
 from accountant.budget import Budget
 from accountant.composition.certified import CertifiedJson, finite
 from accountant.ledger.replay import LedgerState
+from accountant.ledger.writers import writer_of
+from accountant.plans.caps import CapJson
 from accountant.plans.cost_shares import Share
 
 if TYPE_CHECKING:
@@ -33,6 +35,20 @@ class SpentJson(CertifiedJson):
     """Both upper bounds, and the smaller of them."""
 
     epsilon: float | None
+
+
+class GuaranteeJson(TypedDict):
+    """What holds of the run, and by what that was fixed beforehand."""
+
+    epsilon: float | None
+    by: str
+
+
+class WeightsJson(TypedDict):
+    """How many of the charged steps are in the weights."""
+
+    held: int
+    charged: int
 
 
 class ClaimedJson(TypedDict):
@@ -82,6 +98,8 @@ class MechanismJson(TypedDict):
     dataset: str | None
     dataset_size: int | None
     phases: list[PlannedPhaseJson]
+    caps: list[CapJson] | None
+    writer: str
     sampling: object
     noise: object
     canaries: int
@@ -138,8 +156,10 @@ class AuditJson(TypedDict):
     verdict: str
     target: TargetJson | None
     spent: SpentJson | None
+    guarantee: GuaranteeJson | None
     claimed: ClaimedJson | None
     steps: StepsJson | None
+    weights: WeightsJson | None
     halted: str | None
     checks: list[CheckJson]
     assumptions: list[AssumptionJson]
@@ -150,15 +170,17 @@ class AuditJson(TypedDict):
 
 def audit_to_json(audit: Audit) -> AuditJson:
     """The audit as JSON; an infinite bound is null."""
-    state, spent = audit.state, audit.spent
+    state, spent, guarantee = audit.state, audit.spent, audit.guarantee
     return {
         "schema": SCHEMA,
         "run": audit.run,
         "verdict": audit.verdict,
         "target": None if state is None else _target(state.budget),
         "spent": None if spent is None else {**spent.to_json(), "epsilon": finite(spent.epsilon)},
+        "guarantee": None if guarantee is None else {"epsilon": finite(guarantee.epsilon), "by": guarantee.by},
         "claimed": None if audit.claimed is None else {"epsilon": finite(audit.claimed), "label": CLAIMED_LABEL},
         "steps": None if state is None else _steps(state),
+        "weights": None if state is None else {"held": state.held, "charged": state.steps_charged},
         "halted": None if state is None else state.halted,
         "checks": [{"name": c.name, "status": c.status, "detail": c.detail} for c in audit.checks],
         "assumptions": [{"text": a.text, "held": a.held} for a in audit.assumptions],
@@ -194,6 +216,8 @@ def _mechanism(state: LedgerState) -> MechanismJson:
             }
             for p in phases
         ],
+        "caps": None if state.caps is None else state.caps.to_json(),
+        "writer": writer_of(state.genesis),
         "sampling": state.genesis.get("sampling"),
         "noise": state.genesis.get("noise"),
         "canaries": 0 if state.canaries is None else state.canaries.count,

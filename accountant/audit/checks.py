@@ -10,12 +10,14 @@ ever opened.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from accountant.bound_text import exact_text, upper_text
 from accountant.errors import AccountantError, LedgerError
 from accountant.ledger.chain import Head
+from accountant.ledger.outside_head import Chained, require_in
 from accountant.ledger.replay import CheckpointRecord, LedgerState, verify_ledger
 from accountant.plans.plan import Plan
 
@@ -61,6 +63,26 @@ def head_check(path: Path, private: Path, entries: int) -> Check:
     return Check(name=name, status=PASSED, detail="the last entry is the one that the private folder remembers")
 
 
+def remembered_check(path: Path, entries: Sequence[Chained], files: tuple[Path, ...]) -> Check:
+    """The ledger against what is remembered outside its folder: a copy or a backup of one that went on lacks that.
+
+    Args:
+        path: the ledger's. entries: its own. files: that remember a head of it (`accountant.ledger.outside_head`).
+    """
+    name = "not put back to an older state"
+    if not files:
+        detail = "nothing outside the folder remembers this ledger's end here: another machine may know more of it"
+        return Check(name=name, status=NOT_CHECKED, detail=detail)
+    try:
+        require_in(files, entries, path=path)
+    except LedgerError:
+        # The paths in the error are private, and a report may be published.
+        detail = "it lacks an entry that is remembered outside its folder: it is a copy or a backup of one that went on"
+        return Check(name=name, status=FAILED, detail=detail)
+    detail = f"what is remembered in {len(files)} place{'s' if len(files) > 1 else ''} outside its folder is in it"
+    return Check(name=name, status=PASSED, detail=detail)
+
+
 def signature_check(state: LedgerState, public_key: str | None) -> Check:
     """Who signed; the signatures themselves were verified when the ledger was read."""
     own = state.public_key
@@ -72,11 +94,14 @@ def signature_check(state: LedgerState, public_key: str | None) -> Check:
     return Check(name="signature", status=PASSED, detail=f"every entry is signed by {own[:16]}…")
 
 
-def plan_check(state: LedgerState, path: Path) -> Check:
-    """The plan file at `path` against the plan that the ledger was begun with."""
+def plan_check(state: LedgerState, path: Path | None) -> Check:
+    """The plan file at `path` against the plan that the ledger was begun with; None where the ledger came alone."""
     name = "plan against what ran"
     if state.plan is None:
         return Check(name=name, status=NOT_CHECKED, detail="the run had no plan, only a budget")
+    if path is None:
+        detail = f"the ledger came alone; every reserved step is the event of the plan in it, {state.plan.digest[:16]}"
+        return Check(name=name, status=PASSED, detail=detail)
     try:
         plan = Plan.load(path)
     except AccountantError as error:
@@ -112,21 +137,40 @@ def canary_checks(state: LedgerState, private: Path) -> list[Check]:
     if named is None:
         return []
     name, path = "canaries", private / CANARIES
-    if not _is_file(path):
+    if not is_file(path):
         detail = f"{named.count} were planted; needs the run's private folder, which is not at hand here"
         return [Check(name=name, status=NOT_CHECKED, detail=detail)]
-    if _digest(path) != named.digest:
+    if digest_of(path) != named.digest:
         return [Check(name=name, status=FAILED, detail=f"{CANARIES} is not the file that the run was begun with")]
     return [Check(name=name, status=PASSED, detail=f"{named.count} were planted, as the ledger has named them")]
 
 
-def budget_check(state: LedgerState, epsilon: float) -> Check:
-    """The recomputed spend against the promise."""
+def steps_check(state: LedgerState) -> Check:
+    """That something was spent, and how much of it is in the weights that were released."""
+    name, charged = "steps in the released weights", state.steps_charged
+    if not charged:
+        if state.releases:
+            detail = "files were released and no step is in the ledger: nothing is known of what they cost"
+            return Check(name=name, status=FAILED, detail=detail)
+        return Check(name=name, status=NOT_CHECKED, detail="nothing was spent, nothing was released")
+    if WEIGHTS not in state.releases:
+        return Check(name=name, status=NOT_CHECKED, detail=f"no weights are released; {charged} steps are charged")
+    held = released_from(state).held
+    lost = "" if held == charged else "; the others stood reserved when the run was interrupted, and are spent"
+    return Check(name=name, status=PASSED, detail=f"{held} of {charged} charged steps{lost}")
+
+
+def budget_check(state: LedgerState, epsilon: float, *, by: str = "what was charged") -> Check:
+    """What is guaranteed, recomputed, against the promise.
+
+    Args:
+        epsilon: the guarantee. by: what it is of, in a clause.
+    """
     budget = state.budget
     ok = epsilon <= budget.epsilon
     relation = "at most" if ok else "MORE THAN"
     detail = (
-        f"ε = {upper_text(epsilon)} spent, {relation} the promised {exact_text(budget.epsilon)} "
+        f"ε = {upper_text(epsilon)} spent, by {by}: {relation} the promised {exact_text(budget.epsilon)} "
         f"at δ = {exact_text(budget.delta)}"
     )
     return Check(name="spend within the budget", status=PASSED if ok else FAILED, detail=detail)
@@ -144,8 +188,8 @@ def checkpoint_checks(state: LedgerState, private: Path) -> list[Check]:
         return [Check(name=name, status=FAILED, detail=detail)]
     # A step may be checkpointed again after a resume: the newest record of a name is the one that counts.
     records = {record.name: record for record in state.checkpoints}.values()
-    kept = [record for record in records if _is_file(_plain(private, record.name) / WEIGHTS)]
-    changed = [record.name for record in kept if _digest(private / record.name / WEIGHTS) != record.weights_digest]
+    kept = [record for record in records if is_file(plain_in(private, record.name) / WEIGHTS)]
+    changed = [record.name for record in kept if digest_of(private / record.name / WEIGHTS) != record.weights_digest]
     if changed:
         detail = f"{', '.join(changed)}: the weights are not those that the ledger names"
         return [Check(name=name, status=FAILED, detail=detail)]
@@ -155,7 +199,7 @@ def checkpoint_checks(state: LedgerState, private: Path) -> list[Check]:
 def _checkpoints_found(name: str, state: LedgerState, last: CheckpointRecord, kept: list[CheckpointRecord]) -> Check:
     seen = []
     if WEIGHTS in state.releases:
-        source = last if state.releases[WEIGHTS] == last.weights_digest else _released_from(state)
+        source = last if state.releases[WEIGHTS] == last.weights_digest else released_from(state)
         seen.append(f"the released weights are those of {source.name}")
     if kept:
         seen.append(f"{len(kept)} of {len(state.checkpoints)} are in the private folder, unchanged")
@@ -163,66 +207,27 @@ def _checkpoints_found(name: str, state: LedgerState, last: CheckpointRecord, ke
     return Check(name=name, status=PASSED if seen else NOT_CHECKED, detail=detail)
 
 
-def _released_from(state: LedgerState) -> CheckpointRecord:
-    return next(one for one in reversed(state.checkpoints) if one.weights_digest == state.releases[WEIGHTS])
+def released_from(state: LedgerState) -> CheckpointRecord:
+    """The checkpoint whose weights were released; the last one where the ledger names none of them."""
+    own = (one for one in reversed(state.checkpoints) if one.weights_digest == state.releases[WEIGHTS])
+    last = state.last_checkpoint
+    nothing = CheckpointRecord(name="none", seq=0, step=0, weights_digest="", held=0)
+    return next(own, nothing if last is None else last)
 
 
-def release_checks(state: LedgerState, release: Path) -> list[Check]:
-    """Each released file against its digest in the ledger, and what lies beside them."""
-    found = [_release_check(name, digest, release) for name, digest in sorted(state.releases.items())]
-    if not found:
-        found = [Check(name="released files", status=NOT_CHECKED, detail="the ledger names no released file yet")]
-    return [*found, *_beside(state, release)]
-
-
-def _beside(state: LedgerState, release: Path) -> list[Check]:
-    """Files of the release folder that the ledger does not name; weights among them are nobody's we know of."""
-    known = {"ledger.jsonl", "plan.json", "report.md", "report.html", *state.releases}
-    others = sorted(path.name for path in release.iterdir() if path.name not in known and path.name[0] != ".")
-    if not others:
-        return []
-    weights = [name for name in others if Path(name).suffix == Path(WEIGHTS).suffix]
-    # A crash before the ledger's entry leaves a checkpoint's weights there: these are known.
-    checkpoints = {record.weights_digest for record in state.checkpoints}
-    weights = [name for name in weights if _digest(release / name) not in checkpoints]
-    shown = ", ".join((weights or others)[:5]) + (", …" if len(weights or others) > 5 else "")
-    if weights:
-        detail = f"{shown}: weights that the ledger does not name; nothing is known of what they cost"
-        return [Check(name="other files", status=FAILED, detail=detail)]
-    detail = f"{shown}: not in the ledger, which says nothing of them"
-    return [Check(name="other files", status=NOT_CHECKED, detail=detail)]
-
-
-def _release_check(name: str, digest: str, release: Path) -> Check:
-    path = _plain(release, name)
-    if path.name != name or not _is_file(path):
-        status, detail = FAILED, f"{name} is named in the ledger and is not there"
-    elif _digest(path) != digest:
-        status, detail = FAILED, f"{name} is not the file that was released: its digest differs"
-    else:
-        status, detail = PASSED, f"SHA-256 {digest[:16]}… as in the ledger"
-    return Check(name=f"released {Path(name).name}", status=status, detail=detail)
-
-
-def released_file(state: LedgerState, release: Path, name: str) -> bytes | None:
-    """The bytes of a released file, or None unless they are there and match their digest in the ledger."""
-    path = release / name
-    if name not in state.releases or not _is_file(path):
-        return None
-    data = path.read_bytes()
-    return data if hashlib.sha256(data).hexdigest() == state.releases[name] else None
-
-
-def _plain(folder: Path, name: str) -> Path:
+def plain_in(folder: Path, name: str) -> Path:
+    """A file of a folder by a name that a ledger gave: never one elsewhere."""
     return folder / Path(name.replace("\0", "�")).name
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False for a name that none can have."""
     try:
         return path.is_file()
-    except OSError:  # a name that no file can have
+    except OSError:
         return False
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -29,10 +29,11 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -45,6 +46,7 @@ from accountant.errors import BudgetExhausted, InvalidValue, LedgerBroken, Ledge
 from accountant.events import Event, SubsampledGaussian, event_to_json, require_count
 from accountant.ledger.chain import Ledger
 from accountant.ledger.entry import Entry, read_entries
+from accountant.ledger.outside_head import OutsideHead, OutsideHeads, files_at_hand, require_in
 from accountant.ledger.replay import LedgerState, charged, replay
 
 _WAIT_SECONDS, _POLL_SECONDS = 20.0, 0.02
@@ -110,17 +112,37 @@ class Account:
             # No two accounts begin alike: a run knows its own by the digest of this entry.
             own = {"account": True, "name": os.urandom(8).hex()}
             ledger.append("genesis", {**own, "budget": about, "order": order, "dataset": dataset})
+            with _remembered(ledger) as heads:
+                heads.advance(ledger.entries[-1])
         return cls(path)
 
     def state(self) -> AccountState:
         """What it says now.
 
         Raises:
-            LedgerError: it cannot be read, was changed, or is a run's ledger and no account.
+            LedgerError: it cannot be read, was changed or put back to an older state, or is a run's ledger and no
+                account.
         """
+        return _read(self._entries(), self.path)
+
+    def _entries(self) -> list[Entry]:
         if not self.path.exists():
             raise LedgerError(f"There is no account {self.path}; make one with privgen account new.")
-        return _read(read_entries(self.path), self.path)
+        entries = read_entries(self.path)
+        require_in(files_at_hand(entries[0].digest), entries, path=self.path)
+        return entries
+
+    def require_newest(self, entries: Sequence[Entry], *, path: Path) -> None:
+        """Raise LedgerBroken where a run's ledger lacks an entry that the run had when it last reserved here.
+
+        Args:
+            entries: of the run's ledger. path: its file, for the message.
+        """
+        for entry in reversed(self._entries()):
+            known = entry.body.get("ledger")
+            if isinstance(known, Mapping) and known.get("ledger") == entries[0].digest:
+                OutsideHead(**known).require_in(entries, file=self.path, path=path)
+                return
 
     @property
     def identity(self) -> str:
@@ -131,12 +153,21 @@ class Account:
         """The most steps, up to `wanted`, that fit now; reserves nothing."""
         return _affordable(self.state(), event, wanted)
 
-    def reserve(self, event: Event, wanted: int, *, run: str, dataset: str | None = None) -> int:
+    def reserve(
+        self,
+        event: Event,
+        wanted: int,
+        *,
+        run: str,
+        dataset: str | None = None,
+        ledger: Sequence[Entry] = (),
+    ) -> int:
         """Reserve up to `wanted` steps of a run, durable before it returns.
 
         Args:
             event: what each step will release. wanted: steps, >= 1. run: which run, for the record.
             dataset: the run's; must be the account's where it names one.
+            ledger: entries of the run's ledger as it stands: the account remembers its head.
 
         Returns:
             How many were reserved, from 1 to `wanted`.
@@ -146,9 +177,12 @@ class Account:
             LedgerLocked: another process held the file too long. LedgerError: it could not be written.
         """
         require_count(wanted, "wanted", least=1)
-        return self._locked(lambda ledger: self._reserve(ledger, event, wanted, run, dataset))
+        head = _head_of(ledger)
+        return self._locked(lambda own: self._reserve(own, event, wanted, run, dataset, head))
 
-    def _reserve(self, ledger: Ledger, event: Event, wanted: int, run: str, dataset: str | None) -> int:
+    def _reserve(
+        self, ledger: Ledger, event: Event, wanted: int, run: str, dataset: str | None, head: Mapping[str, Any]
+    ) -> int:
         state = _read(ledger.entries, self.path)
         if state.dataset is not None and dataset != state.dataset:
             raise InvalidValue(f"The account {self.path} is for data set {state.dataset}, not for {dataset}.")
@@ -160,7 +194,8 @@ class Account:
             )
         # A segment a reservation: blocks of a banded event round up in each, which over-counts and never under.
         body = {"segment": state.reservations, "steps": steps, "event": event_to_json(event), "run": run}
-        ledger.append("reserve", body)
+        with _remembered(ledger) as heads:
+            heads.advance(ledger.append("reserve", {**body, **head}))
         return steps
 
     def _locked(self, work: Callable[[Ledger], _Result]) -> _Result:
@@ -173,6 +208,28 @@ class Account:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_POLL_SECONDS)
+
+
+def _head_of(entries: Sequence[Entry]) -> dict[str, Any]:
+    """The newest entry of a run's ledger, as a reservation names it; nothing for a run without one."""
+    if not entries:
+        return {}
+    # Where the run lies is private, and the account may not be.
+    head = OutsideHead(
+        ledger=entries[0].digest, seq=entries[-1].seq, digest=entries[-1].digest, path="the run's folder", inode=0
+    )
+    return {"ledger": asdict(head)}
+
+
+@contextmanager
+def _remembered(ledger: Ledger) -> Iterator[OutsideHeads]:
+    """What the user's state folder knows of an account, which must be in it."""
+    heads = OutsideHeads.of(ledger.path, ledger.entries[0].digest)
+    try:
+        heads.require_in(ledger.entries)
+        yield heads
+    finally:
+        heads.close()
 
 
 def default_order(budget: Budget, event: Event | None = None) -> float:

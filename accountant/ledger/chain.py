@@ -38,6 +38,7 @@ from accountant.ledger.entry import (
     parse_entries,
     parse_line,
 )
+from accountant.ledger.outside_head import OutsideHeads
 
 Signer = Callable[[bytes], bytes]
 
@@ -113,6 +114,7 @@ class Ledger:
         self._descriptor = descriptor
         self._head_path = head_path
         self._signer = signer
+        self._outside: OutsideHeads | None = None
         self._closed = False
 
     @classmethod
@@ -192,8 +194,13 @@ class Ledger:
         """Digest of the newest entry."""
         return self.entries[-1].digest if self.entries else GENESIS_PREVIOUS
 
+    @property
+    def closed(self) -> bool:
+        """Whether the lock was released: another process may hold the ledger by now."""
+        return self._closed
+
     def append(self, kind: str, body: Mapping[str, object]) -> Entry:
-        """Write one entry durably: line and fsync, then the head.
+        """Write one entry durably: line and fsync, then the head, then the heads outside the folder.
 
         Raises:
             LedgerError: it could not be written (disk full, read-only); the ledger is as it was before.
@@ -212,7 +219,23 @@ class Ledger:
                 Head(seq=entry.seq, digest=entry.digest).save(self._head_path)
             except OSError as error:
                 raise LedgerError(_no_room(self._head_path, error)) from error
+        if self._outside is not None:
+            self._outside.advance(entry)
         return entry
+
+    @property
+    def outside(self) -> OutsideHeads | None:
+        """What remembers its newest entry outside the folder, if anything does."""
+        return self._outside
+
+    def remember_outside(self, heads: OutsideHeads) -> None:
+        """Have the newest entry remembered outside the folder too, from the next one on; closes `heads` when it closes.
+
+        Raises:
+            LedgerBroken: what is remembered there is not in this ledger.
+        """
+        self._outside = heads
+        heads.require_in(self.entries)
 
     def _next_entry(self, kind: str, body: Mapping[str, object]) -> Entry:
         seq, previous = len(self.entries), self.head
@@ -238,6 +261,8 @@ class Ledger:
         if not self._closed:
             self._closed = True
             os.close(self._descriptor)
+            if self._outside is not None:
+                self._outside.close()
 
     def __enter__(self) -> Ledger:
         return self

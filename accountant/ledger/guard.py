@@ -26,8 +26,11 @@ that were not chosen by looking at outputs; who does choose them so needs an `ac
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from accountant.bound_text import upper_text
 from accountant.budget import Budget
@@ -38,41 +41,82 @@ from accountant.errors import BudgetExhausted, InvalidValue, ReceiptError
 from accountant.events import Event, event_to_json, require_count
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Ledger
-from accountant.ledger.replay import LedgerState, Segment, charged, replay
+from accountant.ledger.replay import LedgerState, Segment, charged, charged_blocks, replay
+from accountant.ledger.writers import OWN_LOOP
+from accountant.plans.caps import Caps, most_steps
+from accountant.plans.plan import Plan
 
 DEFAULT_BLOCK = 64
 _ISSUED_BY_A_GUARD = object()
 
 
 class Receipt:
-    """The right to add noise once, for the event that was admitted. Only a guard makes one.
+    """The right to add noise once, for the event that was admitted: a token of the guard that made it.
+
+    Whether it was redeemed stands in the guard and nowhere else, so a copy, however it was made, is the same receipt.
 
     Args:
         event: what was admitted. step: its number among the charged steps, from 0.
         cycle: its number within its segment, which says whose turn it is under cyclic sampling.
+        place: its number among the plan's steps, from 0: that of a step that a crash wasted is taken again.
     """
 
-    __slots__ = ("_redeemed", "cycle", "event", "step")
+    __slots__ = ("_guard", "_number", "cycle", "event", "place", "step")
 
-    def __init__(self, *, event: Event, step: int, cycle: int, key: object) -> None:
-        if key is not _ISSUED_BY_A_GUARD:
+    event: Event
+    step: int
+    cycle: int
+    place: int
+    _guard: BudgetGuard
+    _number: int
+
+    def __init__(
+        self,
+        *,
+        event: Event,
+        step: int,
+        cycle: int,
+        place: int = 0,
+        guard: BudgetGuard | None = None,
+        number: int = -1,
+        key: object = None,
+    ) -> None:
+        if key is not _ISSUED_BY_A_GUARD or guard is None:
             raise ReceiptError("A receipt comes from BudgetGuard.admit(event) and from nowhere else.")
-        self.event = event
-        self.step = step
-        self.cycle = cycle
-        self._redeemed = False
+        values = {
+            "event": event, "step": step, "cycle": cycle, "place": place, "_guard": guard, "_number": number,
+        }  # fmt: skip
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise ReceiptError(f"A receipt's {name} cannot be changed; admit the event that you release.")
+
+    def __copy__(self) -> Receipt:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Receipt:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Receipt], tuple[object, ...]]:
+        return _receipt_of, (self._guard.token, self.event, self.step, self.cycle, self.place, self._number)
 
     def redeem(self, event: Event) -> None:
         """Use it up.
 
         Raises:
-            ReceiptError: it was used before, or another event was admitted than is about to be released.
+            ReceiptError: it was used before, its guard is in another process or has let go of its ledger, or another
+                event was admitted than is about to be released.
         """
-        if self._redeemed:
-            raise ReceiptError(f"This receipt (step {self.step}) was redeemed already; admit each step anew.")
-        if event != self.event:
-            raise ReceiptError(f"This receipt is for {self.event}, not for {event}; admit what you release.")
-        self._redeemed = True
+        self._guard.redeem(self._number, step=self.step, event=event)
+
+
+def _receipt_of(token: bytes, event: Event, step: int, cycle: int, place: int, number: int) -> Receipt:
+    """A receipt that was stored: a name for what its guard knows, as long as that guard lives in this process."""
+    guard = _GUARDS.get(token)
+    if guard is None:
+        raise ReceiptError(f"The guard of this receipt (step {step}) is not in this process; admit the step anew.")
+    return Receipt(event=event, step=step, cycle=cycle, place=place, guard=guard, number=number, key=_ISSUED_BY_A_GUARD)
 
 
 class BudgetGuard:
@@ -114,11 +158,21 @@ class BudgetGuard:
         self._dataset: str | None = None
         self.ledger = ledger if isinstance(ledger, Ledger) or ledger is None else _new_ledger(ledger, budget)
         self._segments: list[Segment] = []
+        self._plan: Plan | None = None
+        self._caps: Caps | None = None
         self._closed_steps = 0
+        self._held = 0
         if self.ledger is not None:
             self._adopt(replay(self.ledger.entries))
         self._outstanding = 0
         self._reservations = 0
+        self._halted = False
+        # Of receipts: what was admitted and not yet redeemed, by number.
+        self._open: dict[int, Event] = {}
+        self._admitted = 0
+        self._process = os.getpid()
+        self.token = os.urandom(16)
+        _GUARDS[self.token] = self
         self._used = self._segments[-1].reserved if self._segments else 0
         self._rdp = self._composed()
         self._prv_affordable: dict[tuple[object, ...], int] = {}
@@ -128,7 +182,9 @@ class BudgetGuard:
             raise InvalidValue(f"The ledger was begun for {state.budget}, not for {self.budget}.")
         if state.halted is not None:
             raise BudgetExhausted(f"The ledger has halted ({state.halted}); nothing more is admitted.")
+        self._plan, self._caps = state.plan, state.caps
         self._dataset = None if state.plan is None else state.plan.dataset
+        self._held = state.held
         self._segments = list(state.segments)
         self._closed_steps = sum(segment.reserved for segment in self._segments[:-1])
 
@@ -140,6 +196,21 @@ class BudgetGuard:
     def steps(self) -> int:
         """Steps admitted or charged so far."""
         return self._closed_steps + self._used
+
+    @property
+    def held(self) -> int:
+        """Steps that the weights hold when what was admitted has run: those that crashes wasted are not among them."""
+        return self._held
+
+    @property
+    def charged(self) -> int:
+        """Steps that are charged: those admitted, and those that stand reserved."""
+        return self.steps + self._outstanding
+
+    @property
+    def reserved_ahead(self) -> int:
+        """Steps that stand reserved and are not admitted yet."""
+        return self._outstanding
 
     @property
     def reservations(self) -> int:
@@ -166,15 +237,63 @@ class BudgetGuard:
             BudgetExhausted: this step would overspend. Nothing is reserved or drawn.
             LedgerError: the reservation could not be written. The step must not run.
         """
-        if self._segments and self._segments[-1].event != event:
+        if self._halted:
+            raise BudgetExhausted("This guard has halted; nothing more is admitted.")
+        phase, left = self._planned(event)
+        if self._segments and (self._segments[-1].event, self._segments[-1].phase) != (event, phase):
             # Also where nothing is outstanding: a segment that ended is committed before the next one begins.
             self.commit()
+            self._rdp.new_segment()
         if not self._outstanding:
-            self._reserve(event, self.block if at_most is None else max(1, min(self.block, at_most)))
+            self._reserve(event, max(1, min(n for n in (self.block, at_most, left) if n is not None)), phase)
         self._outstanding -= 1
-        receipt = Receipt(event=event, step=self.steps, cycle=self._used, key=_ISSUED_BY_A_GUARD)
+        number = self._admitted
+        receipt = Receipt(
+            event=event, step=self.steps, cycle=self._used, place=self._held, guard=self, number=number,
+            key=_ISSUED_BY_A_GUARD,
+        )  # fmt: skip
+        self._admitted += 1
         self._used += 1
+        self._held += 1
+        self._open[number] = event
         return receipt
+
+    def _planned(self, event: Event) -> tuple[int, int | None]:
+        """The phase whose turn it is, and the steps that it still has; (0, None) without a plan.
+
+        Raises:
+            BudgetExhausted: the plan is done. InvalidValue: it plans another event.
+        """
+        if self._plan is None or self._caps is None:
+            return 0, None
+        phase = self._plan.phase_number(self._held)
+        if phase == len(self._caps.phases):
+            raise BudgetExhausted(f"The plan's {self._plan.iterations} iterations are done.")
+        if event != self._caps.phases[phase].event:
+            raise InvalidValue(f"The plan says {self._caps.phases[phase].event} for this step, not {event}.")
+        return phase, sum(cap.steps for cap in self._caps.phases[: phase + 1]) - self._held
+
+    def redeem(self, number: int, *, step: int, event: Event) -> None:
+        """Use up receipt `number`; called by the receipt.
+
+        Raises:
+            ReceiptError: see `Receipt.redeem`.
+        """
+        if os.getpid() != self._process:
+            raise ReceiptError(f"This receipt (step {step}) was admitted in another process; admit each step anew.")
+        if number not in self._open:
+            raise ReceiptError(f"This receipt (step {step}) was redeemed already; admit each step anew.")
+        if event != self._open[number]:
+            raise ReceiptError(f"This receipt is for {self._open[number]}, not for {event}; admit what you release.")
+        if self.ledger is not None and self.ledger.closed:
+            raise ReceiptError(
+                f"The ledger of this receipt (step {step}) was closed: another process may go on with it by now. "
+                "Open it again and admit the step anew."
+            )
+        del self._open[number]
+
+    def __reduce__(self) -> NoReturn:
+        raise ReceiptError("A guard cannot be copied: two would spend one budget. Open its ledger again instead.")
 
     def would_exceed(self, event: Event, count: int = 1) -> bool:
         """Whether `count` more steps of this event would overspend. Changes nothing.
@@ -183,16 +302,18 @@ class BudgetGuard:
             InvalidValue: count is not an integer >= 1.
         """
         require_count(count, "count", least=1)
-        return self._affordable(event, count) < count
+        goes_on = bool(self._segments) and self._segments[-1].event == event
+        return self._affordable(event, count, goes_on=goes_on) < count
 
-    def _reserve(self, event: Event, wanted: int) -> None:
-        steps = self._affordable(event, wanted)
+    def _reserve(self, event: Event, wanted: int, phase: int) -> None:
+        goes_on = bool(self._segments) and (self._segments[-1].event, self._segments[-1].phase) == (event, phase)
+        within = self._within_cap(event, wanted, phase, goes_on=goes_on)
+        steps = self._affordable(event, within, goes_on=goes_on)
         if steps == 0:
             raise BudgetExhausted(
                 f"One more step would exceed ε = {self.budget.epsilon:g} at δ = {self.budget.delta:g}: "
                 f"{self.steps} steps are charged (ε = {upper_text(self.epsilon_spent())} by RDP)."
             )
-        goes_on = bool(self._segments) and self._segments[-1].event == event
         if self.account is not None:
             steps = self._charge_account(self.account, event, steps, goes_on=goes_on)
         number = len(self._segments) - 1 if goes_on or self._at_cut() else len(self._segments)
@@ -201,14 +322,33 @@ class BudgetGuard:
             self.ledger.append("reserve", body)
         if goes_on or self._at_cut():
             last = self._segments[-1]
-            self._segments[-1] = Segment(event, last.committed, last.reserved + steps)
+            self._segments[-1] = Segment(event, last.committed, last.reserved + steps, phase)
         else:
             self._closed_steps += self._used
-            self._segments.append(Segment(event, 0, steps))
+            self._segments.append(Segment(event, 0, steps, phase))
             self._used = 0
         self._rdp.compose(event, steps)
         self._outstanding = steps
         self._reservations += 1
+
+    def _within_cap(self, event: Event, wanted: int, phase: int, *, goes_on: bool) -> int:
+        """How many of `wanted` steps the phase has blocks for.
+
+        Raises:
+            BudgetExhausted: none.
+        """
+        if self._caps is None:
+            return wanted
+        room = self._caps.room(phase, charged_blocks(self._segments, self._caps))
+        after = self._segments[-1].reserved if goes_on else 0
+        steps = most_steps(event, after=after, blocks=room, wanted=wanted)
+        if steps == 0:
+            raise BudgetExhausted(
+                f"Phase {phase + 1} of the plan has no charged block left, of {self._caps.blocks(phase)} and "
+                f"{self._caps.spare[self._caps.phases[phase].pool]} spare ones: what stood reserved when the run was "
+                f"interrupted is spent, and {self._held} of {self.steps} charged steps are in the weights."
+            )
+        return steps
 
     def _charge_account(self, account: Account, event: Event, steps: int, *, goes_on: bool) -> int:
         """How many of `steps` the account lets through; what it charged and the run gave back is used first.
@@ -220,7 +360,8 @@ class BudgetGuard:
         granted = 0
         if missing:
             try:
-                granted = account.reserve(event, missing, run=self.run, dataset=self._dataset)
+                entries = () if self.ledger is None else self.ledger.entries
+                granted = account.reserve(event, missing, run=self.run, dataset=self._dataset, ledger=entries)
             except BudgetExhausted:
                 if not held:
                     raise
@@ -230,22 +371,20 @@ class BudgetGuard:
     def _at_cut(self) -> bool:
         return bool(self._segments) and not self._segments[-1].reserved
 
-    def _affordable(self, event: Event, wanted: int) -> int:
+    def _affordable(self, event: Event, wanted: int, *, goes_on: bool) -> int:
         """The most steps, up to `wanted`, that keep the spend within the budget."""
         by_rdp = _largest(wanted, lambda steps: self._rdp_after(event, steps) <= self.budget.epsilon)
         if by_rdp == wanted or self.accountant == "rdp":
             return by_rdp
-        return max(by_rdp, min(wanted, self._affordable_by_prv(event)))
+        return max(by_rdp, min(wanted, self._affordable_by_prv(event, goes_on=goes_on)))
 
     def _rdp_after(self, event: Event, steps: int) -> float:
         return self._rdp.epsilon_after(event, steps, self.budget.delta)
 
-    def _affordable_by_prv(self, event: Event) -> int:
+    def _affordable_by_prv(self, event: Event, *, goes_on: bool) -> int:
         """Steps of this event that PRV certifies from here; found once for a segment and remembered."""
-        before = tuple(s for s in self._segments[:-1] if s.reserved)
-        last = self._segments[-1] if self._segments else None
-        inside = last.reserved if last is not None and last.event == event else 0
-        closed = before if inside or last is None or not last.reserved else (*before, last)
+        closed = tuple(s for s in (self._segments[:-1] if goes_on else self._segments) if s.reserved)
+        inside = self._segments[-1].reserved if goes_on else 0
         key = (closed, event)
         if key not in self._prv_affordable:
             self._prv_affordable[key] = self._search_prv(closed, event, at_least=inside)
@@ -277,7 +416,7 @@ class BudgetGuard:
             return
         if self.ledger is not None:
             self.ledger.append("commit", {"segment": len(self._segments) - 1, "steps": self._used})
-        self._segments[-1] = Segment(last.event, self._used, self._used)
+        self._segments[-1] = Segment(last.event, self._used, self._used, last.phase)
         if self._outstanding:
             self._credit += self._outstanding
             self._rdp = self._composed()
@@ -290,8 +429,12 @@ class BudgetGuard:
             LedgerError: it could not be written.
         """
         self.commit()
+        self._halted = True
         if self.ledger is not None:
             self.ledger.append("halt", {"reason": reason, "steps": self.steps})
+
+
+_GUARDS: weakref.WeakValueDictionary[bytes, BudgetGuard] = weakref.WeakValueDictionary()
 
 
 def _largest(wanted: int, fits: Callable[[int], bool]) -> int:
@@ -312,5 +455,6 @@ def genesis_budget(budget: Budget) -> Mapping[str, str | float]:
 
 def _new_ledger(path: Path | str, budget: Budget) -> Ledger:
     ledger = Ledger.create(path)
-    ledger.append("genesis", {"budget": genesis_budget(budget)})
+    own = {"writer": OWN_LOOP, "run": os.urandom(8).hex(), "budget": genesis_budget(budget)}
+    ledger.append("genesis", own)
     return ledger

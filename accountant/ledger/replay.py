@@ -21,8 +21,8 @@ every step that was reserved after it, whether it ran or not. A resume after a c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from accountant.budget import Budget, Neighbouring
@@ -33,7 +33,11 @@ from accountant.json_reader import JsonObject
 from accountant.ledger.chain import Head
 from accountant.ledger.entry import Entry, read_entries
 from accountant.ledger.signing import verify_signature
+from accountant.plans.caps import Caps, blocks_of
 from accountant.plans.plan import Plan
+
+# Written after the halt, of what it says: the one thing that an entry may name behind it.
+REPORTS = ("report.md", "report.html")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,13 @@ class Segment:
         event: what each step releases.
         committed: steps that a commit counted.
         reserved: steps charged: `committed` and whatever was reserved after it.
+        phase: of the plan, from 0; one past its last for an extension; 0 without a plan.
     """
 
     event: Event
     committed: int
     reserved: int
+    phase: int = field(default=0, repr=False)
 
 
 def charged(segments: Iterable[Segment]) -> Composition:
@@ -63,12 +69,14 @@ class CheckpointRecord:
     Args:
         name: its folder's name. seq: its entry. step: steps charged by then.
         weights_digest: SHA-256 of the weights that may leave the house, and of nothing else.
+        held: charged steps that these weights hold; what crashes wasted is not among them.
     """
 
     name: str
     seq: int
     step: int
     weights_digest: str
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,9 @@ class LedgerState:
         entries: how many there are. head: digest of the last.
         clean_head: the last entry is a checkpoint: a resume from it may be clean.
         resumed_with: kinds of noise that resumes name, in order.
+        held: steps that the weights hold: of the checkpoint that was last resumed from, and committed since.
+        reached: the same, with what is reserved and may run: it says which phase comes next.
+        extra_blocks: that an extension adds beside the plan's caps.
     """
 
     budget: Budget
@@ -115,6 +126,14 @@ class LedgerState:
     head: str = ""
     clean_head: bool = False
     resumed_with: tuple[str, ...] = ()
+    held: int = 0
+    reached: int = 0
+    extra_blocks: int = 0
+
+    @property
+    def caps(self) -> Caps | None:
+        """How many blocks each phase may charge; None without a plan."""
+        return None if self.plan is None else self.plan.caps(extra_blocks=self.extra_blocks)
 
     @property
     def canaries(self) -> CanaryRecord | None:
@@ -210,8 +229,23 @@ def _genesis(entry: Entry) -> LedgerState:
         raise LedgerBroken("Entry 0 (genesis) holds a plan that is not the one whose digest or budget it names.")
     _require_canaries(entry.read)
     return LedgerState(
-        budget=budget, plan=plan, genesis=entry.body, releases={}, extended=bool(entry.body.get("extend"))
+        budget=budget,
+        plan=plan,
+        genesis=entry.body,
+        releases={},
+        extended=bool(entry.body.get("extend")),
+        extra_blocks=_extra_blocks(entry, 0),
     )
+
+
+def _extra_blocks(entry: Entry, known: int) -> int:
+    """Of an extension: fixed when it is first asked for."""
+    if not entry.body.get("extend"):
+        return known
+    extra = entry.body.get("extra_blocks", known)
+    if type(extra) is not int or extra < 0 or known not in (0, extra):
+        raise LedgerBroken(f"Entry {entry.seq} ({entry.kind}) extends by {extra!r} blocks, where {known} were fixed.")
+    return extra
 
 
 def _require_canaries(read: JsonObject) -> None:
@@ -225,7 +259,7 @@ def _require_canaries(read: JsonObject) -> None:
 
 
 def _apply(state: LedgerState, entry: Entry) -> LedgerState:
-    if state.halted is not None and not (entry.kind == "resume" and entry.body.get("extend") is True):
+    if state.halted is not None and not _may_follow_a_halt(entry):
         raise LedgerBroken(f"Entry {entry.seq} ({entry.kind}) stands after the halt.")
     try:
         return _HANDLERS[entry.kind](state, entry)
@@ -235,6 +269,13 @@ def _apply(state: LedgerState, entry: Entry) -> LedgerState:
         if isinstance(error, LedgerBroken):
             raise
         raise LedgerBroken(f"Entry {entry.seq} ({entry.kind}) makes no sense: {error}") from error
+
+
+def _may_follow_a_halt(entry: Entry) -> bool:
+    if entry.kind == "resume":
+        return entry.body.get("extend") is True
+    files = entry.body.get("files")
+    return entry.kind == "release" and isinstance(files, Mapping) and set(files) <= set(REPORTS)
 
 
 def _count(entry: Entry, name: str, *, least: int) -> int:
@@ -247,20 +288,45 @@ def _count(entry: Entry, name: str, *, least: int) -> int:
 def _reserve(state: LedgerState, entry: Entry) -> LedgerState:
     event = event_from_json(entry.read.child("event").data)
     steps, number = _count(entry, "steps", least=1), _count(entry, "segment", least=0)
-    if state.plan is not None:
-        planned = state.plan.event_of(state.plan.phase_at(state.steps_charged))
-        if event != planned:
-            raise LedgerBroken(f"Entry {entry.seq} reserves {event}, but the plan says {planned} there.")
-        if state.steps_charged + steps > state.plan.steps and not state.extended:
-            raise LedgerBroken(f"Entry {entry.seq} reserves steps past the plan's {state.plan.steps}.")
+    phase = _require_planned(state, entry, event, steps)
     segments = list(state.segments)
-    if number == len(segments) - 1 and (segments[-1].event == event or not segments[-1].reserved):
-        segments[-1] = replace(segments[-1], event=event, reserved=segments[-1].reserved + steps)
+    last = segments[-1] if segments else None
+    same = last is not None and (not last.reserved or (last.event, last.phase) == (event, phase))
+    if last is not None and same and number == len(segments) - 1:
+        segments[-1] = replace(last, event=event, phase=phase, reserved=last.reserved + steps)
     elif number == len(segments):
-        segments.append(Segment(event=event, committed=0, reserved=steps))
+        segments.append(Segment(event, 0, steps, phase))
     else:
         raise LedgerBroken(f"Entry {entry.seq} reserves for segment {number} of {len(segments)}.")
-    return replace(state, segments=tuple(segments))
+    if state.caps is not None and state.caps.room(phase, charged_blocks(segments, state.caps)) < 0:
+        raise LedgerBroken(f"Entry {entry.seq} charges more blocks than the cap of phase {phase + 1} allows.")
+    return replace(state, segments=tuple(segments), reached=state.reached + steps)
+
+
+def _require_planned(state: LedgerState, entry: Entry, event: Event, steps: int) -> int:
+    """The phase that a reservation is of; it must be the plan's at that place, and within the phase."""
+    if state.plan is None or state.caps is None:
+        return 0
+    phase = state.plan.phase_number(state.reached)
+    if phase == len(state.caps.phases):
+        raise LedgerBroken(f"Entry {entry.seq} reserves steps past the plan's {state.plan.steps}.")
+    cap = state.caps.phases[phase]
+    if event != cap.event:
+        raise LedgerBroken(f"Entry {entry.seq} reserves {event}, but the plan says {cap.event} there.")
+    end = sum(one.steps for one in state.caps.phases[: phase + 1])
+    if state.reached + steps > end and phase < len(state.plan.releases()):
+        raise LedgerBroken(
+            f"Entry {entry.seq} reserves {steps} steps, past the plan's step {end}, where phase {phase + 1} ends."
+        )
+    return phase
+
+
+def charged_blocks(segments: Sequence[Segment], caps: Caps) -> list[int]:
+    """Blocks that each phase has charged; each segment rounds its own up."""
+    charged = [0] * len(caps.phases)
+    for segment in segments:
+        charged[segment.phase] += blocks_of(segment.event, segment.reserved)
+    return charged
 
 
 def _commit(state: LedgerState, entry: Entry) -> LedgerState:
@@ -272,7 +338,9 @@ def _commit(state: LedgerState, entry: Entry) -> LedgerState:
         raise LedgerBroken(
             f"Entry {entry.seq} commits {steps} steps, possible were {last.committed} to {last.reserved}."
         )
-    return replace(state, segments=(*state.segments[:-1], replace(last, committed=steps, reserved=steps)))
+    held = state.held + steps - last.committed
+    segments = (*state.segments[:-1], replace(last, committed=steps, reserved=steps))
+    return replace(state, segments=segments, held=held, reached=held)
 
 
 def _checkpoint(state: LedgerState, entry: Entry) -> LedgerState:
@@ -286,6 +354,7 @@ def _checkpoint(state: LedgerState, entry: Entry) -> LedgerState:
         seq=entry.seq,
         step=step,
         weights_digest=str(entry.body["weights_digest"]),
+        held=state.held,
     )
     return replace(state, checkpoints=(*state.checkpoints, record))
 
@@ -293,7 +362,8 @@ def _checkpoint(state: LedgerState, entry: Entry) -> LedgerState:
 def _resume(state: LedgerState, entry: Entry) -> LedgerState:
     """A clean resume goes on with the last segment; after a crash the next reservation opens a new one."""
     seq = _count(entry, "checkpoint_seq", least=0)
-    if seq not in {record.seq for record in state.checkpoints} and seq != 0:
+    record = next((one for one in state.checkpoints if one.seq == seq), None)
+    if record is None and seq != 0:
         raise LedgerBroken(f"Entry {entry.seq} resumes from entry {seq}, which is no checkpoint.")
     clean = entry.body["clean"]
     if clean is True and not (state.clean_head and seq == entry.seq - 1):
@@ -301,10 +371,14 @@ def _resume(state: LedgerState, entry: Entry) -> LedgerState:
     segments = state.segments
     if clean is not True and segments and segments[-1].reserved:
         # An empty segment marks the cut: nothing that is owed crosses it, and blocks round up on both sides.
-        segments = (*segments, Segment(event=segments[-1].event, committed=0, reserved=0))
+        segments = (*segments, replace(segments[-1], committed=0, reserved=0))
+    held = 0 if record is None else record.held
     return replace(
         state,
         segments=segments,
+        held=held,
+        reached=held,
+        extra_blocks=_extra_blocks(entry, state.extra_blocks),
         resumes=state.resumes + 1,
         crashes=state.crashes + (clean is not True),
         extended=state.extended or entry.body.get("extend") is True,

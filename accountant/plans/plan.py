@@ -33,6 +33,7 @@ from accountant.events import (
 )
 from accountant.files import write_durably
 from accountant.json_reader import JsonObject
+from accountant.plans.caps import Cap, CapJson, Caps, steps_of_blocks
 from accountant.plans.consistency import require_consistent
 from accountant.plans.exact_release import (
     feedback_ratio_upwards,
@@ -76,8 +77,10 @@ class _Always(TypedDict):
 
 
 class PlanJson(_Always, total=False):
-    """A plan as JSON. What came later is omitted where there is none, so that older plans keep their digest."""
+    """A plan as JSON. What came later may be missing from a file."""
 
+    spare_blocks: int
+    caps: list[CapJson]
     warm_start: WarmStartJson
     public_facts: PublicFactsJson
 
@@ -95,6 +98,7 @@ class Plan:
         bands: b; 1 unless feedback is banded.
         sampling_rate: q of the first phase. noise_multiplier: joint z of it. iterations: all steps.
         phases: empty for a homogeneous plan; else at least two, whose first has the values above.
+        spare_blocks: blocks of each of its phases that a crash may waste beside those of its steps, charged in ε; >= 0.
         warm_start: statistics that are released before the first of the iterations, or None.
         parts: what a step releases together; their joint noise multiplier is at least `noise_multiplier`.
         accountant: "rdp" or "prv": which bound the plan was solved for and the guard spends.
@@ -116,6 +120,7 @@ class Plan:
     sampling_rate: float
     iterations: int
     phases: tuple[Phase, ...] = ()
+    spare_blocks: int = 0
     warm_start: WarmStart | None = None
     noise_multiplier: float
     parts: tuple[Part, ...]
@@ -128,6 +133,7 @@ class Plan:
         Budget(epsilon=self.epsilon, delta=self.delta, neighbouring=self.neighbouring)
         require_count(self.dataset_size, "dataset_size", least=1)
         require_count(self.bands, "bands", least=1)
+        require_count(self.spare_blocks, "spare_blocks", least=0)
         Phase(
             iterations=self.iterations,
             sampling_rate=self.sampling_rate,
@@ -159,8 +165,8 @@ class Plan:
         return 0 if self.warm_start is None else self.warm_start.steps
 
     def warm_events(self) -> tuple[tuple[Event, int], ...]:
-        """What the warm start is charged for; empty without one."""
-        return () if self.warm_start is None else tuple((release.event, 1) for release in self.warm_start.releases())
+        """What the warm start is charged for, spare releases included; empty without one."""
+        return () if self.warm_start is None else self.warm_start.charges()
 
     def releases(self) -> tuple[Phase, ...]:
         """Everything that is released, in order: the warm start, then the schedule."""
@@ -213,6 +219,33 @@ class Plan:
         """(event, steps), one pair a phase, the warm start's first; each pair is a segment of its own."""
         return tuple((self.event_of(phase), phase.iterations) for phase in self.releases())
 
+    def caps(self, *, extra_blocks: int = 0) -> Caps:
+        """How many blocks each phase may charge; ε is that of their composition.
+
+        Args:
+            extra_blocks: of the last phase's event, that an extension adds as a phase of its own.
+        """
+        phases = len(self.schedule())
+        shared = () if self.warm_start is None else (self.warm_start.spare_releases,)
+        pools = [0] * self.warm_steps + [len(shared) + number for number in range(phases)]
+        spare = (*shared, *(self.spare_blocks,) * phases)
+        caps = [
+            Cap(event=event, steps=steps, pool=pool) for (event, steps), pool in zip(self.events(), pools, strict=True)
+        ]
+        if extra_blocks:
+            last = caps[-1].event
+            caps.append(Cap(event=last, steps=steps_of_blocks(last, extra_blocks), pool=len(spare)))
+            spare = (*spare, 0)
+        return Caps(phases=tuple(caps), spare=spare)
+
+    def phase_number(self, step: int) -> int:
+        """Which phase, from 0, release number `step` is of; that of an extension from the plan's end on."""
+        for number, phase in enumerate(self.releases()):
+            if step < phase.iterations:
+                return number
+            step -= phase.iterations
+        return len(self.releases())
+
     def phase_at(self, step: int) -> Phase:
         """The phase of release number `step` (from 0, the warm start's too); the last one from the plan's end on."""
         for phase in self.releases():
@@ -240,6 +273,8 @@ class Plan:
             "sampling_rate": self.sampling_rate,
             "iterations": self.iterations,
             "phases": [phase.to_json() for phase in self.phases],
+            "spare_blocks": self.spare_blocks,
+            "caps": self.caps().to_json(),
             "noise_multiplier": self.noise_multiplier,
             "parts": [part.to_json() for part in self.parts],
             "accountant": self.accountant,
@@ -262,11 +297,14 @@ class Plan:
         if data.get("schema") != SCHEMA:
             raise PlanError(f"Expected a plan of schema {SCHEMA}, got {data.get('schema')!r}; plan again.")
         try:
-            return cls._read(JsonObject(data, "the plan"))
+            made = cls._read(JsonObject(data, "the plan"))
         except PlanError:
             raise
         except (InvalidValue, ValueError) as error:
             raise PlanError(f"The plan is inconsistent, plan again: {error}") from error
+        if data.get("caps") not in (None, made.caps().to_json()):
+            raise PlanError(f"The plan's caps are not those of its phases, {made.caps().to_json()}; plan again.")
+        return made
 
     @classmethod
     def _read(cls, read: JsonObject) -> Plan:
@@ -285,6 +323,7 @@ class Plan:
             sampling_rate=read.number("sampling_rate"),
             iterations=read.integer("iterations"),
             phases=tuple(Phase.from_json(item) for item in read.children("phases")),
+            spare_blocks=read.integer("spare_blocks", least=0) if "spare_blocks" in read else 0,
             warm_start=None if warm_start is None else WarmStart.from_json(warm_start),
             noise_multiplier=read.number("noise_multiplier"),
             parts=tuple(Part.from_json(item) for item in read.children("parts")),

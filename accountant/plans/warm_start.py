@@ -6,7 +6,7 @@ Every release sees all records once (sampling rate 1) and sums one vector or one
     clusters     u = (x − c, s)      Σ u of each class and centre c        sensitivity C, `rounds` times
     covariances  u = (x − c, s)      Σ u uᵀ of each class and centre       sensitivity C², in Frobenius norm
 
-with u scaled down to ‖u‖ ≤ C and s = C/10 a constant that counts. A record is in one class and near one centre, which
+with u scaled down to ‖u‖ ≤ C and s = C/4 a constant that counts. A record is in one class and near one centre, which
 earlier releases fix, so it enters one block of a sum alone. Each release is a Gaussian mechanism of its own noise
 multiplier; composed adaptively they are one of 1/z² = Σ 1/z_i² (Dong, Roth & Su 2022, arXiv 1905.02383, Corollary 3.3).
 
@@ -52,15 +52,19 @@ class WarmRelease:
         return SubsampledGaussian(sampling_rate=1.0, noise_multiplier=self.noise_multiplier)
 
 
-class WarmStartJson(TypedDict):
-    """A warm start as JSON."""
-
+class _Always(TypedDict):
     rounds: int
     clip_norm: float
     centred_clip_norm: float
     mean_noise_multiplier: float
     cluster_noise_multiplier: float
     covariance_noise_multiplier: float
+
+
+class WarmStartJson(_Always, total=False):
+    """A warm start as JSON. What came later may be missing from a file."""
+
+    spare_releases: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +76,7 @@ class WarmStart:
         clip_norm: C of the means, in root mean squares of pixels in [0, 1], > 0.
         centred_clip_norm: C of what is centred first, > 0.
         mean_noise_multiplier, cluster_noise_multiplier, covariance_noise_multiplier: z of each release, > 0.
+        spare_releases: that a crash may waste, charged as the dearest of them; >= 0. With none, a crash ends the run.
 
     Raises:
         InvalidValue: a value is out of range.
@@ -83,10 +88,12 @@ class WarmStart:
     mean_noise_multiplier: float
     cluster_noise_multiplier: float
     covariance_noise_multiplier: float
+    spare_releases: int = 0
 
     def __post_init__(self) -> None:
         keep_plain(self)
         require_count(self.rounds, "warm_start.rounds", least=0)
+        require_count(self.spare_releases, "warm_start.spare_releases", least=0)
         for name in ("clip_norm", "centred_clip_norm"):
             value = getattr(self, name)
             if not (is_number(value) and math.isfinite(value) and value > 0):
@@ -106,6 +113,12 @@ class WarmStart:
         )
         return (means, *(clusters,) * self.rounds, covariances)
 
+    def charges(self) -> tuple[tuple[SubsampledGaussian, int], ...]:
+        """(event, how often) of all that may ever be charged: each release, and the spare ones."""
+        own = tuple((release.event, 1) for release in self.releases())
+        dearest = min((event for event, _ in own), key=lambda event: event.noise_multiplier)
+        return (*own, *(((dearest, self.spare_releases),) if self.spare_releases else ()))
+
     @property
     def steps(self) -> int:
         """How many releases there are."""
@@ -117,7 +130,7 @@ class WarmStart:
 
     @property
     def noise_multiplier(self) -> float:
-        """z of all of them together."""
+        """z of all of them together, spare ones not counted."""
         return joint_noise_multiplier(*(release.noise_multiplier for release in self.releases()))
 
     def to_json(self) -> WarmStartJson:
@@ -129,12 +142,13 @@ class WarmStart:
             "mean_noise_multiplier": self.mean_noise_multiplier,
             "cluster_noise_multiplier": self.cluster_noise_multiplier,
             "covariance_noise_multiplier": self.covariance_noise_multiplier,
+            "spare_releases": self.spare_releases,
         }
 
     @classmethod
     def from_json(cls, read: JsonObject) -> WarmStart:
         """The warm start that `to_json` wrote."""
-        read.require_fields(WarmStartJson.__annotations__)
+        read.require_fields(WarmStartJson.__required_keys__, optional=WarmStartJson.__optional_keys__)
         return cls(
             rounds=read.integer("rounds"),
             clip_norm=read.number("clip_norm"),
@@ -142,4 +156,5 @@ class WarmStart:
             mean_noise_multiplier=read.number("mean_noise_multiplier"),
             cluster_noise_multiplier=read.number("cluster_noise_multiplier"),
             covariance_noise_multiplier=read.number("covariance_noise_multiplier"),
+            spare_releases=read.integer("spare_releases", least=0) if "spare_releases" in read else 0,
         )

@@ -51,6 +51,7 @@ class EventFamily:
             so in a phase of another sampling rate ρ = 2·C2·qN/C1 is scaled as q is.
         phases: the shape of the schedule; its shares sum to 1.
         before: what is released before the first step, such as a warm start; charged whatever the steps are.
+        spare_blocks: that each phase may be charged beside those of its steps, >= 0.
 
     Raises:
         InvalidValue: a value is out of range. ContradictoryRequest: both feedbacks at once.
@@ -60,10 +61,12 @@ class EventFamily:
     feedback_ratio: float = 0.0
     phases: tuple[PhaseShape, ...] = WHOLE
     before: Composition = ()
+    spare_blocks: int = 0
 
     def __post_init__(self) -> None:
         keep_plain(self)
         require_count(self.bands, "bands", least=1)
+        require_count(self.spare_blocks, "spare_blocks", least=0)
         ratio = self.feedback_ratio
         if not (is_number(ratio) and math.isfinite(ratio) and ratio >= 0):
             raise InvalidValue(f"Expected feedback_ratio={ratio!r} to be finite and >= 0 (2·C2·qN/C1).")
@@ -101,13 +104,15 @@ class EventFamily:
         )
 
     def composition(self, *, sampling_rate: float, noise_multiplier: float, iterations: int) -> Composition:
-        """What so many steps release at this q and z.
+        """What so many steps release at this q and z, and what spare blocks may.
 
         Raises:
             InvalidValue: a value is out of range, or b·q > 1 in a phase.
         """
         phases = self.schedule(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, iterations=iterations)
-        return (*self.before, *((self._event(phase, sampling_rate), phase.iterations) for phase in phases))
+        steps = tuple((self._event(phase, sampling_rate), phase.iterations) for phase in phases)
+        spare = tuple((event, self.spare_blocks * event.bands) for event, _ in steps if self.spare_blocks)
+        return (*self.before, *steps, *spare)
 
     def _event(self, phase: Phase, base_rate: float) -> Event:
         q, z = phase.sampling_rate, phase.noise_multiplier

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from accountant.audit.audit import Audit, release_of
-from accountant.audit.checks import WEIGHTS, released_file
+from accountant.audit.checks import WEIGHTS
+from accountant.audit.release_files import released_file
 from accountant.plans.plan import Plan
 from privgen.attacks.mechanism import audit_mechanism
 from privgen.attacks.membership import GENERATED, Membership, membership_of

@@ -27,6 +27,7 @@ EPILOG = """\b
 Examples:
   privgen audit runs/fm
   privgen audit runs/fm --format json > audit.json
+  privgen audit ledger.jsonl
   privgen audit runs/fm --format markdown --out PRIVACY.md
   privgen audit runs/fm --format html --out report.html
   privgen audit runs/fm --empirical
@@ -53,6 +54,11 @@ _ONE_OF = (
     help="How to show it; json prints JSON alone.",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it there.")
+@click.option(
+    "--anchor",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file that remembers how far the run is (privgen train --anchor): a copy or a backup is seen by it.",
+)
 @click.option("--public-key", help="The signer's public key (64 hexadecimal digits, or a .pub file).")
 @click.option(
     "--claim", "claim_name", type=ClaimName(), help="A published claim: gs-wgan, dp-gan-dpac, dicesgd or efsgd-paper."
@@ -92,6 +98,7 @@ def command(
     run: Path | None,
     form: str,
     out: Path | None,
+    anchor: Path | None,
     public_key: str | None,
     claim_name: str | None,
     noise_multiplier: float | None,
@@ -111,6 +118,8 @@ def command(
 ) -> None:
     """Recompute what the run in folder RUN spent, and check its ledger, plan and released files.
 
+    RUN may be a ledger's file alone, such as ledger.jsonl.
+
     Without RUN: what a published claim (--claim), settings of your own or an Opacus history cost.
 
     Exit status 0 when the verdict is passed or incomplete, 1 when it is failed. A claim that does not hold is a
@@ -119,8 +128,8 @@ def command(
     of_settings = any(value is not None for value in (noise_multiplier, sampling_rate, iterations))
     if sum((run is not None, claim_name is not None, opacus_history is not None, of_settings)) != 1:
         raise click.UsageError(_ONE_OF)
-    if run is None and public_key is not None:
-        raise click.UsageError("--public-key goes with a run's folder.")
+    if run is None:
+        _refuse(ctx, ("public_key", "anchor"), "a run's folder")
     if run is None and empirical:
         raise click.UsageError("--empirical goes with a run's folder.")
     if run is None and referee:
@@ -134,7 +143,11 @@ def command(
     colour = out is None and form == "terminal" and sys.stdout.isatty()
     if run is not None:
         attack = _Attack(trials=trials, confidence=confidence, seed=seed, data_dir=data_dir) if empirical else None
+<<<<<<< HEAD
         _audit_run(run, form, out, public_key, attack, referee=referee, colour=colour)
+=======
+        _audit_run(run, form, out, public_key, anchor, attack, colour=colour)
+>>>>>>> main
         return
     settings = _Settings(
         noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, iterations=iterations, bands=bands,
@@ -180,15 +193,21 @@ def _audit_run(
     form: str,
     out: Path | None,
     public_key: str | None,
+<<<<<<< HEAD
     attack: _Attack | None,
     *,
     referee: bool,
+=======
+    anchor: Path | None,
+    attack: _Attack | None,
+    *,
+>>>>>>> main
     colour: bool,
 ) -> None:
     from accountant.audit.audit import audit_run
     from accountant.ledger.signing import load_public_key
 
-    audit = audit_run(run, public_key=load_public_key(public_key) if public_key else None)
+    audit = audit_run(run, public_key=load_public_key(public_key) if public_key else None, anchor=anchor)
     found = _attacked(audit, run, attack) if attack is not None and audit.state is not None else None
     opinions = _second_opinions(audit) if referee else ()
     _deliver(_render(audit, run, form, found, opinions, colour=colour), out)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from privgen.metrics.request import EvaluationRequest
     from privgen.metrics.result import EvaluationRecord, PlannedBudget
     from privgen.metrics.sources import Source
-    from privgen.metrics.trainings import Progress
 
 EPILOG = """\b
 Examples:
@@ -35,6 +32,26 @@ Examples:
 
 # Written out, because the module that defines them imports torch.
 PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
+
+
+class EvaluateOptions(TypedDict):
+    """What click hands over: one field an option."""
+
+    run: Path
+    protocol: str
+    metrics: tuple[str, ...] | None
+    samples: int | None
+    seeds: int
+    classifiers: tuple[str, ...]
+    features: str | None
+    inception_weights: Path | None
+    dataset: str | None
+    data_dir: Path | None
+    reference_is_public: bool
+    out: Path | None
+    device: str
+    threads: int | None
+    as_json: bool
 
 
 @click.command(epilog=EPILOG)
@@ -92,80 +109,75 @@ PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
     help="CPU threads; with 2 or more, classifiers are trained in parallel with the rest.  [default: one per core]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print only the result, as JSON, on stdout.")
-def command(
-    run: Path,
-    protocol: str,
-    metrics: tuple[str, ...] | None,
-    samples: int | None,
-    seeds: int,
-    classifiers: tuple[str, ...],
-    features: str | None,
-    inception_weights: Path | None,
-    dataset: str | None,
-    data_dir: Path | None,
-    reference_is_public: bool,
-    out: Path | None,
-    device: str,
-    threads: int | None,
-    as_json: bool,
-) -> None:
+def command(**given: Unpack[EvaluateOptions]) -> None:
     """Measure the images of RUN: a run's folder, its release folder, an .npz file, or a folder of images.
 
     Nothing is selected on the real test set. The result is computed from private data without privacy, so it goes into
     the run's private folder unless the data set is public.
     """
+    place = _place(given["run"], given["out"], given["reference_is_public"])
+    data = _real(given["dataset"], place, given["data_dir"])
+    found = _measured(given, data, place.cache)
+    result: EvaluationRecord = {
+        **found.result,
+        "images": given["run"].resolve().name,
+        "plan": _budget(place.plan),
+        "private": not given["reference_is_public"],
+        "test_images": len(data.test.labels),
+    }
+    kept = _keep(found, result, place)
+    if given["as_json"]:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        _show(result, kept)
+
+
+def _measured(given: EvaluateOptions, data: DataSet, cache: Path) -> Evaluation:
     import torch
 
-    from privgen.catalogue import DEFAULT_METRICS
     from privgen.cli.devices import device_of
-    from privgen.metrics import protocols
+    from privgen.cli.task_bars import task_bars
     from privgen.metrics.cache import Cache
     from privgen.metrics.evaluation import evaluate
-    from privgen.metrics.reference import has_several_classes
-    from privgen.metrics.request import EvaluationRequest, possible_metrics
 
-    place = _place(run, out, reference_is_public)
-    data = _real(dataset, place, data_dir)
-    where = device_of(device)
-    source = _source(run, where, data.train.class_names)
-    by = protocols.PROTOCOLS[protocol]
-    inception = inception_weights is not None or "inception" in (features, by.features)
-    shape, several = data.train.images.shape[1:], has_several_classes(data)
-    possible = possible_metrics(shape, labelled=source.labelled, inception=inception, several_classes=several)
-    request = EvaluationRequest(
-        protocol=by,
-        metrics=_chosen(metrics, possible, DEFAULT_METRICS, labelled=source.labelled, several=several),
-        samples=samples,
-        seeds=seeds,
-        classifiers=classifiers,
-        features=features,
-    )
-    processes, each = _processes(request, threads or torch.get_num_threads(), where)
+    where = device_of(given["device"])
+    source = _source(given["run"], where, data.train.class_names)
+    request = _request(given, data, labelled=source.labelled)
+    processes, each = _processes(request, given["threads"] or torch.get_num_threads(), where)
     torch.set_num_threads(each)
-    with _progress() as progress:
-        found = evaluate(
+    with task_bars() as progress:
+        return evaluate(
             source,
             data,
             request,
-            cache=Cache(place.cache),
-            inception_weights=inception_weights,
+            cache=Cache(cache),
+            inception_weights=given["inception_weights"],
             device=where,
             processes=processes,
             threads=each,
             progress=progress,
         )
-    result: EvaluationRecord = {
-        **found.result,
-        "images": run.resolve().name,
-        "plan": _budget(place.plan),
-        "private": not reference_is_public,
-        "test_images": len(data.test.labels),
-    }
-    kept = _keep(found, result, place)
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-        return
-    _show(result, kept)
+
+
+def _request(given: EvaluateOptions, data: DataSet, *, labelled: bool) -> EvaluationRequest:
+    """What is asked for, or what the protocol and these images suggest."""
+    from privgen.catalogue import DEFAULT_METRICS
+    from privgen.metrics import protocols
+    from privgen.metrics.reference import has_several_classes
+    from privgen.metrics.request import EvaluationRequest, possible_metrics
+
+    by, features = protocols.PROTOCOLS[given["protocol"]], given["features"]
+    inception = given["inception_weights"] is not None or "inception" in (features, by.features)
+    shape, several = data.train.images.shape[1:], has_several_classes(data)
+    possible = possible_metrics(shape, labelled=labelled, inception=inception, several_classes=several)
+    return EvaluationRequest(
+        protocol=by,
+        metrics=_chosen(given["metrics"], possible, DEFAULT_METRICS, labelled=labelled, several=several),
+        samples=given["samples"],
+        seeds=given["seeds"],
+        classifiers=given["classifiers"],
+        features=features,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -272,26 +284,6 @@ def _processes(request: EvaluationRequest, threads: int, device: torch.device) -
     count = min(threads, request.trainings)
     alone = set(request.metrics) <= set(ACCURACIES)
     return count, max(1, threads // (count if alone else count + 1))
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Progress bars on stderr, one for each task."""
-    from rich.progress import Progress, TaskID
-
-    from privgen.cli.console import err_console
-
-    with Progress(console=err_console, transient=True) as display:
-        tasks: dict[str, TaskID] = {}
-
-        def update(what: str, done: int, total: int) -> None:
-            # A classifier in another process reports nothing until it is done: its bar only pulses.
-            known = total if done or total > 1 else None
-            if what not in tasks:
-                tasks[what] = display.add_task(what, total=known)
-            display.update(tasks[what], completed=done, total=known)
-
-        yield update
 
 
 def _keep(found: Evaluation, result: EvaluationRecord, place: Place) -> list[Path]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from accountant.budget import Neighbouring
     from accountant.plans.plan import Plan
     from accountant.plans.public_facts import PublicFacts
+    from privgen.data import DataSet
     from privgen.data.propose import AskedFacts
 
 Command = Callable[..., Any]
@@ -89,7 +90,9 @@ def remember_source(path: Path, made: Plan, name: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    write_durably(_beside(path), json.dumps({"plan": made.digest, "dataset": name}).encode())
+    place = _beside(path)
+    write_durably(place, json.dumps({"plan": made.digest, "dataset": name}).encode())
+    place.chmod(0o600)
 
 
 def recall_source(path: Path, made: Plan) -> str | None:
@@ -104,6 +107,29 @@ def recall_source(path: Path, made: Plan) -> str | None:
 def _beside(path: Path) -> Path:
     """plan.private.json beside plan.json."""
     return path.with_suffix(".private.json")
+
+
+def planned_data(given: str | None, plan: Plan | None, data_dir: Path | None) -> DataSet:
+    """The data by the plan's public facts; what is odd about single records is said on stderr alone."""
+    from privgen.catalogue import DATASETS, source_name
+    from privgen.cli.console import warn
+    from privgen.data import load_data
+    from privgen.data.planned import private_notes, require_planned_data, require_planned_source
+
+    name = given or (plan.dataset if plan is not None else None)
+    if name is None:
+        raise click.UsageError("The plan names no data set; give --dataset, for example --dataset digits.")
+    name = source_name(name)
+    if plan is None:
+        return load_data(name, data_dir)
+    require_planned_source(plan, name)
+    if plan.public_facts is not None and name == plan.dataset not in DATASETS:
+        raise click.UsageError(f"The plan is for {name} and holds no path; say where it is: --dataset npz:PATH.")
+    data = load_data(name, data_dir, facts=plan.public_facts)
+    require_planned_data(plan, data)
+    for note in private_notes(data, stated_size=plan.dataset_size):
+        warn(f"(Private: do not publish this line.) {note}.")
+    return data
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,12 +9,13 @@ import json
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from privgen.cli.facts import facts_options, remember_source, state_data
+from privgen.cli.facts import StatedData, facts_options, remember_source, state_data
 from privgen.cli.option_types import Duration, Phases, Shares
+from privgen.cli.spent_before import tell_where_at_hand
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
@@ -40,6 +41,43 @@ Examples:
 
 # The critic of the small preset has about so many; training still worked where noise was three times the signal.
 _PARAMETERS, _HOPELESS = 1e5, 3.0
+
+
+class PlanOptions(TypedDict):
+    """What click hands over: one field an option."""
+
+    epsilon: float
+    delta: float | None
+    dataset: str | None
+    dataset_size: int | None
+    data_name: str | None
+    classes: tuple[str, ...] | None
+    shape: tuple[int, int, int] | None
+    resize: int | None
+    crop: str | None
+    data_dir: Path | None
+    batch_size: float | None
+    sampling_rate: float | None
+    iterations: int | None
+    noise_multiplier: float | None
+    feedback: str
+    bands: int | None
+    residual_ratio: float | None
+    feedback_ratio: float | None
+    phases: tuple[PhaseShape, ...] | None
+    warm_start: float
+    spare_releases: int
+    spare_blocks: int
+    shares: dict[str, float] | None
+    clip_norm: float
+    accountant: str
+    neighbouring: str
+    max_iterations: int | None
+    time_budget: float | None
+    measure: bool
+    plot: Path | None
+    out: Path | None
+    as_json: bool
 
 
 @click.command(epilog=EPILOG)
@@ -76,6 +114,20 @@ _PARAMETERS, _HOPELESS = 1e5, 3.0
     show_default=True,
     help="Part of ε that statistics of each class, released before the first step, cost by themselves.",
 )
+@click.option(
+    "--spare-releases",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Releases of a warm start that a crash may waste, charged in its part; with 0 a crash there ends the run.",
+)
+@click.option(
+    "--spare-blocks",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Blocks of each phase of the steps that crashes may waste beside the planned ones, charged in ε.",
+)
 @click.option("--share", "shares", type=Shares(), help="Each part's share of the privacy cost; 0 drops a part.")
 @click.option("--clip-norm", type=float, default=1.0, show_default=True, help="Total L2 bound on one gradient.")
 @click.option(
@@ -98,38 +150,7 @@ _PARAMETERS, _HOPELESS = 1e5, 3.0
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Plot ε over the steps, and the search.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, and nothing else, on stdout.")
-def command(
-    epsilon: float,
-    delta: float | None,
-    dataset: str | None,
-    dataset_size: int | None,
-    data_name: str | None,
-    classes: tuple[str, ...] | None,
-    shape: tuple[int, int, int] | None,
-    resize: int | None,
-    crop: str | None,
-    data_dir: Path | None,
-    batch_size: float | None,
-    sampling_rate: float | None,
-    iterations: int | None,
-    noise_multiplier: float | None,
-    feedback: str,
-    bands: int | None,
-    residual_ratio: float | None,
-    feedback_ratio: float | None,
-    phases: tuple[PhaseShape, ...] | None,
-    warm_start: float,
-    shares: dict[str, float] | None,
-    clip_norm: float,
-    accountant: str,
-    neighbouring: str,
-    max_iterations: int | None,
-    time_budget: float | None,
-    measure: bool,
-    plot: Path | None,
-    out: Path | None,
-    as_json: bool,
-) -> None:
+def command(**given: Unpack[PlanOptions]) -> None:
     """Plan a run: given (ε, δ), solve for what was not given of noise, sampling rate and iterations.
 
     Nothing is trained, and data of your own are read only if you name them. Every default is printed with the reason
@@ -138,41 +159,64 @@ def command(
     """
     from accountant.budget import Neighbouring
     from accountant.errors import InvalidValue
-    from accountant.plans.parts import Feedback
-    from planners import PlanRequest
     from planners.errors import ContradictoryRequest
-    from planners.schedule import WHOLE
 
     stated = state_data(
-        dataset, dataset_size, data_name=data_name, classes=classes, shape=shape, resize=resize, crop=crop,
-        data_dir=data_dir, neighbouring=Neighbouring(neighbouring),
+        given["dataset"], given["dataset_size"], data_name=given["data_name"], classes=given["classes"],
+        shape=given["shape"], resize=given["resize"], crop=given["crop"], data_dir=given["data_dir"],
+        neighbouring=Neighbouring(given["neighbouring"]),
     )  # fmt: skip
     try:
-        request = PlanRequest(
-            epsilon=epsilon, delta=delta, dataset=stated.dataset, dataset_size=stated.size,
-            public_facts=stated.facts, batch_size=batch_size, sampling_rate=sampling_rate, iterations=iterations,
-            noise_multiplier=noise_multiplier, feedback=Feedback(feedback), bands=bands, shares=shares,
-            clip_norm=clip_norm, residual_ratio=residual_ratio, feedback_ratio=feedback_ratio,
-            phases=phases or WHOLE, warm_start=warm_start, accountant=accountant,
-            neighbouring=Neighbouring(neighbouring),
-        )  # fmt: skip
-        found = _found(request, max_iterations=max_iterations, seconds=time_budget, measure=measure)
+        found = _found(_request(given, stated), given)
     except InvalidValue as error:
         raise click.BadParameter(str(error)) from error
     except ContradictoryRequest as error:
         raise click.UsageError(str(error)) from error
     found = replace(found, plan=replace(found.plan, defaults={**found.plan.defaults, **stated.reasons}))
+    out, plot = given["out"], given["plot"]
     _warn_of(found.plan, assumed_size=stated.size is None)
+    tell_where_at_hand(found.plan, stated.source, given["data_dir"])
     if out is not None:
         found.plan.save(out)
         if stated.source is not None:
             remember_source(out, found.plan, stated.source)
     if plot is not None:
         _plot(found, plot)
-    if as_json:
+    if given["as_json"]:
         click.echo(json.dumps(found.plan.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        _show(found, out, dataset)
+        _show(found, out, given["dataset"])
+
+
+def _request(given: PlanOptions, stated: StatedData) -> PlanRequest:
+    from accountant.budget import Neighbouring
+    from accountant.plans.parts import Feedback
+    from planners import PlanRequest
+    from planners.schedule import WHOLE
+
+    return PlanRequest(
+        epsilon=given["epsilon"],
+        delta=given["delta"],
+        dataset=stated.dataset,
+        dataset_size=stated.size,
+        public_facts=stated.facts,
+        batch_size=given["batch_size"],
+        sampling_rate=given["sampling_rate"],
+        iterations=given["iterations"],
+        noise_multiplier=given["noise_multiplier"],
+        feedback=Feedback(given["feedback"]),
+        bands=given["bands"],
+        shares=given["shares"],
+        clip_norm=given["clip_norm"],
+        residual_ratio=given["residual_ratio"],
+        feedback_ratio=given["feedback_ratio"],
+        phases=given["phases"] or WHOLE,
+        warm_start=given["warm_start"],
+        spare_releases=given["spare_releases"],
+        spare_blocks=given["spare_blocks"],
+        accountant=given["accountant"],
+        neighbouring=Neighbouring(given["neighbouring"]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,12 +229,13 @@ class _Found:
     cost: StepCost | None
 
 
-def _found(request: PlanRequest, *, max_iterations: int | None, seconds: float | None, measure: bool) -> _Found:
+def _found(request: PlanRequest, given: PlanOptions) -> _Found:
     from planners import plan_of
     from privgen.cli.joint import search_plan, step_cost
 
+    max_iterations, seconds = given["max_iterations"], given["time_budget"]
     made = plan_of(request)
-    cost = step_cost(made) if measure or seconds is not None else None
+    cost = step_cost(made) if given["measure"] or seconds is not None else None
     search = None
     if max_iterations is not None or seconds is not None:
         made, search = search_plan(request, made, max_iterations=max_iterations, seconds=seconds, cost=cost)

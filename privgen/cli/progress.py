@@ -46,7 +46,7 @@ class TrainingDisplay:
             "train",
             total=self._planned,
             completed=session.guard.steps,
-            spent=self._spent(session.guard.epsilon_spent()),
+            spent=self._spent(session.guard.charged, session.guard.epsilon_spent()),
             losses="",
         )
 
@@ -59,13 +59,10 @@ class TrainingDisplay:
     ) -> None:
         self._progress.stop()
 
-    def _spent(self, by_rdp: float) -> str:
-        """RDP is computed at every step; a plan by PRV may go past its ε by RDP, and keeps it by PRV."""
-        return (
-            f"ε {upper_text(by_rdp)} by RDP, {self._epsilon:g} kept by PRV"
-            if self._by_prv
-            else (f"ε {upper_text(by_rdp)} of {self._epsilon:g}")
-        )
+    def _spent(self, charged: int, by_rdp: float) -> str:
+        """What is charged, with what stands reserved ahead of the steps; a plan by PRV may pass its ε by RDP."""
+        planned = f"{self._epsilon:g} planned" + (", by PRV" if self._by_prv else "")
+        return f"charged {charged} (ε {upper_text(by_rdp)} by RDP so far, {planned})"
 
     def update(self, report: StepReport) -> None:
         """Show one step."""
@@ -74,12 +71,12 @@ class TrainingDisplay:
             self._task,
             completed=report.step,
             total=max(self._planned, report.step),
-            spent=self._spent(report.epsilon_spent),
+            spent=self._spent(report.charged, report.epsilon_spent),
             losses=losses,
         )
         if not self._live and (report.step % self._every == 0 or report.step == self._planned):
             err_console.print(
-                f"step {report.step}/{report.planned}  {self._spent(report.epsilon_spent)}  {losses}",
+                f"step {report.step}/{report.planned}  {self._spent(report.charged, report.epsilon_spent)}  {losses}",
                 markup=False,
                 soft_wrap=True,
             )

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from privgen.cli.account import account_of
 from privgen.cli.console import console, err_console, warn
-from privgen.cli.facts import recall_source
+from privgen.cli.facts import planned_data, recall_source
+from privgen.cli.spent_before import tell_spent_before
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
@@ -61,7 +63,16 @@ FEWEST_CANARIES = 32
     metavar="NAME=VALUE",
     help="Another training setting, such as generator_rate=1e-3; may be given again.",
 )
-@click.option("--extend", is_flag=True, help="Go on past the plan's end to the limit that PRV certifies.")
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Release the weights of a run that was interrupted so often that they hold less than 80 % of what is charged.",
+)
+@click.option(
+    "--extend",
+    is_flag=True,
+    help="Go on past the plan's end with what remains of the budget beside all that the plan may charge.",
+)
 @click.option(
     "--insecure-fixed-seed",
     type=click.IntRange(0, 2**62),
@@ -70,6 +81,12 @@ FEWEST_CANARIES = 32
 )
 @click.option("--signing-key", type=click.Path(path_type=Path), help="Sign the ledger with this Ed25519 key.")
 @click.option("--account", help="Spend from this account too (privgen account new); its name, or a file's path.")
+@click.option(
+    "--anchor",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file on another disk that remembers how far the run is: a copy of the run elsewhere is refused by it.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before training with a plan that was found as plan.json.")
 @click.option(
     "--canaries",
     type=click.IntRange(min=FEWEST_CANARIES),
@@ -88,10 +105,13 @@ def command(
     checkpoint: str | None,
     preset: str | None,
     settings: tuple[str, ...],
+    accept_loss: bool,
     extend: bool,
     insecure_fixed_seed: int | None,
     signing_key: Path | None,
     account: str | None,
+    anchor: Path | None,
+    yes: bool,
     canaries: int | None,
     device: str,
     threads: int | None,
@@ -100,6 +120,7 @@ def command(
 
     The guard reserves steps in the ledger before they run and halts when the next one would overspend;
     that is normal completion, exit status 0. Ctrl-C writes a checkpoint and exits 130; go on by --resume.
+    Where crashes left less than 80 % of the charged steps in the weights, nothing is released: exit status 1.
     """
     if resume and (preset or settings or canaries):
         raise click.UsageError("--preset, --set and --canaries belong to a new run; a resumed one keeps its own.")
@@ -118,8 +139,12 @@ def command(
             checkpoint=checkpoint,
             preset=preset,
             settings=settings,
-            options=_options(device, threads, insecure_fixed_seed, signing_key, extend, account, canaries or 0),
-        )
+            ask=plan_path is None and not resume and not yes and sys.stdin.isatty(),
+            options=_options(
+                device, threads, insecure_fixed_seed, signing_key=signing_key, extend=extend,
+                account=account_of(account), anchor=anchor, canaries=canaries or 0, accept_loss=accept_loss,
+            ),
+        )  # fmt: skip
         if session is None:
             return
         with session:
@@ -135,19 +160,15 @@ def _plan(path: Path | None, *, resume: bool) -> Plan | None:
     return Plan.load(DEFAULT_PLAN if path is None else path)
 
 
-def _options(
-    device: str,
-    threads: int | None,
-    seed: int | None,
-    signing_key: Path | None,
-    extend: bool,
-    account: str | None,
-    canaries: int,
-) -> Options:
+def _options(device: str, threads: int | None, seed: int | None, **chosen: Any) -> Options:
+    """`Options` with a device, and with streams from a seed where one is asked for.
+
+    Args:
+        chosen: its other fields.
+    """
     import numpy as np
     import torch
 
-    from privgen.cli.account import account_of
     from privgen.cli.devices import device_of
     from privgen.mechanism.floored_gaussian import ExactGaussian
     from privgen.mechanism.record_numbers import RecordNumbers
@@ -163,14 +184,7 @@ def _options(
         insecure["latents"] = lambda on: torch.Generator(device=on).manual_seed(seed + 1)
         insecure["beside"] = lambda on: RecordNumbers.insecure_fixed_seed(seed, device=on)
         insecure["noise"] = lambda: ExactGaussian.insecure_fixed_seed(seed)
-    return Options(
-        device=device_of(device),
-        signing_key=signing_key,
-        extend=extend,
-        account=account_of(account),
-        canaries=canaries,
-        **insecure,
-    )
+    return Options(device=device_of(device), **chosen, **insecure)
 
 
 def _open(
@@ -183,6 +197,7 @@ def _open(
     checkpoint: str | None,
     preset: str | None,
     settings: tuple[str, ...],
+    ask: bool,
     options: Options,
 ) -> Session | None:
     from accountant.plans.plan import Plan
@@ -195,7 +210,7 @@ def _open(
     if resume:
         folder = RunFolder.existing(_out(out, plan.dataset if plan else dataset))
         own = plan or (Plan.load(folder.plan) if folder.plan.exists() else None)
-        data = _data(dataset or folder.source(), own, data_dir)
+        data = planned_data(dataset or folder.source(), own, data_dir)
         resumed = resume_run(folder.path, data=data, options=options, plan=plan, checkpoint=checkpoint)
         if isinstance(resumed, Halted):
             _say_halted(resumed)
@@ -203,7 +218,7 @@ def _open(
         err_console.print(_resumed_line(resumed), markup=False)
         return resumed
     assert plan is not None  # `_plan` leaves it out for a resume alone
-    data = _data(dataset, plan, data_dir)
+    data = planned_data(dataset, plan, data_dir)
     warm = plan.warm_start is not None
     config = _config(warm_config if warm else default_config, plan.dataset_size, preset, settings)
     height, width, channels = data.train.images.shape[1:]
@@ -213,29 +228,25 @@ def _open(
         classes=len(data.train.class_names),
         warm_start=warm,
     )
+    tell_spent_before(plan, data)
+    if ask:
+        _ask(plan, data)
     return begin(_out(out, data.name), plan=plan, data=data, config=config, network=network, options=options)
 
 
-def _data(given: str | None, plan: Plan | None, data_dir: Path | None) -> DataSet:
-    """The data by the plan's public facts; what is odd about single records is said on stderr alone."""
-    from privgen.catalogue import DATASETS, source_name
-    from privgen.data import load_data
-    from privgen.data.planned import private_notes, require_planned_data, require_planned_source
+def _ask(plan: Plan, data: DataSet) -> None:
+    """Have somebody confirm a plan that was found and not named; `click.Abort` where they do not."""
+    from accountant.bound_text import exact_text
 
-    name = given or (plan.dataset if plan is not None else None)
-    if name is None:
-        raise click.UsageError("The plan names no data set; give --dataset, for example --dataset digits.")
-    name = source_name(name)
-    if plan is None:
-        return load_data(name, data_dir)
-    require_planned_source(plan, name)
-    if plan.public_facts is not None and name == plan.dataset not in DATASETS:
-        raise click.UsageError(f"The plan is for {name} and holds no path; say where it is: --dataset npz:PATH.")
-    data = load_data(name, data_dir, facts=plan.public_facts)
-    require_planned_data(plan, data)
-    for note in private_notes(data, stated_size=plan.dataset_size):
-        warn(f"(Private: do not publish this line.) {note}.")
-    return data
+    unit = f"one record, {plan.neighbouring.value}"
+    err_console.print(
+        f"Found {DEFAULT_PLAN}: {plan.steps} steps on {len(data.train.labels)} records of {data.name} "
+        f"({len(data.train.class_names)} classes). It spends ε = {exact_text(plan.epsilon)} at δ = "
+        f"{exact_text(plan.delta)} ({unit}), for good, whatever comes of it.",
+        markup=False,
+        soft_wrap=True,
+    )
+    click.confirm("Train with it?", abort=True, err=True)
 
 
 def _out(given: Path | None, dataset: str | None) -> Path:
@@ -277,9 +288,13 @@ def _say_halted(halted: Halted) -> None:
 
 
 def _resumed_line(session: Session) -> str:
-    body = next(e.body for e in reversed(session.ledger.entries) if e.kind == "resume")
+    body = next((e.body for e in reversed(session.ledger.entries) if e.kind == "resume"), None)
+    if body is None:
+        return f"Begun: {session.folder.path} had been interrupted before it began."
     how = "a clean stop" if body["clean"] else "a crash: what was owed is dropped, reserved steps stay charged"
-    return f"Resumed at {session.guard.steps} charged steps after {how}."
+    if session.doubt is not None:
+        how += f" ({session.doubt})"
+    return f"Resumed at {session.guard.steps} charged steps, {session.guard.held} of them in the weights, after {how}."
 
 
 @contextmanager
@@ -317,7 +332,6 @@ def _compile() -> None:
 
 
 def _train(session: Session, stopped: dict[str, int]) -> None:
-    from accountant.bound_text import upper_text
     from privgen.cli.progress import TrainingDisplay
     from privgen.training.loop import run
 
@@ -341,28 +355,61 @@ def _train(session: Session, stopped: dict[str, int]) -> None:
             soft_wrap=True,
         )
         sys.exit(128 + number)
-    kept = "by RDP" if session.plan.accountant == "rdp" else "kept by PRV, this ε being RDP's,"
-    console.print(
-        f"Halted: {session.outcome}. {session.guard.steps} steps, ε = {upper_text(session.guard.epsilon_spent())} of "
-        f"{session.plan.epsilon:g} {kept} at δ = {session.plan.delta:g}.",
-        markup=False,
-        soft_wrap=True,
-    )
-    console.print(
-        f"Released: {folder.release / 'generator.safetensors'}, {folder.release / 'samples.png'}.",
-        markup=False,
-        soft_wrap=True,
-    )
-    _report(folder.path)
+    _say_end(session)
+    if not session.released:
+        sys.exit(1)
+    _report(session)
 
 
-def _report(run: Path) -> None:
+def _say_end(session: Session) -> None:
+    """Why it ended, what is guaranteed, once, and where things are; or what can be done where nothing was released."""
+    folder, held, charged = session.folder, session.guard.held, session.guard.steps
+    if not charged:
+        err_console.print(f"Error: {session.outcome}.", style="bold red", markup=False, soft_wrap=True)
+        return
+    lines = [f"Halted: {session.outcome}. {charged} steps charged, {held} of them in the weights.", _guarantee(session)]
+    if session.released:
+        lines.append(f"Released: {folder.release / 'generator.safetensors'}, {folder.release / 'samples.png'}.")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+    if not session.released:
+        err_console.print(
+            f"Error: {session.loss}, and what crashes wasted is spent: nothing was released. Release these weights for "
+            f"the same ε: privgen train --resume --accept-loss --out {folder.path}; or begin another run, whose spend "
+            "counts beside this one's (privgen plan --spare-blocks pays for crashes beforehand).",
+            style="bold red",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _guarantee(session: Session) -> str:
+    """The guarantee in a sentence, as an audit recomputes it."""
+    from accountant.audit.audit import price
+    from accountant.audit.guarantee import guarantee_of
+    from accountant.bound_text import exact_text, upper_text
+    from accountant.ledger.replay import replay
+
+    state = replay(session.ledger.entries)
+    found, budget = guarantee_of(state, price(state.segments, state.budget)), state.budget
+    delta = exact_text(budget.delta)
+    return (
+        f"Guarantee: whatever this run releases is ({upper_text(found.epsilon)}, {delta})-differentially private for "
+        f"one record ({budget.neighbouring.value}), by {found.by}; ({exact_text(budget.epsilon)}, {delta}) was "
+        "promised."
+    )
+
+
+def _report(session: Session) -> None:
     """Leave the reports beside what was released. The run has halted: a full disk here takes nothing from it."""
+    from accountant.errors import LedgerError
     from privgen.report.write import write_reports
 
+    run = session.folder.path
     try:
-        _, html = write_reports(run)
-    except OSError as error:
-        warn(f"No report was written ({error.strerror}); make room, then: privgen audit {run} --format html --out FILE")
+        markdown, html = write_reports(run)
+        session.name_reports((markdown, html))
+    except (OSError, LedgerError) as error:
+        warn(f"No report was written ({error}); make room, then: privgen audit {run} --format html --out FILE")
         return
     console.print(f"Report: {html}. Recompute it: privgen audit {run}", markup=False, soft_wrap=True)

@@ -73,13 +73,7 @@ def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: Non
     made = mechanism(trial, part=part_of(trial), dataset_size=len(data.labels))
     run = _begin(trial, made, data)
     guard = BudgetGuard(made.budget)
-    generator = np.random.default_rng(trial.seed)
-    sampler = PoissonSampler(
-        data.ids,
-        bands=trial.bands,
-        salt=generator.bytes(16),
-        coins=lambda count: generator.integers(0, 2**64, count, dtype=np.uint64),
-    )
+    sampler = _sampler(trial, data)
     noise = ExactGaussian.insecure_fixed_seed(trial.seed)
     everything = (data.images, data.labels)
     probed = _stand_ins(data, _PROBED[trial.task])
@@ -121,6 +115,17 @@ def train(trial: Trial, data: Records, *, tick: Callable[[], None] = lambda: Non
         "delta": DELTA,
         "cpu_seconds": round(time.process_time() - begun, 1),
     }
+
+
+def _sampler(trial: Trial, data: Records) -> PoissonSampler:
+    """Groups and coins by the trial's seed."""
+    generator = np.random.default_rng(trial.seed)
+    return PoissonSampler(
+        data.ids,
+        bands=trial.bands,
+        salt=generator.bytes(16),
+        coins=lambda count: generator.integers(0, 2**64, count, dtype=np.uint64),
+    )
 
 
 def _stand_ins(data: Records, count: int) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,8 @@ from accountant.plans.plan import Plan
 from privgen.report.recipe import recompute, verify_files
 from privgen.report.text import plain
 
+# Of the charged steps: with less of them in the weights, the summary says so.
+LITTLE_HELD = 0.8
 HELD = {"checked": "checked", "by-construction": "enforced by construction", "on-trust": "taken on trust"}
 STATUS = {"passed": "passed", "failed": "FAILED", "not-checked": "not checked"}
 _CLASSES_SHOWN = 12
@@ -114,31 +116,43 @@ def report_of(audit: Audit) -> Report:
 def summary_of(audit: Audit) -> str:
     """The verdict in a sentence or two."""
     failed = [plain(check.name) for check in audit.checks if check.status == "failed"]
-    if audit.state is None or audit.spent is None:
+    if audit.state is None or audit.spent is None or audit.guarantee is None:
         return "The ledger cannot be relied on, so nothing can be said about the privacy of this run."
     if failed:
         return f"Do not rely on any figure below: {', '.join(failed)} failed."
     budget = audit.state.budget
     promise = f"({exact_text(budget.epsilon)}, {exact_text(budget.delta)})"
-    spend = f"({upper_text(audit.spent.epsilon)}, {exact_text(budget.delta)})"
+    if not audit.state.steps_charged:
+        return f"Nothing was spent and nothing was released; {promise} is promised."
+    spend = f"({upper_text(audit.guarantee.epsilon)}, {exact_text(budget.delta)})"
     if audit.verdict == "incomplete":
         return (
-            "Every check passed, but the ledger does not end in a halt: the run may continue. The steps charged so far "
-            f"are {spend}-differentially private; {promise} is promised."
+            "Every check passed, but the ledger does not end in a halt: the run may continue. Whatever it "
+            f"releases, and whenever it is stopped, is {spend}-differentially private; {promise} is promised."
         )
     return (
         f"What this run released is {spend}-differentially private for one record ({budget.neighbouring.value}); "
-        f"{promise} was promised. Every figure is recomputed from the ledger."
+        f"{promise} was promised. Every figure is recomputed from the ledger.{_lost(audit.state)}"
+    )
+
+
+def _lost(state: LedgerState) -> str:
+    """What crashes wasted, where that is much."""
+    if state.held >= LITTLE_HELD * state.steps_charged:
+        return ""
+    return (
+        f" Only {state.held} of {state.steps_charged} charged steps are in the weights: the others were lost when the "
+        "run was interrupted, and are spent."
     )
 
 
 def _key_figures(audit: Audit) -> tuple[tuple[str, str], ...]:
-    if audit.state is None or audit.spent is None:
+    if audit.state is None or audit.guarantee is None:
         return ()
     budget, state = audit.state.budget, audit.state
     planned = "" if state.plan is None else f" of {state.plan.steps}"
     spent = "spent" if audit.claimed is None else "certified"
-    figures = [(spent, f"ε ≤ {upper_text(audit.spent.epsilon)}"), ("promised", f"ε = {exact_text(budget.epsilon)}")]
+    figures = [(spent, f"ε ≤ {upper_text(audit.guarantee.epsilon)}"), ("promised", f"ε = {exact_text(budget.epsilon)}")]
     if audit.claimed is not None:
         figures.append(("claimed by RDP, not a bound", f"ε = {upper_text(audit.claimed)}"))
     return (*figures, ("at", f"δ = {exact_text(budget.delta)}"), ("steps", f"{state.steps_charged}{planned}"))
@@ -149,6 +163,7 @@ def spend_rows(audit: Audit, state: LedgerState, spent: Certified) -> tuple[tupl
     budget = state.budget
     planned = "no plan" if state.plan is None else f"{state.plan.steps} planned"
     resumes = f"{state.resumes} resumes, {state.crashes} of them after a crash"
+    guarantee = audit.guarantee
     rows = [
         (
             "promised",
@@ -161,7 +176,11 @@ def spend_rows(audit: Audit, state: LedgerState, spent: Certified) -> tuple[tupl
     if audit.claimed is not None:
         rows[1] = ("certified", f"ε ≤ {upper_text(spent.epsilon)} (the smaller of the two upper bounds); this is spent")
         rows.append(("claimed", f"ε = {upper_text(audit.claimed)} by RDP ({CLAIMED_LABEL})"))
-    rows.append(("steps", f"{state.steps_done} done, {state.steps_charged} charged, {planned}, {resumes}"))
+    if guarantee is not None and guarantee.epsilon != spent.epsilon:
+        rows[1] = ("charged so far", f"ε ≤ {upper_text(spent.epsilon)}: no guarantee by itself")
+        rows.insert(1, ("guaranteed", f"ε ≤ {upper_text(guarantee.epsilon)}, by {guarantee.by}"))
+    held = f"{state.held} of the charged in the weights"
+    rows.append(("steps", f"{state.steps_done} done, {state.steps_charged} charged, {planned}, {held}, {resumes}"))
     if state.plan is not None and budget.delta * state.plan.dataset_size >= 1:
         text = f"δ is not below 1/N = 1/{state.plan.dataset_size}: releasing a whole record would satisfy it"
         rows.append(("a weak promise", text))

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from accountant.audit.audit import Audit, audit_run, release_of
-from accountant.audit.checks import released_file
+from accountant.audit.release_files import released_file
 from accountant.files import write_durably
 from privgen.report.content import report_of
 from privgen.report.figures import figures_of

@@ -4,7 +4,7 @@
         for report in run(run_session):
             ...                                  # progress; a test takes three steps
 
-Halting is normal completion (DESIGN section 5): final checkpoint, released files, `release` and `halt` entries.
+Halting is normal completion : final checkpoint, released files, `release` and `halt` entries.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -41,8 +41,9 @@ class StepReport:
     """What one step says of itself.
 
     Args:
-        step: steps charged so far, this one included. planned: the plan's iterations.
-        epsilon_spent: by RDP, reservations included. epsilon: the budget's.
+        step: steps charged so far, this one included, without those that stand reserved. planned: the plan's.
+        charged: the same with what stands reserved. held: how many of them are in the weights.
+        epsilon_spent: by RDP, of `charged`; no guarantee by itself. epsilon: the budget's.
         losses: of the generator on what it generated: post-processing, may be shown to anyone.
         nonfinite: records of this draw that counted as zero because a gradient was not finite; private.
         checkpoint: name of the checkpoint written after this step, or None.
@@ -50,6 +51,8 @@ class StepReport:
 
     step: int
     planned: int
+    charged: int
+    held: int
     epsilon_spent: float
     epsilon: float
     losses: Mapping[str, float] = field(default_factory=dict)
@@ -67,37 +70,39 @@ def run(session: Session, *, stop: Callable[[], bool] = lambda: False) -> Iterat
         One report a step. `session.outcome` says afterwards why it ended.
 
     Raises:
-        RunError: a parameter is no longer finite; the last checkpoint is a good one.
+        RunError: a parameter is no longer finite, and the last checkpoint is a good one; or the session was
+            interrupted before, anywhere and by anything, and is dead.
         LedgerError, OSError: no room; what is in the ledger covers every step that ran.
     """
+    session.require_alive()
     while True:
         if stop():
             _save(session)
             session.outcome = "interrupted"
             return
-        step = session.guard.steps
-        if step >= session.plan.steps and not session.extended:
-            reason = f"the plan's {session.plan.iterations} iterations are done"
+        place, plan = session.guard.held, session.plan
+        phase = plan.phase_at(place)
+        with session.turn():
+            try:
+                receipt = session.guard.admit(plan.event_of(phase))
+            except BudgetExhausted as exhausted:
+                reason = _why(session, exhausted)
+                report = None
+            else:
+                report = _step(session, phase, receipt)
+        if report is None:
             break
-        phase = session.plan.phase_at(step)
-        event = session.plan.event_of(phase)
-        try:
-            receipt = session.guard.admit(event, at_most=_left_in_phase(session, step))
-        except BudgetExhausted as exhausted:
-            reason = f"the budget is reached: {exhausted}"
-            break
-        yield _step(session, phase, receipt)
-    _finish(session, reason)
-    session.outcome = reason
+        yield replace(report, checkpoint=_save(session)) if session.checkpoint_due else report
+    session.outcome = _finish(session, reason)
 
 
-def _left_in_phase(session: Session, step: int) -> int | None:
-    """Steps that the current phase still has; None past the plan's end, where nothing is planned."""
-    for phase in session.plan.releases():
-        if step < phase.iterations:
-            return phase.iterations - step
-        step -= phase.iterations
-    return None
+def _why(session: Session, exhausted: BudgetExhausted) -> str:
+    """Why no step is left: the plan is done, or what may be charged is."""
+    if session.guard.held >= session.plan.steps and session.extended:
+        return "the budget is reached: what remained of it beside the plan's caps is used"
+    if session.guard.held >= session.plan.steps:
+        return f"the plan's {session.plan.iterations} iterations are done"
+    return f"the budget is reached: {exhausted}"
 
 
 def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
@@ -106,7 +111,7 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
         begin_segment(state, session.plan, receipt.event)
     if phase.releases == STATISTICS:
         return _warm_step(session, receipt)
-    progress = (session.guard.steps - session.plan.warm_steps) / session.plan.iterations
+    progress = (session.guard.held - session.plan.warm_steps) / session.plan.iterations
     state.networks.generator.schedule_noise(progress)
     chosen, canaries = _chosen(session, receipt)
     parts = session.plan.parts_in(phase)
@@ -134,15 +139,19 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
     )
     if not all(math.isfinite(value) for value in losses.values()):
         raise _diverged(session)
-    due = session.guard.steps % config.checkpoint_every == 0
+    return _report(session, losses=losses, nonfinite=drawn.nonfinite)
+
+
+def _report(session: Session, *, losses: Mapping[str, float], nonfinite: int = 0) -> StepReport:
     return StepReport(
         step=session.guard.steps,
         planned=session.plan.steps,
+        charged=session.guard.charged,
+        held=session.guard.held,
         epsilon_spent=session.guard.epsilon_spent(),
         epsilon=session.plan.epsilon,
         losses=losses,
-        nonfinite=drawn.nonfinite,
-        checkpoint=_save(session) if due else None,
+        nonfinite=nonfinite,
     )
 
 
@@ -158,17 +167,10 @@ def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
 
 
 def _warm_step(session: Session, receipt: Receipt) -> StepReport:
-    """One release of the warm start; the last of them is kept in a checkpoint, for it is charged once."""
+    """One release of the warm start."""
     statistics_step(session.state, session.plan, receipt=receipt, records=session.data.train, noise=session.noise)
     average_generator(session.state, 1.0)  # no weight moves, and the average's mixture is the generator's
-    done = session.guard.steps == session.plan.warm_steps
-    return StepReport(
-        step=session.guard.steps,
-        planned=session.plan.steps,
-        epsilon_spent=session.guard.epsilon_spent(),
-        epsilon=session.plan.epsilon,
-        checkpoint=_save(session) if done else None,
-    )
+    return _report(session, losses={})
 
 
 def _chosen(session: Session, receipt: Receipt) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -227,15 +229,31 @@ def _diverged(session: Session) -> RunError:
     )
 
 
-def _finish(session: Session, reason: str) -> None:
-    """Checkpoint, release, halt: in this order, so that a crash between them is a resume away."""
+def _finish(session: Session, reason: str) -> str:
+    """Checkpoint, release, halt: in this order, so that a crash between them is a resume away.
+
+    Returns:
+        Why the run ended. Where crashes wasted so much that the weights are not worth it, nothing is released and the
+        ledger is left open for who accepts that.
+    """
     _save(session)
-    release = session.folder.release
-    save_generator(session.state.averaged, session.network, session.data.train.class_names, release)
-    _write_samples(session)
-    digests = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in RELEASED}
-    session.ledger.append("release", {"files": digests})
-    session.guard.halt(reason)
+    if not session.guard.steps:
+        reason += "; nothing was spent and nothing was released"
+        with session.turn():
+            session.guard.halt(reason)
+        return reason
+    if session.loss is not None and not session.accept_loss:
+        return f"{reason}; {session.loss}, so nothing was released"
+    with session.turn():
+        session.room.let_go()
+        release = session.folder.release
+        save_generator(session.state.averaged, session.network, session.data.train.class_names, release)
+        _write_samples(session)
+        digests = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in RELEASED}
+        session.ledger.append("release", {"files": digests})
+        session.guard.halt(reason)
+        session.released = True
+    return reason
 
 
 def _write_samples(session: Session) -> None:

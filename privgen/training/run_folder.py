@@ -68,11 +68,11 @@ class RunFolder:
             RunError: something stands there already, or it cannot be made or written to.
         """
         run = cls(Path(path))
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        if run.path.exists() and not run._is_bare():
             raise RunError(f"{run.path} exists already; go on with it by --resume, or choose another --out.")
         try:
-            run.release.mkdir(parents=True)
-            run.private.mkdir(mode=0o700)
+            run.release.mkdir(parents=True, exist_ok=True)
+            run.private.mkdir(mode=0o700, exist_ok=True)
             run.private.chmod(0o700)
         except OSError as error:
             discard(run)
@@ -90,6 +90,55 @@ class RunFolder:
         if not run.private.is_dir() or not run.release.is_dir():
             raise RunError(f"There is no run in {run.path}; name a run's folder, or begin one without --resume.")
         return run
+
+    def _is_bare(self) -> bool:
+        """Whether it is empty, or was killed before a file was in it."""
+        if not self.path.is_dir():
+            return False
+        return all(
+            entry in (self.release, self.private) and entry.is_dir() and not any(entry.iterdir())
+            for entry in self.path.iterdir()
+        )
+
+    @property
+    def begun(self) -> bool:
+        """Whether the ledger's first entry stands: until then nothing is spent.
+
+        Raises:
+            RunError: it does not, and something that only comes after it does: the ledger was cut.
+        """
+        if self.ledger.exists() and b"\n" in self.ledger.read_bytes():
+            return True
+        if self.head.exists():
+            raise RunError(
+                f"{self.path} was begun, and its ledger has lost its first entry; restore {self.ledger} from a backup."
+            )
+        return False
+
+    def write_beginning(self, facts: Mapping[str, Any]) -> None:
+        """Remember how the run is begun, before anything else is written: a kill from here on can be resumed."""
+        write_durably(self._beginning, json.dumps(facts).encode())
+
+    def read_beginning(self) -> Mapping[str, Any]:
+        """What `write_beginning` wrote.
+
+        Raises:
+            RunError: nothing, or it is damaged.
+        """
+        try:
+            facts = json.loads(self._beginning.read_bytes())
+            if not isinstance(facts, dict):
+                raise ValueError("no object")
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{self.path} was interrupted before it began, spent nothing, and does not say how it was begun "
+                f"({error}); give the same command again, without --resume."
+            ) from error
+        return facts
+
+    @property
+    def _beginning(self) -> Path:
+        return self.private / "begin.json"
 
     def sweep(self) -> None:
         """Remove the temporary files that interrupted writes of this run's own left behind."""
@@ -141,7 +190,7 @@ class RunFolder:
 
 
 def discard(run: RunFolder) -> None:
-    """Remove a run whose start failed before it spent anything.
+    """Remove a run whose start failed, or was killed, before it spent anything.
 
     Nothing is removed once a ledger exists in which a step was reserved.
     """

@@ -11,11 +11,15 @@ starts. Noise and Poisson coins are fresh either way: no state of theirs exists 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import hashlib
 import os
 import platform
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,15 +28,19 @@ import numpy as np
 import torch
 
 from accountant.audit.checks import CANARIES
-from accountant.errors import BudgetExhausted
+from accountant.errors import BudgetExhausted, LedgerError
 from accountant.events import Event, event_from_json, event_to_json
 from accountant.files import write_durably
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Head, Ledger
 from accountant.ledger.entry import parse_entries
+from accountant.ledger.extension import blocks_beside
 from accountant.ledger.guard import BudgetGuard, genesis_budget
+from accountant.ledger.outside_head import OutsideHeads, forget
+from accountant.ledger.register import SpendRegister
 from accountant.ledger.replay import CheckpointRecord, LedgerState, replay
 from accountant.ledger.signing import LedgerSigner, load_signer
+from accountant.ledger.writers import PRIVGEN_TRAINING
 from accountant.plans.plan import Plan
 from privgen.config import TrainConfig
 from privgen.data import DataSet
@@ -55,12 +63,17 @@ from privgen.training.checkpoint import (
     released_digest,
     write_checkpoint,
 )
+from privgen.training.disk_room import DiskRoom, room_for
 from privgen.training.run_folder import RunFolder, discard
+from privgen.training.spent_records import enter
 from privgen.training.state import TrainState, new_state, restore, snapshot
 
 SAMPLING = "Poisson, 64-bit cryptographic coins"
 _INSECURE = "insecure-fixed-seed"
 FLOORED_GAUSSIAN = "floored-gaussian"
+# Of the charged steps, so much must be in the weights of a run that is released unasked.
+LEAST_HELD = 0.8
+_MOST_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,9 +86,12 @@ class Options:
         beside: makes the source of the numbers beside records; any but the default is insecure.
         latents: makes the source of the free steps' latent vectors for the device.
         signing_key: an Ed25519 key file, or None.
-        extend: go on past the plan's last step to the limit that PRV certifies.
+        extend: go on past the plan's last step with what remains of the budget beside all caps.
         account: of a budget over many runs, or None.
+        anchor: a file on another disk or machine that remembers the ledger's head too, or None.
         canaries: how many to plant into a new run, for a one-run audit; 0 for none.
+        accept_loss: release weights that hold less than `LEAST_HELD` of the charged steps.
+        clock: seconds, from any beginning.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -86,7 +102,10 @@ class Options:
     signing_key: Path | None = None
     extend: bool = False
     account: Account | None = None
+    anchor: Path | None = None
     canaries: int = 0
+    accept_loss: bool = False
+    clock: Callable[[], float] = time.monotonic
 
 
 @dataclass(kw_only=True)
@@ -98,10 +117,17 @@ class Session:
         state: networks, optimisers, owed error. guard: the only way to a receipt.
         sampler, noise: fresh in every session.
         salt: of the group assignment; persists over resumes.
-        extended: whether to go on past the plan's end.
+        room: on disk, held for the next checkpoint.
+        doubt: why a resume is none after a clean stop, though the checkpoint is the newest; or None. Private.
+        extended: whether it goes on past the plan's end.
+        accept_loss: release whatever there is. clock: seconds.
+        released: whether the run has ended with a release.
         planted: canaries, or None. watch: how they are felt.
         rows_checked_at: the reservation at which rows were last looked at, or None.
         outcome: why `loop.run` ended: None while it runs.
+
+    A turn (a step, a checkpoint, the end) that did not come to its own end leaves the session dead: what is owed, the
+    networks and the ledger may stand at different places, and only a resume, which counts as a crash, sets them right.
     """
 
     folder: RunFolder
@@ -115,37 +141,104 @@ class Session:
     sampler: PoissonSampler
     noise: ExactGaussian
     salt: bytes
-    extended: bool
+    room: DiskRoom
+    doubt: str | None = None
+    extended: bool = False
+    accept_loss: bool = False
+    clock: Callable[[], float] = time.monotonic
+    released: bool = False
     planted: Canaries | None = None
     watch: CanaryScorer | None = None
     rows_checked_at: int | None = None
     outcome: str | None = None
+    _inside: bool = field(default=False, init=False)
+    _saved_at: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._saved_at = self.clock()
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """At a reservation's end, so that a crash never costs more than a block; after so many steps, or minutes."""
+        return (
+            self.guard.reserved_ahead == 0
+            or self.guard.steps % self.config.checkpoint_every == 0
+            or self.clock() - self._saved_at >= _MOST_SECONDS
+        )
+
+    @property
+    def loss(self) -> str | None:
+        """Why the weights are not worth what was charged, or None."""
+        held, charged = self.guard.held, self.guard.steps
+        if charged and held >= LEAST_HELD * charged:
+            return None
+        return f"the weights hold {held} of {charged} charged steps"
+
+    def require_alive(self) -> None:
+        """Raise RunError if a turn of this session was interrupted, anywhere and by anything."""
+        if self._inside:
+            raise RunError(
+                f"This session was interrupted inside a step (after {self.guard.steps} charged steps) and is dead: "
+                "going on with it could pay the same residual twice. Close it, then resume the run: privgen train "
+                f"--resume --out {self.folder.path}"
+            )
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """What must come to its end or leave the session dead.
+
+        Raises:
+            RunError: an earlier turn did not.
+        """
+        self.require_alive()
+        self._inside = True
+        yield
+        # Not in a finally clause: a KeyboardInterrupt or a MemoryError between any two instructions must not pass here.
+        self._inside = False
 
     def save(self) -> str:
         """Commit the steps, write a checkpoint, and enter it in the ledger. Returns its name.
 
         Raises:
             OSError: no room; the checkpoints before are untouched and the spend is in the ledger.
+            RunError: the session was interrupted before.
         """
+        with self.turn():
+            return self._save()
+
+    def _save(self) -> str:
+        self._saved_at = self.clock()
         newest = self.ledger.entries[-1]
         if newest.kind == "checkpoint":
             # A step would have reserved: nothing has happened since.
             return str(newest.body["name"])
         self.guard.commit()
         name = free_name(self.folder.private, self.guard.steps)
+        self.room.let_go()
         digest = write_checkpoint(self.folder.private, name, snapshot(self.state, self._facts()))
         if self.watch is not None:
             self.watch.save(self.folder.private)
         self.ledger.append("checkpoint", {"name": name, "step": self.guard.steps, "weights_digest": digest})
         recorded = [str(entry.body["name"]) for entry in self.ledger.entries if entry.kind == "checkpoint"]
         drop_old_checkpoints(self.folder.private, recorded=recorded, keep=self.config.keep_checkpoints)
+        self.room.hold()
         return name
+
+    def name_reports(self, reports: Sequence[Path]) -> None:
+        """Enter the reports' digests behind the halt, so that an edited one is seen.
+
+        Raises:
+            OSError, LedgerError: one cannot be read, or there is no room for the entry.
+        """
+        files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in reports}
+        self.ledger.append("release", {"files": files})
 
     def _facts(self) -> dict[str, Any]:
         return checkpoint_metadata(self.state.event, salt=self.salt, config=self.config, network=self.network)
 
     def close(self) -> None:
-        """Let go of the ledger."""
+        """Let go of the ledger, and of the room on disk."""
+        self.room.let_go()
         self.ledger.close()
 
     def __enter__(self) -> Session:
@@ -201,6 +294,7 @@ def begin(
     signer = load_signer(options.signing_key) if options.signing_key else None
     folder = RunFolder.create(out)
     try:
+        folder.write_beginning({"config": config.to_json(), "network": network.to_json(), "canaries": options.canaries})
         plan.save(folder.plan)
         folder.write_fingerprint(data.fingerprint())
         folder.write_source(data.source, private_notes(data, stated_size=plan.dataset_size))
@@ -208,21 +302,54 @@ def begin(
         state = new_state(plan, network, config, options.latents(options.device), options.beside(options.device))
         salt = os.urandom(16)
         facts = checkpoint_metadata(None, salt=salt, config=config, network=network)
-        first = snapshot(state, facts)
-        digest = write_checkpoint(folder.private, checkpoint_name(0), first)
+        digest = write_checkpoint(folder.private, checkpoint_name(0), snapshot(state, facts))
+        room = DiskRoom(folder.private, room_for(state, plan))
+        room.hold()
         noise = options.noise()
         ledger = Ledger.create(folder.ledger, head_path=folder.head, signer=signer.sign if signer else None)
     except BaseException:
         discard(folder)
         raise
     try:
-        ledger.append("genesis", _genesis(plan, noise, options, signer, planted))
+        genesis = ledger.append("genesis", _genesis(plan, noise, options, signer, planted))
+        ledger.remember_outside(OutsideHeads.of(folder.ledger, genesis.digest, anchor=options.anchor))
         ledger.append("checkpoint", {"name": checkpoint_name(0), "step": 0, "weights_digest": digest})
-        return _session(folder, plan, config, network, data, state, ledger, salt, noise, options, planted)
+        _enter_into_register(ledger, folder, plan, data)
+        return _session(folder, plan, config, network, data, state, ledger, salt, noise, options, planted, room)
     except BaseException:
         ledger.close()
+        if ledger.entries:
+            forget(ledger.entries[0].digest)
         discard(folder)
         raise
+
+
+def _enter_into_register(ledger: Ledger, folder: RunFolder, plan: Plan, data: DataSet) -> None:
+    """Have this machine know which records the run may spend on; where it cannot, the run goes on all the same."""
+    known = replay(ledger.entries)
+    with contextlib.suppress(OSError, LedgerError):
+        enter(
+            plan, data, register=SpendRegister(), run=ledger.entries[0].digest, name=folder.path.name,
+            date=str(known.genesis.get("date")), extra_blocks=known.extra_blocks,
+        )  # fmt: skip
+
+
+def _begin_again(folder: RunFolder, plan: Plan | None, data: DataSet, options: Options) -> Session:
+    """Begin a run that was killed before it began, as it was to be begun."""
+    facts = folder.read_beginning()
+    own = Plan.load(folder.plan) if folder.plan.exists() else plan
+    if own is None:
+        raise RunError(f"{folder.path} was interrupted before it began and spent nothing; give its --plan.")
+    if plan is not None and plan.digest != own.digest:
+        raise RunError(f"The plan is not the one that {folder.path} was to be begun with; omit --plan to use that.")
+    require_planned_data(own, data)
+    try:
+        config, network = TrainConfig.from_json(facts["config"]), NetworkConfig.from_json(facts["network"])
+        options = replace(options, canaries=int(facts["canaries"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{folder.path} does not say how it was to be begun ({error}); begin another run.") from error
+    discard(folder)
+    return begin(folder.path, plan=own, data=data, config=config, network=network, options=options)
 
 
 def _require_room(plan: Plan, account: Account | None) -> None:
@@ -262,6 +389,7 @@ def _genesis(
     plan: Plan, noise: ExactGaussian, options: Options, signer: LedgerSigner | None, planted: Canaries | None
 ) -> dict[str, Any]:
     body: dict[str, Any] = {
+        "writer": PRIVGEN_TRAINING,
         # No two runs begin alike, so that a ledger cannot stand for another and an account tells them apart.
         "run": os.urandom(8).hex(),
         "plan": plan.to_json(),
@@ -275,6 +403,10 @@ def _genesis(
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "extend": options.extend,
     }
+    if options.extend:
+        body["extra_blocks"] = blocks_beside(plan)
+    if options.anchor is not None:
+        body["anchor"] = True
     if planted is not None:
         body["canaries"] = {"count": len(planted), "digest": planted.digest}
     if signer is not None:
@@ -296,6 +428,8 @@ def _session(
     noise: ExactGaussian,
     options: Options,
     planted: Canaries | None,
+    room: DiskRoom,
+    doubt: str | None = None,
 ) -> Session:
     extended = replay(ledger.entries).extended
     guard = BudgetGuard(
@@ -321,7 +455,11 @@ def _session(
         sampler=sampler,
         noise=noise,
         salt=salt,
+        room=room,
+        doubt=doubt,
         extended=extended,
+        accept_loss=options.accept_loss,
+        clock=options.clock,
         planted=planted,
         watch=None if planted is None else watch_of(planted, plan, salt, folder.private, state.latents.device),
     )
@@ -349,7 +487,9 @@ def resume(
     """
     folder = RunFolder.existing(out)
     signer = load_signer(options.signing_key) if options.signing_key else None
-    _require_begun(folder)
+    if not folder.begun:
+        return _begin_again(folder, plan, data, options)
+    _write_first_head(folder)
     ledger = Ledger.open(folder.ledger, head_path=folder.head, signer=signer.sign if signer else None)
     try:
         known = replay(ledger.entries)
@@ -362,8 +502,9 @@ def resume(
         require_planned_data(own, data)
         folder.require_fingerprint(data.fingerprint())
         record = _record(known, checkpoint)
+        doubt = _doubt(ledger, folder, options)
         snap = _read_recorded(folder, record, [one.name for one in known.checkpoints])
-        clean = known.clean_head and record.seq == known.entries - 1
+        clean = known.clean_head and record.seq == known.entries - 1 and doubt is None
         session_parts = _restored(own, snap, options, clean=clean)
         planted = _planted(folder, known)
         noise = options.noise()
@@ -374,27 +515,62 @@ def resume(
             "extend": options.extend,
             "noise": noise.kind,
         }
+        if options.extend:
+            body["extra_blocks"] = _extra_blocks(own, known)
         if ledger.repaired is not None:
             body["repaired"] = ledger.repaired
-        ledger.append("resume", body)
         folder.sweep()
+        config, network, state, salt = session_parts
+        room = DiskRoom(folder.private, room_for(state, own))
+        room.hold()
+        ledger.append("resume", body)
+        _enter_into_register(ledger, folder, own, data)
         names = [one.name for one in known.checkpoints] or [record.name]
         drop_old_checkpoints(folder.private, recorded=names, keep=len(names))
-        config, network, state, salt = session_parts
-        return _session(folder, own, config, network, data, state, ledger, salt, noise, options, planted)
+        return _session(folder, own, config, network, data, state, ledger, salt, noise, options, planted, room, doubt)
     except BaseException:
         ledger.close()
         raise
 
 
-def _require_begun(folder: RunFolder) -> None:
-    """Raise RunError unless a genesis stands; write the head that a crash right after it left unwritten."""
-    data = folder.ledger.read_bytes() if folder.ledger.exists() else b""
-    if b"\n" not in data:
-        raise RunError(f"{folder.path} was interrupted before it began and spent nothing; remove it and train again.")
+def _write_first_head(folder: RunFolder) -> None:
+    """Write the head that a crash right after the first entry left unwritten."""
+    data = folder.ledger.read_bytes()
     if data.count(b"\n") == 1 and not folder.head.exists() and kept_checkpoints(folder.private) == [checkpoint_name(0)]:
         (genesis,), _ = parse_entries(data)
         Head(seq=0, digest=genesis.digest).save(folder.head)
+
+
+def _doubt(ledger: Ledger, folder: RunFolder, options: Options) -> str | None:
+    """Have heads outside the folder kept from here on; says why none of them knows this very end, or None.
+
+    Raises:
+        LedgerBroken: one knows of an entry that this ledger lacks: it is a copy or a backup of a run that went on.
+        RunError: the run was begun with an anchor, and none is given.
+    """
+    entries = ledger.entries
+    if entries[0].body.get("anchor") and options.anchor is None:
+        raise RunError("The run was begun with an anchor file, which knows where it stands; give its --anchor.")
+    ledger.remember_outside(OutsideHeads.of(folder.ledger, entries[0].digest, anchor=options.anchor))
+    if options.account is not None:
+        options.account.require_newest(entries, path=folder.ledger)
+    if Head.load(folder.head).behind(entries):
+        return "the private folder does not know the ledger's last entry"
+    return ledger.outside.doubts(entries) if ledger.outside is not None else None
+
+
+def _extra_blocks(plan: Plan, known: LedgerState) -> int:
+    """What an extension adds: as it was fixed, or as it is fixed now.
+
+    Raises:
+        BudgetExhausted: nothing.
+    """
+    extra = known.extra_blocks or blocks_beside(plan)
+    if not extra:
+        raise BudgetExhausted(
+            f"Nothing remains of ε = {plan.epsilon:g} beside what the plan's phases may charge; the run has ended."
+        )
+    return extra
 
 
 def _require_no_less_secrecy(known: LedgerState, noise: ExactGaussian, options: Options) -> None:
@@ -417,7 +593,7 @@ def _own_plan(known: LedgerState, plan: Plan | None, folder: RunFolder) -> Plan:
         raise RunError(f"{folder.path} was not begun by privgen train; it has no plan to go on with.")
     if plan is not None and plan.digest != known.plan.digest:
         raise RunError(
-            f"The plan is not the one that {folder.path} was begun with; leave --plan away to use the run's own, "
+            f"The plan is not the one that {folder.path} was begun with; omit --plan to use the run's own, "
             "or begin another run with another --out."
         )
     return known.plan
@@ -426,7 +602,7 @@ def _own_plan(known: LedgerState, plan: Plan | None, folder: RunFolder) -> Plan:
 def _require_signer(known: LedgerState, signer: LedgerSigner | None) -> None:
     own = known.genesis.get("public_key")
     if own != (signer.public_key if signer else None):
-        remedy = "give its --signing-key" if own else "leave --signing-key away"
+        remedy = "give its --signing-key" if own else "omit --signing-key"
         raise RunError(f"The run was begun {'signed' if own else 'unsigned'} by another key; {remedy}.")
 
 
@@ -435,14 +611,14 @@ def _require_account(known: LedgerState, account: Account | None) -> None:
     if own is None and account is None:
         return
     if own is None or account is None or own.get("identity") != account.identity:
-        remedy = f"give its --account {own.get('name')}" if own else "leave --account away"
+        remedy = f"give its --account {own.get('name')}" if own else "omit --account"
         raise RunError(f"The run was begun {'under another' if own else 'without an'} account; {remedy}.")
 
 
 def _record(known: LedgerState, name: str | None) -> CheckpointRecord:
     """The checkpoint to resume from, which must be in this ledger's past."""
     if not known.checkpoints:
-        return CheckpointRecord(name=checkpoint_name(0), seq=0, step=0, weights_digest="")
+        return CheckpointRecord(name=checkpoint_name(0), seq=0, step=0, weights_digest="", held=0)
     if name is None:
         return known.checkpoints[-1]
     for record in reversed(known.checkpoints):
@@ -470,7 +646,7 @@ def _restored(
         salt = bytes.fromhex(facts["salt"])
         event = None if facts["event"] is None else event_from_json(facts["event"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"The checkpoint's state.json does not hold together: {error}") from error
+        raise CheckpointError(f"The checkpoint's state.json is inconsistent: {error}") from error
     state = new_state(plan, network, config, options.latents(options.device), options.beside(options.device))
     restore(state, snap, plan=plan, event=event, clean=clean)
     return config, network, state, salt

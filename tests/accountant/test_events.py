@@ -146,6 +146,46 @@ def test_an_event_that_is_not_registered_is_refused_everywhere():
         BudgetGuard(Budget(epsilon=1.0, delta=1e-5)).admit(Unknown())
 
 
+@pytest.mark.parametrize("rate", [0.0, -0.1, 1.0000001, math.inf, math.nan, "0.1", None])
+def test_a_sampling_rate_is_a_probability_above_zero(rate):
+    for make in (
+        lambda: SubsampledGaussian(sampling_rate=rate, noise_multiplier=1.0),
+        lambda: BandedGaussian(sampling_rate=rate, noise_multiplier=1.0, bands=1),
+        lambda: HiddenFeedbackGaussian(sampling_rate=rate, noise_multiplier=1.0, feedback_ratio=0.0),
+    ):
+        with pytest.raises(InvalidValue, match="sampling_rate"):
+            make()
+
+
+@pytest.mark.parametrize("noise", [0.0, -1.0, math.inf, math.nan, "1", None])
+def test_a_noise_multiplier_is_finite_and_above_zero(noise):
+    for make in (
+        lambda: SubsampledGaussian(sampling_rate=0.1, noise_multiplier=noise),
+        lambda: BandedGaussian(sampling_rate=0.1, noise_multiplier=noise, bands=1),
+        lambda: HiddenFeedbackGaussian(sampling_rate=0.1, noise_multiplier=noise, feedback_ratio=0.0),
+    ):
+        with pytest.raises(InvalidValue, match="noise_multiplier"):
+            make()
+
+
+@pytest.mark.parametrize("bands", [0, -1, 1.5, True, None])
+def test_bands_are_a_count_of_at_least_one(bands):
+    with pytest.raises(InvalidValue, match="bands"):
+        BandedGaussian(sampling_rate=0.1, noise_multiplier=1.0, bands=bands)
+
+
+def test_bands_times_the_rate_is_a_probability():
+    assert BandedGaussian(sampling_rate=0.25, noise_multiplier=1.0, bands=4).per_block.sampling_rate == 1.0
+    with pytest.raises(InvalidValue, match="bands"):
+        BandedGaussian(sampling_rate=0.2500001, noise_multiplier=1.0, bands=4)
+
+
+@pytest.mark.parametrize("ratio", [-1e-9, math.inf, math.nan, "0", None])
+def test_a_feedback_ratio_is_finite_and_not_negative(ratio):
+    with pytest.raises(InvalidValue, match="feedback_ratio"):
+        HiddenFeedbackGaussian(sampling_rate=0.1, noise_multiplier=1.0, feedback_ratio=ratio)
+
+
 def test_a_kind_is_taken_once_and_an_event_is_frozen():
     with pytest.raises(InvalidValue, match="another kind"):
         register_event(EchoedGaussian)

@@ -103,6 +103,9 @@ def test_golden_plans_keep_loading_and_keep_their_budget(path):
         # Plans of before the grid say nothing of it; they get the step that new ones have.
         assert "grid_step" not in part
         part["grid_step"] = grid_step_for(part["clip_norm"])
+    # Nor of what a crash may waste: nothing beside their steps.
+    expected |= {"spare_blocks": 0, "caps": loaded.caps().to_json()}
+    assert {cap["spare_blocks"] for cap in expected["caps"]} == {0}
     assert loaded.to_json() == expected
 
 

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 import planners
 from accountant import Feedback, InvalidValue, Neighbouring
 from planners import ContradictoryRequest, PhaseShape, PlanRequest, plan, plan_of
+from privgen.catalogue import DATASETS
 from privgen.cli import main
 
 FIELDS = {field.name: field for field in dataclasses.fields(PlanRequest)}
@@ -53,9 +54,8 @@ def test_every_option_of_the_command_line_arrives_in_the_request(monkeypatch):
     )  # fmt: skip
     assert request == expected
     # Whatever a request holds can be asked for; what cannot stand beside the above is asked for by itself.
-    beside = {"dataset": ("--dataset", "digits"), "batch_size": ("--batch-size", 64), "feedback_ratio": None}
     untouched = {name for name in FIELDS if getattr(request, name) == FIELDS[name].default} - {"feedback"}
-    assert untouched == set(beside)
+    assert untouched == {"dataset", "batch_size", "feedback_ratio", "public_facts"}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,7 @@ def test_every_option_of_the_command_line_arrives_in_the_request(monkeypatch):
     [
         ("--dataset", "digits", "dataset", "digits"),
         ("--dataset", "digits", "dataset_size", 1437),
+        ("--dataset", "digits", "public_facts", DATASETS["digits"].facts),
         ("--batch-size", 64, "batch_size", 64.0),
     ],
 )

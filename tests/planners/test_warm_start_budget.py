@@ -26,8 +26,8 @@ def test_a_plan_with_a_warm_start_keeps_its_budget_and_leaves_little(
         epsilon=epsilon, delta=1e-5, dataset_size=60000, batch_size=256, iterations=400, warm_start=0.5,
         neighbouring=neighbouring,
     )  # fmt: skip
-    assert 0.98 * epsilon < epsilon_of(made.events(), neighbouring) <= epsilon
-    warm = tuple((release.event, 1) for release in made.warm_start.releases())
+    assert 0.98 * epsilon < epsilon_of(made.caps().composition(), neighbouring) <= epsilon
+    warm = made.warm_events()
     assert 0.495 * epsilon < epsilon_of(warm, neighbouring) <= 0.5 * epsilon
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from accountant.ledger.entry import read_entries
+from accountant.ledger.outside_head import OutsideHeads
 from accountant.plans.public_facts import PublicFacts
 from planners import plan
 from privgen.config import TrainConfig
@@ -102,6 +104,17 @@ def every_file(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def move_in(monkeypatch, state, out):
+    """Have a copy of a run be the one run that a machine knows, its state in a folder of its own."""
+    monkeypatch.setenv("PRIVGEN_STATE", str(state))
+    path = out / "release" / "ledger.jsonl"
+    entries = read_entries(path)
+    heads = OutsideHeads.of(path, entries[0].digest)
+    heads.advance(entries[-1])
+    heads.close()
+    return out
+
+
 @pytest.fixture(scope="session")
 def lab():
     return SimpleNamespace(
@@ -116,6 +129,7 @@ def lab():
         take=take,
         stop_after=stop_after,
         every_file=every_file,
+        move_in=move_in,
         command=COMMAND,
         environment=ONE_THREAD,
     )

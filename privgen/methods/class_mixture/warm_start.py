@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 def statistics_step(
     state: TrainState, plan: Plan, *, receipt: Receipt, records: ImageData, noise: ExactGaussian
 ) -> None:
-    """Release the warm start's statistics number `receipt.step` and put them into the generator.
+    """Release the warm start's statistics number `receipt.place` and put them into the generator.
 
     Raises:
         ReceiptError: the receipt was used or is for another event.
     """
     assert plan.warm_start is not None
-    release = plan.warm_start.release_at(receipt.step)
+    release = plan.warm_start.release_at(receipt.place)
     mixture = state.networks.generator.mixture
     part = Part(name=release.kind, clip_norm=release.sensitivity, noise_multiplier=release.noise_multiplier)
     sums = integer_sums(release, mixture, records.images, records.labels, grid_step=part.step)
     noised = gaussian(
         {part.name: sums}, parts=(part,), bands=1, receipt=receipt, noise=noise, counted_twice=COUNTED_TWICE
     )[part.name]
-    update_mixture(plan.warm_start, receipt.step, mixture, as_sums(noised, grid_step=part.step), state.latents)
+    update_mixture(plan.warm_start, receipt.place, mixture, as_sums(noised, grid_step=part.step), state.latents)

@@ -100,6 +100,18 @@ def test_the_json_says_what_the_audit_says(make_run, some_plan, tmp_path):
     assert {check["name"] for check in found["checks"]} == {check.name for check in audit.checks}
 
 
+def test_the_json_says_how_it_was_done_with_a_plan_and_without(make_run, tmp_path):
+    planned = audit_run(make_run(tmp_path / "run")).to_json()["mechanism"]
+    assert (planned["feedback"], planned["bands"]) == ("banded", 2)
+    assert (planned["dataset"], planned["dataset_size"]) == ("digits", 1437)
+    assert [phase["iterations"] for phase in planned["phases"]] == [12]
+    assert (planned["sampling"], planned["noise"], planned["canaries"]) == ("Poisson", "floored-gaussian", 0)
+    bare = audit_run(make_run(tmp_path / "bare", plan=None)).to_json()
+    assert bare["mechanism"]["feedback"] is bare["mechanism"]["bands"] is bare["mechanism"]["dataset_size"] is None
+    assert bare["mechanism"]["phases"] == bare["parts"] == []
+    assert bare["steps"] == {"done": 12, "reserved": 12, "planned": None}
+
+
 def test_an_infinite_bound_is_null_and_fails_the_budget(tmp_path):
     spent = price([Segment(SubsampledGaussian(sampling_rate=1.0, noise_multiplier=1e-200), 1, 1)],
                   Budget(epsilon=1.0, delta=1e-5))  # fmt: skip

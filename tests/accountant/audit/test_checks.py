@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from accountant.audit import checks
+from accountant.audit import checks, release_files
 from accountant.audit.audit import audit_run
 from accountant.audit.checks import FAILED, NOT_CHECKED, PASSED, WEIGHTS, Check
 from accountant.ledger.replay import verify_ledger
@@ -100,19 +100,19 @@ def test_other_noise_after_a_resume_is_looked_at_too(state):
 
 def test_released_files_are_held_to_their_digests(run, state):
     release = run / "release"
-    assert one(checks.release_checks(state, release), f"released {WEIGHTS}").status == PASSED
+    assert one(release_files.release_checks(state, release), f"released {WEIGHTS}").status == PASSED
     (release / WEIGHTS).write_bytes(b"others")
-    assert one(checks.release_checks(state, release), f"released {WEIGHTS}").status == FAILED
+    assert one(release_files.release_checks(state, release), f"released {WEIGHTS}").status == FAILED
     (release / WEIGHTS).unlink()
-    assert one(checks.release_checks(state, release), f"released {WEIGHTS}").status == FAILED
+    assert one(release_files.release_checks(state, release), f"released {WEIGHTS}").status == FAILED
 
 
 def test_weights_that_the_ledger_does_not_name_fail(run, state):
     (run / "release" / "notes.txt").write_text("a picture of the cat")
-    assert one(checks.release_checks(state, run / "release"), "other files").status == NOT_CHECKED
-    assert "notes.txt" in one(checks.release_checks(state, run / "release"), "other files").detail
+    assert one(release_files.release_checks(state, run / "release"), "other files").status == NOT_CHECKED
+    assert "notes.txt" in one(release_files.release_checks(state, run / "release"), "other files").detail
     (run / "release" / "critic.safetensors").write_bytes(b"private")
-    assert one(checks.release_checks(state, run / "release"), "other files").status == FAILED
+    assert one(release_files.release_checks(state, run / "release"), "other files").status == FAILED
 
 
 def test_a_changed_checkpoint_is_named(run, state):
@@ -126,8 +126,8 @@ def test_a_name_in_the_ledger_opens_no_file_elsewhere(run, state):
     secret = run / "secret"
     secret.write_bytes(b"weights")
     for name in ("../secret", str(secret), "..", "a\0b"):
-        assert checks.released_file(state, run / "release", name) is None
-    assert checks.released_file(state, run / "release", WEIGHTS) == b"weights"
+        assert release_files.released_file(state, run / "release", name) is None
+    assert release_files.released_file(state, run / "release", WEIGHTS) == b"weights"
 
 
 def test_canaries_are_held_to_the_digest_that_was_in_the_ledger_first(make_run, tmp_path):

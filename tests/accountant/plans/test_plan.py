@@ -32,7 +32,7 @@ def test_a_number_is_written_as_it_was_read(some_plan):
 
 def test_what_was_not_there_is_not_written(some_plan):
     assert "warm_start" not in some_plan.to_json()
-    assert set(some_plan.to_json()) == PlanJson.__required_keys__
+    assert set(some_plan.to_json()) == PlanJson.__required_keys__ | {"caps", "spare_blocks"}
 
 
 def test_the_events_are_those_of_the_feedback(some_plan):

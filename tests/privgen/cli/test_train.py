@@ -1,5 +1,6 @@
 """`plan`, `train`, `sample` and `audit` as people use them: to the halt, through signals, and with no room left."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,10 +15,12 @@ from PIL import Image
 
 from accountant import verify_ledger
 from accountant.audit.audit import audit_run
+from accountant.bound_text import upper_text
 from privgen.cli import main
 from privgen.cli.facts import remember_source
 from privgen.data import load_data
 from privgen.training.checkpoint import kept_checkpoints, read_checkpoint
+from privgen.training.disk_room import DiskRoom
 
 SMALL = ["--set", "generator_batch=4", "--set", "latent_dim=8"]
 
@@ -60,9 +63,12 @@ def test_plan_train_sample_audit_do_the_main_job(npz_file, size, tmp_path, monke
     # The plan is found by its default name, the data set in the plan; the folder is what was asked for.
     trained = privgen("train", "--out", "runs/own", *SMALL)
     assert trained.exit_code == 0, trained.output
-    assert "Halted: the plan's 8 iterations are done. 8 steps, ε = " in trained.stdout
-    assert "of 10 by RDP" in trained.stdout
-    assert "step 8/8" in trained.stderr
+    assert "Halted: the plan's 8 iterations are done. 8 steps charged, 8 of them in the weights." in trained.stdout
+    spent = upper_text(audit_run("runs/own").guarantee.epsilon)
+    (sentence,) = (line for line in trained.stdout.splitlines() if "differentially private" in line)
+    assert f"is ({spent}, 1e-05)-differentially private for one record (add-or-remove-one)" in sentence
+    assert "(10, 1e-05) was promised" in sentence
+    assert "step 8/8  charged 8 (ε " in trained.stderr and "by RDP so far, 10 planned)" in trained.stderr
     assert privgen("audit", "runs/own").exit_code == 0
 
     for out in ("grid.png", "own.npz", "own"):
@@ -322,17 +328,32 @@ def test_a_disk_too_full_to_begin_leaves_nothing(mounted, plan_file, kilobytes):
     assert list(full.iterdir()) == []
 
 
-def test_a_disk_that_fills_while_training_loses_nothing_and_room_lets_it_go_on(lab, mounted, plan_file):
+def test_a_disk_that_fills_while_training_loses_nothing_and_room_lets_it_go_on(lab, mounted, plan_file, monkeypatch):
     small = mounted("small", "size=3m")
     out = small / "run"
     arguments = ["--plan", plan_file, "--out", out, *SMALL, "--set", "checkpoint_every=2"]
-    assert "No space left on device" in one_line_error(privgen("train", *arguments))
+    # The room of a whole checkpoint and of the release is taken before the first step.
+    assert "No space left on device for the next checkpoint" in one_line_error(privgen("train", *arguments))
+    assert list(small.iterdir()) == []
+    mounted("small", "size=20m")
+    let_go = DiskRoom.let_go
+
+    def taken_by_others(room):
+        let_go(room)
+        with contextlib.suppress(OSError), (small / "filler").open("wb") as filler:
+            while True:
+                filler.write(bytes(4096))
+                filler.flush()
+
+    with monkeypatch.context() as others:
+        others.setattr(DiskRoom, "let_go", taken_by_others)
+        assert "No space left on device" in one_line_error(privgen("train", *arguments))
     state = verify_ledger(out, head_path=out / "private" / "head.json")
     steps = (out / "private" / "metrics.jsonl").read_text().count("\n")
     assert 0 < steps <= state.steps_charged
     read_checkpoint(out / "private", state.last_checkpoint.name, recorded=[])
     assert not list((out / "private").glob(".*"))
-    mounted("small", "size=30m")
+    mounted("small", "size=60m")
     process = start(lab, "--resume", "--out", out)
     wait_for_steps(process, out, steps + 3)
     process.send_signal(signal.SIGINT)

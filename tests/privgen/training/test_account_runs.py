@@ -67,7 +67,7 @@ def test_a_resume_needs_the_runs_own_account(lab, tmp_path, account):
 def test_a_run_without_an_account_is_not_resumed_under_one(lab, tmp_path, account):
     with lab.begin(tmp_path / "run") as session:
         lab.stop_after(session, 3)
-    with pytest.raises(RunError, match="leave --account away"):
+    with pytest.raises(RunError, match="omit --account"):
         lab.resume(tmp_path / "run", account=account)
 
 

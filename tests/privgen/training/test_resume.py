@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from accountant import Ledger, LedgerBroken, LedgerError, LedgerLocked, verify_ledger
+from accountant import BudgetExhausted, Ledger, LedgerBroken, LedgerError, LedgerLocked, verify_ledger
 from accountant.audit.audit import audit_run
 from accountant.ledger.signing import new_key
 from privgen.errors import CheckpointError, DataError, PrivgenError, RunError
@@ -61,22 +61,28 @@ def made_once(lab, long_plan, tmp_path_factory):
     return found
 
 
-def copied(made_once, name, tmp_path):
-    out, contents, salt = made_once[name]
-    shutil.copytree(out, tmp_path / "run")
-    return tmp_path / "run", contents, salt
+@pytest.fixture
+def copied(lab, made_once, tmp_path, monkeypatch):
+    """A copy of one of them, as if it had been trained where it lies."""
+
+    def copy(name):
+        out, contents, salt = made_once[name]
+        shutil.copytree(out, tmp_path / "run")
+        return lab.move_in(monkeypatch, tmp_path / "state", tmp_path / "run"), contents, salt
+
+    return copy
 
 
 @pytest.fixture
-def stopped(made_once, tmp_path):
+def stopped(copied):
     """A run that was stopped cleanly in the middle of a cycle."""
-    return copied(made_once, "stopped", tmp_path)
+    return copied("stopped")
 
 
 @pytest.fixture
-def crashed(made_once, tmp_path):
+def crashed(copied):
     """A run that was killed two steps after a checkpoint; 64 steps stand reserved behind it."""
-    return copied(made_once, "crashed", tmp_path)
+    return copied("crashed")
 
 
 def test_a_clean_resume_brings_everything_back_the_owed_error_and_the_cycle_too(lab, stopped):
@@ -152,20 +158,24 @@ def test_a_run_that_was_resumed_again_and_again_still_halts_within_its_budget(la
             (lab.take if crash else lab.stop_after)(session, 3)
     with lab.resume(out) as session:
         list(run(session))
-        assert "iterations are done" in session.outcome or "budget is reached" in session.outcome
+        assert "has no charged block left" in session.outcome and "nothing was released" in session.outcome
+    with lab.resume(out, accept_loss=True) as session:
+        list(run(session))
+        assert "has no charged block left" in session.outcome and session.released
     found = audit_run(out)
     assert found.verdict == "passed"
-    assert (found.state.resumes, found.state.crashes) == (4, 2)
+    assert (found.state.resumes, found.state.crashes) == (5, 2)
     assert found.spent.epsilon <= plan.epsilon
 
 
 @pytest.mark.parametrize("how", ["stopped", "crashed"])
-def test_noise_coins_and_latent_vectors_are_fresh_after_every_resume(lab, tmp_path, request, how):
+def test_noise_coins_and_latent_vectors_are_fresh_after_every_resume(lab, tmp_path, monkeypatch, request, how):
     """Two resumes of one state take different steps: nothing of a generator's state is in a checkpoint."""
     out, _, _ = request.getfixturevalue(how)
     shutil.copytree(out, tmp_path / "twin")
     seen = []
     for folder in (out, tmp_path / "twin"):
+        lab.move_in(monkeypatch, folder.with_suffix(".state"), folder)  # each on a machine of its own
         with lab.resume(folder) as session:
             event = session.plan.events()[0][0]
             draws = [session.sampler.draw(event, cycle).tolist() for cycle in range(8)]
@@ -370,38 +380,73 @@ def test_after_a_halt_the_budget_is_spent_and_no_byte_changes(lab, halted_run, t
     assert lab.every_file(tmp_path / "run") == before
 
 
-def test_a_halted_run_can_be_extended_to_what_prv_leaves(lab, halted_run, tmp_path):
-    shutil.copytree(halted_run, tmp_path / "run")
+def test_a_halted_run_can_be_extended_to_what_remains_beside_its_caps(lab, tmp_path):
+    plan = lab.plan(iterations=48)
+    with lab.begin(tmp_path / "run", plan=plan, config=lab.config(generator_steps=0)) as session:
+        list(run(session))
     with lab.resume(tmp_path / "run", extend=True) as session:
-        assert session.guard.steps == 12
+        assert session.guard.steps == 48
         assert session.state.owed == {}
-        lab.stop_after(session, 2)
-    # What PRV leaves after twelve steps may be nothing: then it has halted again.
+        (entry,) = resumes(tmp_path / "run")
+        assert len(list(run(session))) == 4 * entry["extra_blocks"] > 0
     found = audit_run(tmp_path / "run")
-    assert found.verdict in ("passed", "incomplete")
+    assert found.verdict == "passed"
     assert found.state.extended
-    assert found.spent.epsilon <= 5.0
+    assert found.spent.epsilon <= found.guarantee.epsilon == 5.0
 
 
-def test_a_run_that_never_began_says_so(lab, tmp_path):
+def test_where_nothing_remains_beside_the_caps_nothing_is_extended(lab, halted_run, tmp_path, monkeypatch):
+    shutil.copytree(halted_run, tmp_path / "run")
+    lab.move_in(monkeypatch, tmp_path / "state", tmp_path / "run")
+    before = lab.every_file(tmp_path / "run" / "release")
+    with pytest.raises(BudgetExhausted, match="Nothing remains of ε = 5"):
+        lab.resume(tmp_path / "run", extend=True)
+    assert lab.every_file(tmp_path / "run" / "release") == before
+
+
+def test_a_run_that_was_killed_before_it_began_is_begun_by_a_resume(lab, tmp_path, monkeypatch):
     with pytest.raises(RunError, match="There is no run in"):
         lab.resume(tmp_path / "none")
+    for number, content in enumerate((None, b"", b'{"digest":"cut')):
+        out = tmp_path / f"run{number}"
+        lab.begin(out, config=lab.config(seed=3), canaries=40).close()
+        monkeypatch.setenv("PRIVGEN_STATE", str(tmp_path / f"state{number}"))
+        (out / "private" / "head.json").unlink()
+        (out / "release" / "ledger.jsonl").unlink()
+        if content is not None:
+            (out / "release" / "ledger.jsonl").write_bytes(content)
+        with lab.resume(out) as session:
+            assert (session.guard.steps, session.config.seed, len(session.planted)) == (0, 3, 40)
+            list(run(session))
+        assert audit_run(out).verdict == "passed"
+
+
+def test_a_ledger_that_was_emptied_is_not_one_that_never_began(lab, tmp_path):
     lab.begin(tmp_path / "run").close()
-    for content in (b"", b'{"digest":"cut'):
-        (tmp_path / "run" / "release" / "ledger.jsonl").write_bytes(content)
-        with pytest.raises(RunError, match="interrupted before it began and spent nothing; remove it"):
-            lab.resume(tmp_path / "run")
+    (tmp_path / "run" / "release" / "ledger.jsonl").write_bytes(b"")
+    with pytest.raises(RunError, match="has lost its first entry; restore"):
+        lab.resume(tmp_path / "run")
+
+
+def test_a_folder_in_which_nothing_was_written_yet_is_none(lab, tmp_path):
+    """Killed within its first instant: nothing says how it was to be begun."""
+    for folder in ("release", "private"):
+        (tmp_path / "run" / folder).mkdir(parents=True)
+    with pytest.raises(RunError, match="give the same command again, without --resume"):
+        lab.resume(tmp_path / "run")
+    lab.begin(tmp_path / "run").close()
 
 
 @pytest.mark.parametrize("lines", [1, 2])
-def test_a_run_that_was_killed_at_once_can_be_resumed(lab, tmp_path, lines):
-    """Right after the genesis, before its head or the first checkpoint's entry was written."""
+def test_a_run_that_was_killed_at_once_can_be_resumed(lab, tmp_path, monkeypatch, lines):
+    """Right after the genesis, before its heads or the first checkpoint's entry were written."""
     out = tmp_path / "run"
     lab.begin(out).close()
     path = out / "release" / "ledger.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))
     if lines == 1:
         (out / "private" / "head.json").unlink()
+        monkeypatch.setenv("PRIVGEN_STATE", str(tmp_path / "state"))
     with lab.resume(out) as session:
         assert session.guard.steps == 0
         lab.stop_after(session, 1)

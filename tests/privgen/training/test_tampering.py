@@ -147,9 +147,11 @@ def test_the_audit_fails_and_names_what_was_tampered_with(copied, tamper, check)
     assert check in {found.name for found in audit.checks if found.status == "failed"}
 
 
-def test_without_the_private_folder_a_cut_ledger_is_never_passed(copied):
-    shutil.rmtree(copied / "private")
+def test_without_the_private_folder_a_cut_ledger_is_never_passed(copied, tmp_path, monkeypatch):
     drop_tail(copied)
+    assert audit_run(copied).verdict == "failed"  # this machine knows how far it went
+    monkeypatch.setenv("PRIVGEN_STATE", str(tmp_path / "another machine"))
+    shutil.rmtree(copied / "private")
     assert audit_run(copied).verdict == "incomplete"
 
 

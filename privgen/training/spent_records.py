@@ -1,0 +1,79 @@
+"""What was spent before on the records that a run is about to use: the register of this machine, asked and told.
+
+Private: it says which records were used together, so it is said on the screen and never in a release folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from accountant.ledger.account import default_order
+from accountant.ledger.register import Digests, EarlierRun, SpendRegister, together
+from accountant.plans.plan import Plan
+from privgen.data import DataSet, ImageData
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpentBefore:
+    """What earlier runs on some of the same records may have cost, at the plan's δ and adjacency.
+
+    Args:
+        runs: the first one first. records: how many of the data's training records any of them had.
+        epsilon: of them together. with_plan: of them and the plan together. order: α of the filter.
+    """
+
+    runs: tuple[EarlierRun, ...]
+    records: int
+    epsilon: float
+    with_plan: float
+    order: float
+
+
+def spent_before(plan: Plan, data: DataSet, *, register: SpendRegister, but: str | None = None) -> SpentBefore | None:
+    """What the register knows of the data's training records, or None where it knows nothing.
+
+    Args:
+        but: a run that is not counted, by the digest of its ledger's first entry.
+
+    Raises:
+        OSError, LedgerError: the register cannot be read.
+    """
+    if register.empty:
+        return None
+    runs = register.earlier(register.digests(records_of(data.train)), but=but)
+    if not runs:
+        return None
+    order, charges = runs[0].order, [run.charges for run in runs]
+    return SpentBefore(
+        runs=runs,
+        records=max(run.shared for run in runs),
+        epsilon=together(charges, budget=plan.budget, order=order),
+        with_plan=together([*charges, plan.caps().composition()], budget=plan.budget, order=order),
+        order=order,
+    )
+
+
+def enter(
+    plan: Plan, data: DataSet, *, register: SpendRegister, run: str, name: str, date: str, extra_blocks: int = 0
+) -> None:
+    """Enter a run into the register, with all that its caps allow.
+
+    Raises:
+        OSError, LedgerError: the register cannot be written to or read.
+    """
+    digests: Digests = register.digests(records_of(data.train))
+    earlier = () if register.empty else register.earlier(digests, but=run)
+    # The first run on these records fixes the order, before a later one is chosen.
+    order = earlier[0].order if earlier else default_order(plan.budget, plan.event_of(plan.schedule()[0]))
+    charges = plan.caps(extra_blocks=extra_blocks).composition()
+    register.remember(run=run, name=name, date=date, charges=charges, order=order, records=digests)
+
+
+def records_of(part: ImageData) -> Iterator[bytes]:
+    """Each record as training sees it: shape, label and pixels."""
+    for row, label in enumerate(part.labels):
+        image = np.ascontiguousarray(part.images[row])
+        yield f"{image.shape} {int(label)} ".encode() + image.tobytes()

@@ -1,0 +1,129 @@
+"""A crash near the end, or a full disk, and what is released of the run afterwards.
+
+Once, a checkpoint stood every 250 or 500 steps. A run of 300 that crashed at its end was resumed from the first one,
+which no step had touched, had nothing left to spend, and released that generator: "passed", "steps 300 of 300".
+"""
+
+import errno
+import json
+import os
+
+import pytest
+from click.testing import CliRunner
+
+from accountant import verify_ledger
+from accountant.audit.audit import audit_run
+from privgen.cli import main
+from privgen.training import disk_room
+from privgen.training.loop import run
+
+
+def test_a_crash_at_the_end_costs_a_block_and_never_the_run(lab, tmp_path):
+    out = tmp_path / "run"
+    with lab.begin(out, plan=lab.plan(iterations=140), config=lab.config(checkpoint_every=500)) as session:
+        lab.take(session, 139)
+    with lab.resume(out) as session:
+        assert session.guard.held >= 128
+        list(run(session))
+        assert session.released
+    state = verify_ledger(out)
+    assert state.last_checkpoint.held >= 128 and state.steps_charged <= 140
+
+
+def test_a_checkpoint_also_stands_after_some_minutes(lab, tmp_path):
+    now = [0.0]
+    with lab.begin(tmp_path / "run", plan=lab.plan(iterations=60), clock=lambda: now[0]) as session:
+        assert [report.checkpoint for report in lab.take(session, 2)] == [None, None]
+        now[0] += 300
+        assert lab.take(session, 1)[0].checkpoint == "checkpoint-0000003"
+        assert lab.take(session, 1)[0].checkpoint is None
+
+
+@pytest.fixture
+def wasted(lab, tmp_path):
+    """A run whose crash wasted most of what its plan may charge."""
+    out = tmp_path / "run"
+    with lab.begin(out, plan=lab.plan(iterations=20)) as session:
+        lab.take(session, 5)
+    return out
+
+
+def test_weights_that_hold_too_little_are_not_released_unasked(lab, wasted):
+    with lab.resume(wasted) as session:
+        list(run(session))
+        assert not session.released
+        assert "the weights hold 0 of 20 charged steps, so nothing was released" in session.outcome
+    assert not (wasted / "release" / "generator.safetensors").exists()
+    assert audit_run(wasted).verdict == "incomplete"
+
+
+def test_they_are_released_by_who_accepts_the_loss_and_the_report_says_it(lab, wasted):
+    with lab.resume(wasted, accept_loss=True) as session:
+        list(run(session))
+        assert session.released
+    audit = audit_run(wasted)
+    assert audit.verdict == "passed"
+    (steps,) = (check for check in audit.checks if check.name == "steps in the released weights")
+    assert steps.detail.startswith("0 of 20 charged steps")
+    assert audit.to_json()["weights"] == {"held": 0, "charged": 20}
+    from privgen.report.content import summary_of
+
+    assert "Only 0 of 20 charged steps are in the weights" in summary_of(audit)
+
+
+def test_the_command_ends_with_1_and_says_what_can_be_done(lab, tmp_path, npz_file):
+    from privgen.data import load_data
+
+    name, out = f"npz:{npz_file}", tmp_path / "own"
+    data = load_data(name)
+    plan = lab.plan(dataset=name, dataset_size=len(data.train.labels), iterations=20)
+    with lab.begin(out, plan=plan, data=data) as session:
+        lab.take(session, 5)
+    done = CliRunner().invoke(main, ["train", "--resume", "--out", str(out)])
+    assert done.exit_code == 1
+    assert "privgen train --resume --accept-loss --out" in done.stderr
+    assert "differentially private for one record" in done.stdout
+    done = CliRunner().invoke(main, ["train", "--resume", "--out", str(out), "--accept-loss"])
+    assert done.exit_code == 0, done.output
+    assert "20 steps charged, 0 of them in the weights" in done.stdout
+    assert json.loads(CliRunner().invoke(main, ["audit", str(out), "--format", "json"]).stdout)["verdict"] == "passed"
+
+
+def no_room(*args):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_no_room_for_a_checkpoint_is_found_out_before_anything_is_spent(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(disk_room.os, "posix_fallocate", no_room)
+    with pytest.raises(OSError, match="No space left on device for the next checkpoint and the release"):
+        lab.begin(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_disk_that_fills_up_ends_the_run_at_a_checkpoint(lab, tmp_path, monkeypatch):
+    """What is held for the next checkpoint cannot be taken again: the one before it was just written."""
+    out = tmp_path / "run"
+    with lab.begin(out, plan=lab.plan(iterations=100)) as session:
+        lab.take(session, 10)
+        monkeypatch.setattr(disk_room.os, "posix_fallocate", no_room)
+        with pytest.raises(OSError, match="for the next checkpoint"):
+            list(run(session))
+    monkeypatch.undo()
+    state = verify_ledger(out)
+    assert (state.steps_charged, state.held, state.last_checkpoint.held) == (64, 64, 64)
+    with lab.resume(out) as session:
+        list(run(session))
+        assert session.released
+    assert verify_ledger(out).crashes == 0
+
+
+def test_the_room_that_is_held_is_enough_for_every_checkpoint_and_the_release(lab, tmp_path):
+    out = tmp_path / "run"
+    with lab.begin(out, plan=lab.plan(iterations=12, bands=4)) as session:
+        held = (out / "private" / ".room").stat().st_size
+        list(run(session))
+    newest = sorted((out / "private").glob("checkpoint-*"))[-1]
+    needed = sum(path.stat().st_size for path in newest.iterdir())
+    released = sum(path.stat().st_size for path in (out / "release").iterdir())
+    assert needed + released < held
+    assert not (out / "private" / ".room").exists()
