@@ -195,7 +195,7 @@ class Account:
         # A segment a reservation: blocks of a banded event round up in each, which over-counts and never under.
         body = {"segment": state.reservations, "steps": steps, "event": event_to_json(event), "run": run}
         with _remembered(ledger) as heads:
-            heads.advance(ledger.append("reserve", body | head))
+            heads.advance(ledger.append("reserve", {**body, **head}))
         return steps
 
     def _locked(self, work: Callable[[Ledger], _Result]) -> _Result:

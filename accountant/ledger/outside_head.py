@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Protocol
 
 from accountant.canonical_json import canonical, parse_object
-from accountant.errors import LedgerBroken, LedgerError, LedgerLocked
+from accountant.errors import InvalidValue, LedgerBroken, LedgerError, LedgerLocked
 from accountant.files import write_durably
+from accountant.json_reader import JsonObject
 from accountant.ledger.state_folder import make_private_folder, state_folder
 
 SCHEMA = "privgen.head/1"
@@ -64,13 +65,20 @@ class OutsideHead:
             LedgerError: it is damaged.
         """
         try:
-            data = parse_object(file.read_bytes())
-            if data.pop("schema", None) != SCHEMA:
+            read = JsonObject(parse_object(file.read_bytes()), "what is remembered")
+            read.require_fields(("schema", "ledger", "seq", "digest", "path", "inode"))
+            if read.text("schema") != SCHEMA:
                 raise ValueError(f"it is not of schema {SCHEMA}")
-            return cls(**data)
+            return cls(
+                ledger=read.text("ledger"),
+                seq=read.integer("seq", least=0),
+                digest=read.text("digest"),
+                path=read.text("path"),
+                inode=read.integer("inode"),
+            )
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, InvalidValue) as error:
             raise LedgerError(f"Cannot read what {file} remembers of the ledger ({error}); restore it.") from error
 
     def save(self, file: Path) -> None:

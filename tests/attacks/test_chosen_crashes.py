@@ -1,6 +1,7 @@
 """Crashes at moments that somebody chooses by looking at what was released.
 
-Once, a crash began a new segment, and the run went on to the end of its budget. A run of two phases that is crashed after
+Once, a crash began a new segment, and the run went on to the end of its budget. A run of two phases that is
+crashed after
 every step of one of them is charged four times the blocks of that phase, and the other way round for the other; halting
 was by the least ε over all orders of whatever had been charged, which is no filter, and by numerical composition of
 numbers of blocks that outputs had decided. Now each phase has its own cap, whatever crashes when.

@@ -1,6 +1,7 @@
 """The same records, trained on again under another name.
 
-Once, nobody said that they had paid before: two runs of ε = 5 each were two passed audits, and a record that was in both
+Once, nobody said that they had paid before: two runs of ε = 5 each were two passed audits, and a record that
+was in both
 had paid more than either said.
 """
 

@@ -61,7 +61,7 @@ def test_an_extension_is_a_phase_of_its_own():
 
 
 def test_steps_are_those_that_the_blocks_pay_for():
-    assert [most_steps(STEP, after=after, blocks=blocks, wanted=64) for after, blocks in ((0, 2), (3, 0), (3, 1), (4, 0))] == [
+    assert [most_steps(STEP, after=after, blocks=blocks, wanted=64) for after, blocks in ((0, 2), (3, 0), (3, 1), (4, 0))] == [  # noqa: E501
         8, 1, 5, 0,
     ]  # fmt: skip
     assert blocks_of(STEP, 9) == 3

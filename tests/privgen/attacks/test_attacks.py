@@ -223,7 +223,7 @@ def test_a_ledger_without_a_plan_cannot_be_attacked(tmp_path):
 
 
 def test_each_of_the_two_probabilities_gets_half_of_the_error():
-    """Scores that give the world away: both intervals are known in closed form, ε >= log((η^(1/n) − δ)/(1 − η^(1/n)))."""
+    """Scores that give the world away: both intervals are known in closed form, ε >= log((η^(1/n) − δ)/(1 − η^(1/n)))."""  # noqa: E501
     trials, delta, confidence = 300, 1e-5, 0.99
     found = lower_bound(np.ones(trials), np.zeros(trials), delta=delta, confidence=confidence)
     rest = trials - trials // 3

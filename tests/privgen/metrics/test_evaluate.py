@@ -9,24 +9,12 @@ from PIL import Image
 
 from privgen.catalogue import METRICS
 from privgen.cli import main
-from privgen.data import load_data
 from privgen.errors import EvaluationError
 from privgen.metrics.cache import Cache, user_cache
 from privgen.metrics.evaluation import evaluate
 from privgen.metrics.protocols import PROTOCOLS
 from privgen.metrics.request import EvaluationRequest, possible_metrics
 from privgen.metrics.sources import FixedSource, read_images
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_data("digits", None)
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    """One cache for all tests here, so that one LeNet is trained."""
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(autouse=True)

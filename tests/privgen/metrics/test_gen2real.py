@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 
-from privgen.data import load_data
 from privgen.errors import EvaluationError
 from privgen.metrics.gen2real import CLASSIFIERS, gen2real
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_data("digits", None)
 
 
 def test_real_training_images_reach_a_high_accuracy(digits):

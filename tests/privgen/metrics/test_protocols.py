@@ -7,16 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from privgen.data import load_data
 from privgen.errors import EvaluationError
 from privgen.metrics.classifiers import RECIPES, NetworkRecipe
 from privgen.metrics.gen2real import accuracy
 from privgen.metrics.protocols import DEFAULT, PROTOCOLS
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_data("digits", None)
 
 
 def test_the_protocols_are_these_and_cannot_be_changed():

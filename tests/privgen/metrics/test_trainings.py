@@ -8,14 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from privgen.data import load_data
 from privgen.errors import EvaluationError
 from privgen.metrics.trainings import Training, trained
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_data("digits", None)
 
 
 def training(data, recipe, seed=0, count=200):

@@ -166,7 +166,7 @@ def test_a_score_is_the_likelihood_ratio_of_a_draw_at_the_block_s_rate(lab, tmp_
         expected = np.log(1 - rate + rate * np.exp(felt.numpy()))
         np.testing.assert_allclose(session.watch.scores[[1, 5, 9]], expected, atol=1e-12)
         assert expected[1] == pytest.approx(np.log(1 - rate))
-        step, _ = watched_step(session, [3])
+        watched_step(session, [3])
         (open_block,) = session.watch._open
         chance = rate / (1 + np.exp(-session.watch.scores[open_block.who]))
         np.testing.assert_allclose(open_block.expected.numpy(), chance)
