@@ -12,7 +12,6 @@ import torch
 from scipy import stats
 
 from accountant import Budget, BudgetGuard, Part, SubsampledGaussian
-from accountant.budget import Neighbouring
 from accountant.plans.exact_release import grid_step_for
 from planners.warm_start_budget import warm_start_within
 from privgen.gradients.clipped_sums import private_sums
@@ -135,7 +134,7 @@ def off_float32(numbers):
 def test_a_warm_start_s_low_bits_stood_bare_and_are_integers_now():
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (60, 16, 16, 1), dtype=np.uint8), np.arange(60) % 2
-    start = warm_start_within(epsilon=1.0, delta=1e-5, fraction=0.95, neighbouring=Neighbouring.ADD_OR_REMOVE_ONE)
+    start = warm_start_within(Budget(epsilon=1.0, delta=1e-5), fraction=0.95)
     release = start.release_at(0)
     mixture = ClassMixture(classes=2, image_shape=(1, 16, 16), clusters=1, frequencies=8, latent_dim=8)
     step = grid_step_for(release.sensitivity)

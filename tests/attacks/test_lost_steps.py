@@ -76,14 +76,14 @@ def test_the_command_ends_with_1_and_says_what_can_be_done(lab, tmp_path, npz_fi
 
     name, out = f"npz:{npz_file}", tmp_path / "own"
     data = load_data(name)
-    plan = lab.plan(dataset=name, dataset_size=len(data.train.labels), iterations=20)
+    plan = lab.plan(dataset=None, dataset_size=len(data.train.labels), iterations=20)
     with lab.begin(out, plan=plan, data=data) as session:
         lab.take(session, 5)
-    done = CliRunner().invoke(main, ["train", "--resume", "--out", str(out)])
+    done = CliRunner().invoke(main, ["train", "--resume", "--out", str(out), "--dataset", name])
     assert done.exit_code == 1
     assert "privgen train --resume --accept-loss --out" in done.stderr
     assert "differentially private for one record" in done.stdout
-    done = CliRunner().invoke(main, ["train", "--resume", "--out", str(out), "--accept-loss"])
+    done = CliRunner().invoke(main, ["train", "--resume", "--out", str(out), "--dataset", name, "--accept-loss"])
     assert done.exit_code == 0, done.output
     assert "20 steps charged, 0 of them in the weights" in done.stdout
     assert json.loads(CliRunner().invoke(main, ["audit", str(out), "--format", "json"]).stdout)["verdict"] == "passed"

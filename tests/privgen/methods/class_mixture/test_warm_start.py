@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from accountant import SubsampledGaussian, verify_ledger
+from accountant import verify_ledger
 from accountant.audit.audit import audit_run
 from accountant.plans.exact_release import grid_step_for
 from privgen.errors import RunError
@@ -35,13 +35,11 @@ def test_every_release_is_in_the_ledger_before_the_steps(warm_run):
     state = verify_ledger(warm_run)
     warm = state.plan.warm_start
     assert state.steps_done == state.steps_charged == warm.steps + 8 == 14
-    # Means and clusters have the same noise, and so are one segment.
-    assert warm.mean_noise_multiplier == warm.cluster_noise_multiplier
-    assert [(segment.event, segment.committed) for segment in state.segments[:2]] == [
-        (SubsampledGaussian(sampling_rate=1.0, noise_multiplier=warm.mean_noise_multiplier), 5),
-        (SubsampledGaussian(sampling_rate=1.0, noise_multiplier=warm.covariance_noise_multiplier), 1),
+    # Each release is a phase of its own, with a cap of its own, and so a segment of its own.
+    assert [(segment.event, segment.committed) for segment in state.segments[: warm.steps]] == [
+        (release.event, 1) for release in warm.releases()
     ]
-    assert state.segments[2].committed == 8
+    assert state.segments[warm.steps].committed == 8
 
 
 def test_its_audit_passes_and_prices_the_statistics(warm_run):
