@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from accountant import verify_ledger
 from accountant.audit.audit import audit_run
+from accountant.plans.public_facts import PublicFacts
 from privgen.cli import main
 from privgen.training import disk_room
 from privgen.training.loop import run
@@ -76,7 +77,8 @@ def test_the_command_ends_with_1_and_says_what_can_be_done(lab, tmp_path, npz_fi
 
     name, out = f"npz:{npz_file}", tmp_path / "own"
     data = load_data(name)
-    plan = lab.plan(dataset=None, dataset_size=len(data.train.labels), iterations=20)
+    facts = PublicFacts(name=data.name, classes=data.train.class_names, shape=data.train.images.shape[1:])
+    plan = lab.plan(dataset=data.name, public_facts=facts, dataset_size=len(data.train.labels), iterations=20)
     with lab.begin(out, plan=plan, data=data) as session:
         lab.take(session, 5)
     done = CliRunner().invoke(main, ["train", "--resume", "--out", str(out), "--dataset", name])
