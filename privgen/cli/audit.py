@@ -143,11 +143,7 @@ def command(
     colour = out is None and form == "terminal" and sys.stdout.isatty()
     if run is not None:
         attack = _Attack(trials=trials, confidence=confidence, seed=seed, data_dir=data_dir) if empirical else None
-<<<<<<< HEAD
-        _audit_run(run, form, out, public_key, attack, referee=referee, colour=colour)
-=======
-        _audit_run(run, form, out, public_key, anchor, attack, colour=colour)
->>>>>>> main
+        _audit_run(run, form, out, public_key, anchor, attack, referee=referee, colour=colour)
         return
     settings = _Settings(
         noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, iterations=iterations, bands=bands,
@@ -193,15 +189,10 @@ def _audit_run(
     form: str,
     out: Path | None,
     public_key: str | None,
-<<<<<<< HEAD
-    attack: _Attack | None,
-    *,
-    referee: bool,
-=======
     anchor: Path | None,
     attack: _Attack | None,
     *,
->>>>>>> main
+    referee: bool,
     colour: bool,
 ) -> None:
     from accountant.audit.audit import audit_run
