@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from accountant import BandedGaussian, Budget, BudgetGuard, Part, SubsampledGaussian
+from accountant.ledger import guard as guard_module
 from accountant.ledger.guard import Receipt
 from privgen.attacks import worlds
 from privgen.attacks.mechanism import attack
@@ -140,9 +141,12 @@ def every_second_step_is_not_charged(monkeypatch):
             self._forgotten = None
             return last
         receipt = honest(self, event, **options)
-        copy = object.__new__(Receipt)
-        copy.event, copy.step, copy.cycle, copy._redeemed = event, receipt.step, receipt.cycle + 1, False
-        self._forgotten = copy
+        number = -1 - self._admitted  # one that was never charged
+        self._open[number] = event
+        self._forgotten = Receipt(
+            event=event, step=receipt.step, cycle=receipt.cycle + 1, guard=self, number=number,
+            key=guard_module._ISSUED_BY_A_GUARD,
+        )  # fmt: skip
         return receipt
 
     monkeypatch.setattr(BudgetGuard, "admit", forgetful)

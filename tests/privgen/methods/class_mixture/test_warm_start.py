@@ -35,13 +35,12 @@ def test_every_release_is_in_the_ledger_before_the_steps(warm_run):
     state = verify_ledger(warm_run)
     warm = state.plan.warm_start
     assert state.steps_done == state.steps_charged == warm.steps + 8 == 14
-    # Means and clusters have the same noise, and so are one segment.
-    assert warm.mean_noise_multiplier == warm.cluster_noise_multiplier
-    assert [(segment.event, segment.committed) for segment in state.segments[:2]] == [
-        (SubsampledGaussian(sampling_rate=1.0, noise_multiplier=warm.mean_noise_multiplier), 5),
-        (SubsampledGaussian(sampling_rate=1.0, noise_multiplier=warm.covariance_noise_multiplier), 1),
+    # Each release is a phase with a cap of its own, and so a segment.
+    assert [(segment.event, segment.committed, segment.phase) for segment in state.segments[:6]] == [
+        (SubsampledGaussian(sampling_rate=1.0, noise_multiplier=release.noise_multiplier), 1, number)
+        for number, release in enumerate(warm.releases())
     ]
-    assert state.segments[2].committed == 8
+    assert (state.segments[6].committed, state.segments[6].phase) == (8, 6)
 
 
 def test_its_audit_passes_and_prices_the_statistics(warm_run):
