@@ -21,8 +21,9 @@ from accountant.ledger.chain import Head, Ledger
 from accountant.ledger.entry import parse_entries
 from accountant.ledger.extension import blocks_beside
 from accountant.ledger.outside_head import OutsideHeads
-from accountant.ledger.replay import CheckpointRecord, LedgerState, replay
+from accountant.ledger.replay import replay
 from accountant.ledger.signing import LedgerSigner, load_signer
+from accountant.ledger.state import CheckpointRecord, LedgerState
 from accountant.plans.plan import Plan
 from privgen.config import TrainConfig
 from privgen.data import DataSet

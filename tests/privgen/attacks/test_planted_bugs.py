@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from accountant import BandedGaussian, Budget, BudgetGuard, Part, SubsampledGaussian
-from accountant.ledger import guard as guard_module
-from accountant.ledger.guard import Receipt
+from accountant.ledger import receipt as receipts
+from accountant.ledger.receipt import Receipt
 from privgen.attacks import worlds
 from privgen.attacks.mechanism import attack
 from privgen.attacks.worlds import Setting, seeded_coins
@@ -145,7 +145,7 @@ def every_second_step_is_not_charged(monkeypatch):
         self._open[number] = event
         self._forgotten = Receipt(
             event=event, step=receipt.step, cycle=receipt.cycle + 1, guard=self, number=number,
-            key=guard_module._ISSUED_BY_A_GUARD,
+            key=receipts.ISSUED_BY_A_GUARD,
         )  # fmt: skip
         return receipt
 
