@@ -75,8 +75,8 @@ def test_the_command_ends_with_1_and_says_what_can_be_done(lab, tmp_path, npz_fi
     from privgen.data import load_data
 
     name, out = f"npz:{npz_file}", tmp_path / "own"
-    data = load_data(name)
-    plan = lab.plan(dataset=name, dataset_size=len(data.train.labels), iterations=20)
+    data = load_data(name, facts=lab.own_facts)
+    plan = lab.own_plan(len(data.train.labels), iterations=20)
     with lab.begin(out, plan=plan, data=data) as session:
         lab.take(session, 5)
     done = CliRunner().invoke(main, ["train", "--resume", "--out", str(out)])
