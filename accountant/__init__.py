@@ -38,8 +38,10 @@ from accountant.events import (
     joint_noise_multiplier,
 )
 from accountant.ledger.chain import Ledger
-from accountant.ledger.guard import BudgetGuard, Receipt
-from accountant.ledger.replay import LedgerState, verify_ledger
+from accountant.ledger.guard import BudgetGuard
+from accountant.ledger.receipt import Receipt
+from accountant.ledger.replay import verify_ledger
+from accountant.ledger.state import LedgerState
 from accountant.plans.parts import Feedback, Part, Phase, Verified
 from accountant.plans.plan import Plan
 

@@ -32,10 +32,12 @@ import torch
 
 from accountant import LedgerError
 from accountant.audit.audit import audit_run
+from accountant.ledger import state_folder
 from accountant.ledger.chain import Head
 from accountant.ledger.entry import parse_entries
 from accountant.ledger.guard import DEFAULT_BLOCK
-from accountant.ledger.replay import LedgerState, replay
+from accountant.ledger.replay import replay
+from accountant.ledger.state import LedgerState
 from planners import plan
 from privgen.config import TrainConfig
 from privgen.data.records import DataSet, ImageData, identities
@@ -311,6 +313,8 @@ def main() -> int:
     torch.set_num_threads(1)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
+        # What these runs leave behind is none of the user's own state.
+        os.environ[state_folder.VARIABLE] = str(Path(folder) / "state")
         tally = trial(given.kills, longest=given.longest, seed=given.seed, folder=Path(folder))
     seconds = time.monotonic() - start
     if given.json:

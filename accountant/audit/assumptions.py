@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from accountant.ledger.replay import LedgerState
+from accountant.ledger.state import LedgerState
 from accountant.ledger.writers import OWN_LOOP, PRIVGEN_LIBRARY, PRIVGEN_TRAINING, writer_of
 from accountant.plans.parts import Feedback
 

@@ -39,7 +39,8 @@ from accountant.composition.segments import compose_segments
 from accountant.errors import LedgerError
 from accountant.ledger.entry import read_entries
 from accountant.ledger.outside_head import files_at_hand
-from accountant.ledger.replay import LedgerState, Segment, charged, verify_ledger
+from accountant.ledger.replay import verify_ledger
+from accountant.ledger.state import LedgerState, Segment, charged
 from accountant.plans.cost_shares import Share, shares_of
 
 # What reading an entry of the wrong form can raise; anybody can write such a ledger, and its digests then hold.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from accountant.budget import Budget
 from accountant.composition.certified import CertifiedJson, finite
-from accountant.ledger.replay import LedgerState
+from accountant.ledger.state import LedgerState
 from accountant.ledger.writers import writer_of
 from accountant.plans.caps import CapJson
 from accountant.plans.cost_shares import Share

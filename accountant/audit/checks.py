@@ -18,7 +18,8 @@ from accountant.bound_text import exact_text, upper_text
 from accountant.errors import AccountantError, LedgerError
 from accountant.ledger.chain import Head
 from accountant.ledger.outside_head import Chained, require_in
-from accountant.ledger.replay import CheckpointRecord, LedgerState, verify_ledger
+from accountant.ledger.replay import verify_ledger
+from accountant.ledger.state import CheckpointRecord, LedgerState
 from accountant.plans.plan import Plan
 
 PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not-checked"

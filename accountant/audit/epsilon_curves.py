@@ -27,7 +27,7 @@ from accountant.budget import Budget, EpsilonBounds
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
 from accountant.composition.segments import compose_segments
-from accountant.ledger.replay import Segment, charged
+from accountant.ledger.state import Segment, charged
 
 MOST_RDP_POINTS = 120
 _SMALLEST_DELTA = 1e-12

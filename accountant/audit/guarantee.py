@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass
 
 from accountant.composition.certified import Certified, certify
-from accountant.ledger.replay import LedgerState, charged
+from accountant.ledger.state import LedgerState, charged
 from accountant.plans.caps import Caps
 
 

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from accountant.audit.checks import FAILED, NOT_CHECKED, PASSED, WEIGHTS, Check, digest_of, is_file, plain_in
-from accountant.ledger.replay import REPORTS, LedgerState
+from accountant.ledger.state import REPORTS, LedgerState
 
 _WEIGHTS = frozenset((
     ".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".npz", ".npy", ".onnx", ".h5", ".hdf5", ".keras", ".pb", ".tflite",

@@ -47,7 +47,8 @@ from accountant.events import Event, SubsampledGaussian, event_to_json, require_
 from accountant.ledger.chain import Ledger
 from accountant.ledger.entry import Entry, read_entries
 from accountant.ledger.outside_head import OutsideHead, OutsideHeads, files_at_hand, require_in
-from accountant.ledger.replay import LedgerState, charged, replay
+from accountant.ledger.replay import replay
+from accountant.ledger.state import LedgerState, charged
 
 _WAIT_SECONDS, _POLL_SECONDS = 20.0, 0.02
 _Result = TypeVar("_Result")

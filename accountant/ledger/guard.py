@@ -27,95 +27,27 @@ that were not chosen by looking at outputs; who does choose them so needs an `ac
 from __future__ import annotations
 
 import os
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
 from accountant.bound_text import upper_text
 from accountant.budget import Budget
-from accountant.composition.prv import PrvAccountant
 from accountant.composition.rdp import RdpAccountant
 from accountant.composition.segments import compose_segments
 from accountant.errors import BudgetExhausted, InvalidValue, ReceiptError
 from accountant.events import Event, event_to_json, require_count
 from accountant.ledger.account import Account
+from accountant.ledger.affordable import largest, most_by_prv
 from accountant.ledger.chain import Ledger
-from accountant.ledger.replay import LedgerState, Segment, charged, charged_blocks, replay
+from accountant.ledger.receipt import ISSUED_BY_A_GUARD, Receipt, know_guard
+from accountant.ledger.replay import replay
+from accountant.ledger.state import LedgerState, Segment, charged, charged_blocks
 from accountant.ledger.writers import OWN_LOOP
 from accountant.plans.caps import Caps, most_steps
 from accountant.plans.plan import Plan
 
 DEFAULT_BLOCK = 64
-_ISSUED_BY_A_GUARD = object()
-
-
-class Receipt:
-    """The right to add noise once, for the event that was admitted: a token of the guard that made it.
-
-    Whether it was redeemed stands in the guard and nowhere else, so a copy, however it was made, is the same receipt.
-
-    Args:
-        event: what was admitted. step: its number among the charged steps, from 0.
-        cycle: its number within its segment, which says whose turn it is under cyclic sampling.
-        place: its number among the plan's steps, from 0: that of a step that a crash wasted is taken again.
-    """
-
-    __slots__ = ("_guard", "_number", "cycle", "event", "place", "step")
-    event: Event
-    step: int
-    cycle: int
-    place: int
-    _guard: BudgetGuard
-    _number: int
-
-    def __init__(
-        self,
-        *,
-        event: Event,
-        step: int,
-        cycle: int,
-        place: int = 0,
-        guard: BudgetGuard | None = None,
-        number: int = -1,
-        key: object = None,
-    ) -> None:
-        if key is not _ISSUED_BY_A_GUARD or guard is None:
-            raise ReceiptError("A receipt comes from BudgetGuard.admit(event) and from nowhere else.")
-        values = {
-            "event": event, "step": step, "cycle": cycle, "place": place, "_guard": guard, "_number": number,
-        }  # fmt: skip
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise ReceiptError(f"A receipt's {name} cannot be changed; admit the event that you release.")
-
-    def __copy__(self) -> Receipt:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Receipt:
-        return self
-
-    def __reduce__(self) -> tuple[Callable[..., Receipt], tuple[object, ...]]:
-        return _receipt_of, (self._guard.token, self.event, self.step, self.cycle, self.place, self._number)
-
-    def redeem(self, event: Event) -> None:
-        """Use it up.
-
-        Raises:
-            ReceiptError: it was used before, its guard is in another process or has let go of its ledger, or another
-                event was admitted than is about to be released.
-        """
-        self._guard.redeem(self._number, step=self.step, event=event)
-
-
-def _receipt_of(token: bytes, event: Event, step: int, cycle: int, place: int, number: int) -> Receipt:
-    """A receipt that was stored: a name for what its guard knows, as long as that guard lives in this process."""
-    guard = _GUARDS.get(token)
-    if guard is None:
-        raise ReceiptError(f"The guard of this receipt (step {step}) is not in this process; admit the step anew.")
-    return Receipt(event=event, step=step, cycle=cycle, place=place, guard=guard, number=number, key=_ISSUED_BY_A_GUARD)
 
 
 class BudgetGuard:
@@ -171,7 +103,7 @@ class BudgetGuard:
         self._admitted = 0
         self._process = os.getpid()
         self.token = os.urandom(16)
-        _GUARDS[self.token] = self
+        know_guard(self)
         self._used = self._segments[-1].reserved if self._segments else 0
         self._rdp = self._composed()
         self._prv_affordable: dict[tuple[object, ...], int] = {}
@@ -249,7 +181,7 @@ class BudgetGuard:
         number = self._admitted
         receipt = Receipt(
             event=event, step=self.steps, cycle=self._used, place=self._held, guard=self, number=number,
-            key=_ISSUED_BY_A_GUARD,
+            key=ISSUED_BY_A_GUARD,
         )  # fmt: skip
         self._admitted += 1
         self._used += 1
@@ -372,7 +304,7 @@ class BudgetGuard:
 
     def _affordable(self, event: Event, wanted: int, *, goes_on: bool) -> int:
         """The most steps, up to `wanted`, that keep the spend within the budget."""
-        by_rdp = _largest(wanted, lambda steps: self._rdp_after(event, steps) <= self.budget.epsilon)
+        by_rdp = largest(wanted, lambda steps: self._rdp_after(event, steps) <= self.budget.epsilon)
         if by_rdp == wanted or self.accountant == "rdp":
             return by_rdp
         return max(by_rdp, min(wanted, self._affordable_by_prv(event, goes_on=goes_on)))
@@ -386,21 +318,8 @@ class BudgetGuard:
         inside = self._segments[-1].reserved if goes_on else 0
         key = (closed, event)
         if key not in self._prv_affordable:
-            self._prv_affordable[key] = self._search_prv(closed, event, at_least=inside)
+            self._prv_affordable[key] = most_by_prv(self.budget, charged(closed), event, at_least=inside)
         return max(0, self._prv_affordable[key] - inside)
-
-    def _search_prv(self, closed: tuple[Segment, ...], event: Event, *, at_least: int) -> int:
-        def fits(steps: int) -> bool:
-            accountant = PrvAccountant(neighbouring=self.budget.neighbouring)
-            composed = compose_segments(accountant, (*charged(closed), (event, steps)))
-            return composed.get_epsilon(self.budget.delta) <= self.budget.epsilon
-
-        if not fits(max(1, at_least)):
-            return at_least
-        high = max(1, at_least)
-        while fits(2 * high):
-            high *= 2
-        return high + _largest(high - 1, lambda more: fits(high + more))
 
     def commit(self) -> None:
         """Give back what was reserved and not admitted; the ledger counts what was.
@@ -431,20 +350,6 @@ class BudgetGuard:
         self._halted = True
         if self.ledger is not None:
             self.ledger.append("halt", {"reason": reason, "steps": self.steps})
-
-
-_GUARDS: weakref.WeakValueDictionary[bytes, BudgetGuard] = weakref.WeakValueDictionary()
-
-
-def _largest(wanted: int, fits: Callable[[int], bool]) -> int:
-    """The largest number from 0 to `wanted` that fits, where fitting is monotone and 0 always does."""
-    if wanted <= 0 or fits(wanted):
-        return max(0, wanted)
-    low, high = 0, wanted
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
 
 
 def genesis_budget(budget: Budget) -> Mapping[str, str | float]:

@@ -28,7 +28,7 @@ from scipy.stats import binom
 from accountant.audit.checks import CANARIES
 from accountant.budget import require_delta
 from accountant.composition.certified import finite
-from accountant.ledger.replay import CanaryRecord
+from accountant.ledger.state import CanaryRecord
 from privgen.errors import CheckpointError, EvaluationError
 from privgen.training.canaries import SCORES, Canaries, Scores
 

@@ -211,7 +211,7 @@ def _audit_run(
 
 def _second_opinions(audit: Audit) -> tuple[Opinion, ...]:
     from accountant.audit.referee import second_opinions
-    from accountant.ledger.replay import charged
+    from accountant.ledger.state import charged
 
     state = audit.state
     composition = () if state is None else charged(state.segments)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from accountant.errors import ReceiptError
 from accountant.events import Event, joint_noise_multiplier
-from accountant.ledger.guard import Receipt
+from accountant.ledger.receipt import Receipt
 from accountant.plans.exact_release import feedback_ratio_upwards, joint_covers
 from accountant.plans.parts import Part
 from privgen.errors import ConfigError

@@ -13,7 +13,7 @@ from typing import ClassVar
 from accountant.audit.audit import CLAIMED_LABEL, Audit, versions_of
 from accountant.bound_text import exact_text, lower_text, upper_text
 from accountant.composition.certified import Certified
-from accountant.ledger.replay import LedgerState
+from accountant.ledger.state import LedgerState
 from accountant.plans.cost_shares import Share
 from accountant.plans.parts import Feedback
 from accountant.plans.plan import Plan

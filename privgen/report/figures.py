@@ -12,7 +12,7 @@ from accountant.audit.audit import Audit, claimed_segments
 from accountant.audit.epsilon_curves import DeltaPoint, StepPoint, delta_over_epsilon, epsilon_over_steps
 from accountant.bound_text import exact_text, upper_text
 from accountant.budget import Budget
-from accountant.ledger.replay import LedgerState
+from accountant.ledger.state import LedgerState
 from privgen.report.charts import Bar, Point, Series, bar_chart, line_chart, linear_axis, log_axis
 from privgen.report.content import Table, split_of
 from privgen.report.text import plain

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from accountant.audit.epsilon_curves import epsilon_over_steps
 from accountant.files import write_durably
-from accountant.ledger.replay import Segment
+from accountant.ledger.state import Segment
 from accountant.plans.plan import Plan
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accountant.budget import Neighbouring
 from accountant.events import Event
-from accountant.ledger.replay import LedgerState
+from accountant.ledger.state import LedgerState
 from accountant.mixtures import AT_ZERO
 
 _MOST_SEGMENTS = 20

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from accountant.audit.audit import Audit
 from accountant.composition.certified import Certified
-from accountant.ledger.replay import LedgerState
+from accountant.ledger.state import LedgerState
 from privgen.report import content
 from privgen.report.content import HELD, Code, Paragraph, Report, spend_rows
 from privgen.report.text import plain

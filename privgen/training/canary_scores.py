@@ -28,7 +28,7 @@ from torch import Tensor
 
 from accountant.events import Event
 from accountant.files import write_durably
-from accountant.ledger.guard import Receipt
+from accountant.ledger.receipt import Receipt
 from accountant.plans.parts import Part
 from accountant.plans.plan import Plan
 from privgen.config import TrainConfig

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from accountant.errors import BudgetExhausted
-from accountant.ledger.guard import Receipt
+from accountant.ledger.receipt import Receipt
 from accountant.plans.parts import STATISTICS, Part, Phase
 from privgen.data.batches import drawn_images, to_tensor
 from privgen.data.export import write_grid

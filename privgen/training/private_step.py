@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from accountant.events import Event
-from accountant.ledger.guard import Receipt
+from accountant.ledger.receipt import Receipt
 from accountant.plans.parts import Part
 from accountant.plans.plan import Plan
 from privgen.config import TrainConfig

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from accountant.audit.checks import CANARIES
-from accountant.errors import BudgetExhausted
 from accountant.events import event_from_json
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Head, Ledger
 from accountant.ledger.entry import parse_entries
 from accountant.ledger.extension import blocks_beside
 from accountant.ledger.outside_head import OutsideHeads
-from accountant.ledger.replay import CheckpointRecord, LedgerState, replay
+from accountant.ledger.replay import replay
 from accountant.ledger.signing import LedgerSigner, load_signer
+from accountant.ledger.state import CheckpointRecord, LedgerState
 from accountant.plans.plan import Plan
 from privgen.config import TrainConfig
 from privgen.data import DataSet
@@ -46,6 +46,7 @@ from privgen.training.session import Halted, Options, Session
 from privgen.training.state import TrainState, new_state, restore
 
 _INSECURE = "insecure-fixed-seed"
+NOTHING_REMAINS = "nothing remains of its budget beside what the plan's phases may charge"
 FLOORED_GAUSSIAN = "floored-gaussian"
 
 
@@ -100,7 +101,11 @@ def resume(
             "noise": noise.kind,
         }
         if options.extend:
-            body["extra_blocks"] = _extra_blocks(own, known)
+            extra = known.extra_blocks or blocks_beside(own)
+            if known.halted is not None and not extra:
+                ledger.close()
+                return Halted(reason=f"{known.halted}; {NOTHING_REMAINS}", steps=known.steps_charged)
+            body["extra_blocks"] = extra
         if ledger.repaired is not None:
             body["repaired"] = ledger.repaired
         folder.sweep()
@@ -175,20 +180,6 @@ def _doubt(ledger: Ledger, folder: RunFolder, options: Options) -> str | None:
     if Head.load(folder.head).behind(entries):
         return "the private folder does not know the ledger's last entry"
     return ledger.outside.doubts(entries) if ledger.outside is not None else None
-
-
-def _extra_blocks(plan: Plan, known: LedgerState) -> int:
-    """What an extension adds: as it was fixed, or as it is fixed now.
-
-    Raises:
-        BudgetExhausted: nothing.
-    """
-    extra = known.extra_blocks or blocks_beside(plan)
-    if not extra:
-        raise BudgetExhausted(
-            f"Nothing remains of ε = {plan.epsilon:g} beside what the plan's phases may charge; the run has ended."
-        )
-    return extra
 
 
 def _require_no_less_secrecy(known: LedgerState, noise: ExactGaussian, options: Options) -> None:

@@ -16,7 +16,7 @@ from accountant.audit.audit import audit_run
 from accountant.composition.certified import certify
 from accountant.errors import InvalidValue
 from accountant.ledger.guard import genesis_budget
-from accountant.ledger.replay import charged, charged_blocks
+from accountant.ledger.state import charged, charged_blocks
 from privgen.training.loop import run
 
 PLAN = Plan(

@@ -13,7 +13,6 @@ from click.testing import CliRunner
 
 from accountant import verify_ledger
 from accountant.audit.audit import audit_run
-from accountant.plans.public_facts import PublicFacts
 from privgen.cli import main
 from privgen.training import disk_room
 from privgen.training.loop import run
@@ -76,16 +75,15 @@ def test_the_command_ends_with_1_and_says_what_can_be_done(lab, tmp_path, npz_fi
     from privgen.data import load_data
 
     name, out = f"npz:{npz_file}", tmp_path / "own"
-    data = load_data(name)
-    facts = PublicFacts(name=data.name, classes=data.train.class_names, shape=data.train.images.shape[1:])
-    plan = lab.plan(dataset=data.name, public_facts=facts, dataset_size=len(data.train.labels), iterations=20)
+    data = load_data(name, facts=lab.own_facts)
+    plan = lab.own_plan(len(data.train.labels), iterations=20)
     with lab.begin(out, plan=plan, data=data) as session:
         lab.take(session, 5)
-    done = CliRunner().invoke(main, ["train", "--resume", "--out", str(out), "--dataset", name])
+    done = CliRunner().invoke(main, ["train", "--resume", "--out", str(out)])
     assert done.exit_code == 1
     assert "privgen train --resume --accept-loss --out" in done.stderr
     assert "differentially private for one record" in done.stdout
-    done = CliRunner().invoke(main, ["train", "--resume", "--out", str(out), "--dataset", name, "--accept-loss"])
+    done = CliRunner().invoke(main, ["train", "--resume", "--out", str(out), "--accept-loss"])
     assert done.exit_code == 0, done.output
     assert "20 steps charged, 0 of them in the weights" in done.stdout
     assert json.loads(CliRunner().invoke(main, ["audit", str(out), "--format", "json"]).stdout)["verdict"] == "passed"

@@ -9,7 +9,7 @@ from accountant import Budget, Feedback, Ledger, LedgerError, Part, Plan, PrvAcc
 from accountant.audit.audit import audit_run, claimed_by_the_paper, price
 from accountant.audit.checks import WEIGHTS
 from accountant.events import HiddenFeedbackGaussian, SubsampledGaussian
-from accountant.ledger.replay import Segment
+from accountant.ledger.state import Segment
 
 PLAIN = SubsampledGaussian(sampling_rate=0.05, noise_multiplier=1.0)
 

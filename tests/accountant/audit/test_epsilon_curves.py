@@ -6,7 +6,7 @@ import pytest
 
 from accountant import BandedGaussian, Budget, HiddenFeedbackGaussian, PrvAccountant, RdpAccountant
 from accountant.audit.epsilon_curves import delta_over_epsilon, epsilon_over_steps, first_steps
-from accountant.ledger.replay import Segment
+from accountant.ledger.state import Segment
 
 BUDGET = Budget(epsilon=3.0, delta=1e-5)
 EVENT = BandedGaussian(sampling_rate=0.02, noise_multiplier=1.0, bands=4)

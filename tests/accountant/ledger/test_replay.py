@@ -3,7 +3,7 @@
 import pytest
 
 from accountant import BandedGaussian, Ledger, LedgerBroken, LedgerError, event_to_json, verify_ledger
-from accountant.ledger.replay import charged
+from accountant.ledger.state import charged
 
 EVENT = BandedGaussian(sampling_rate=0.05, noise_multiplier=1.0, bands=2)
 GENESIS = ("genesis", {"budget": {"epsilon": 10.0, "delta": 1e-5, "neighbouring": "add-or-remove-one"}})

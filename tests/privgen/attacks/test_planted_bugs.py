@@ -4,13 +4,14 @@ Every check is run on the honest code first, where it must find nothing.
 """
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from accountant import BandedGaussian, Budget, BudgetGuard, Part, SubsampledGaussian
+from accountant.ledger import receipt as receipts
+from accountant.ledger.receipt import Receipt
 from privgen.attacks import worlds
 from privgen.attacks.mechanism import attack
 from privgen.attacks.worlds import Setting, seeded_coins
@@ -140,9 +141,12 @@ def every_second_step_is_not_charged(monkeypatch):
             self._forgotten = None
             return last
         receipt = honest(self, event, **options)
-        self._forgotten = SimpleNamespace(
-            event=event, step=receipt.step, cycle=receipt.cycle + 1, place=receipt.place, redeem=lambda event: None
-        )
+        number = -1 - self._admitted  # one that was never charged
+        self._open[number] = event
+        self._forgotten = Receipt(
+            event=event, step=receipt.step, cycle=receipt.cycle + 1, guard=self, number=number,
+            key=receipts.ISSUED_BY_A_GUARD,
+        )  # fmt: skip
         return receipt
 
     monkeypatch.setattr(BudgetGuard, "admit", forgetful)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from accountant import verify_ledger
+from accountant import SubsampledGaussian, verify_ledger
 from accountant.audit.audit import audit_run
 from accountant.plans.exact_release import grid_step_for
 from privgen.errors import RunError
@@ -35,11 +35,12 @@ def test_every_release_is_in_the_ledger_before_the_steps(warm_run):
     state = verify_ledger(warm_run)
     warm = state.plan.warm_start
     assert state.steps_done == state.steps_charged == warm.steps + 8 == 14
-    # Each release is a phase of its own, with a cap of its own, and so a segment of its own.
-    assert [(segment.event, segment.committed) for segment in state.segments[: warm.steps]] == [
-        (release.event, 1) for release in warm.releases()
+    # Each release is a phase with a cap of its own, and so a segment.
+    assert [(segment.event, segment.committed, segment.phase) for segment in state.segments[:6]] == [
+        (SubsampledGaussian(sampling_rate=1.0, noise_multiplier=release.noise_multiplier), 1, number)
+        for number, release in enumerate(warm.releases())
     ]
-    assert state.segments[warm.steps].committed == 8
+    assert (state.segments[6].committed, state.segments[6].phase) == (8, 6)
 
 
 def test_its_audit_passes_and_prices_the_statistics(warm_run):
