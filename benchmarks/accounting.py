@@ -23,6 +23,7 @@ logging.disable(logging.WARNING)
 
 import dp_accounting  # noqa: E402
 import numpy as np  # noqa: E402
+from dp_accounting.pld import privacy_loss_distribution  # noqa: E402
 from opacus.accountants import PRVAccountant as OpacusPrv  # noqa: E402
 from opacus.accountants import RDPAccountant as OpacusRdp  # noqa: E402
 from opacus.accountants.utils import get_noise_multiplier  # noqa: E402
@@ -70,6 +71,69 @@ def one_more_step(accountant, compose, read, steps=200):
         return (time.perf_counter() - start) / steps
 
     return min(question() for _ in range(3)), f"mean of {steps} steps"
+
+
+def enclosed_by_us(z):
+    """(lower, upper) by PRV at its default precision."""
+    event = SubsampledGaussian(sampling_rate=Q, noise_multiplier=z)
+    bounds = PrvAccountant().compose(event, STEPS).get_epsilon_bounds(DELTA)
+    return bounds.lower, bounds.upper
+
+
+def enclosed_by_pld(z, interval):
+    """(lower, upper): optimistic by rounding down, pessimistic by connecting dots; each is its best way."""
+    ends = []
+    for pessimistic in (False, True):
+        one = privacy_loss_distribution.from_gaussian_mechanism(
+            z, sampling_prob=Q, value_discretization_interval=interval, pessimistic_estimate=pessimistic,
+            use_connect_dots=pessimistic,
+        )  # fmt: skip
+        ends.append(one.self_compose(STEPS).get_epsilon_for_delta(DELTA))
+    return tuple(ends)
+
+
+def upper_by_pld(z, interval):
+    one = privacy_loss_distribution.from_gaussian_mechanism(z, sampling_prob=Q, value_discretization_interval=interval)
+    return None, one.self_compose(STEPS).get_epsilon_for_delta(DELTA)
+
+
+def enclosed_by_their_prv(z, eps_error):
+    mechanism = PoissonSubsampledGaussianMechanism(sampling_probability=Q, noise_multiplier=z)
+    accountant = TheirPrv(mechanism, max_self_compositions=STEPS, eps_error=eps_error, delta_error=DELTA / 1000)
+    lower, _, upper = accountant.compute_epsilon(DELTA, STEPS)
+    return lower, upper
+
+
+def upper_by_opacus_prv(z, eps_error):
+    accountant = OpacusPrv()
+    accountant.history = [(z, Q, STEPS)]
+    return None, accountant.get_epsilon(DELTA, eps_error=eps_error, delta_error=DELTA / 1000)
+
+
+def equal_width():
+    """Lower and upper bounds of everybody, each with its error set so that it is about as wide as ours."""
+    for z in (0.8, 1.0, 1.2):
+        lower, upper = enclosed_by_us(z)
+        half = (upper - lower) / 2
+        questions = [
+            ("ours, PRV, default", lambda z=z: enclosed_by_us(z), 3),
+            ("dp_accounting PLD, mesh 1e-3, upper alone", lambda z=z: upper_by_pld(z, 1e-3), 3),
+            ("dp_accounting PLD, mesh 1e-4, upper alone", lambda z=z: upper_by_pld(z, 1e-4), 1),
+            ("dp_accounting PLD, mesh 1e-4, both ways", lambda z=z: enclosed_by_pld(z, 1e-4), 1),
+            ("prv_accountant, as wide as ours", lambda z=z, half=half: enclosed_by_their_prv(z, half), 1),
+            ("Opacus PRV, as wide as ours, upper alone", lambda z=z, half=half: upper_by_opacus_prv(z, half), 1),
+        ]
+        show_intervals(f"Equal width: q = 256/60000, T = {STEPS}, z = {z}", asked(questions))
+
+
+HISTORY = [(1 + 0.5 * i / 1000, 0.01, 3) for i in range(1000)]
+
+
+def long_history(kind):
+    accountant = kind()
+    for z, q, steps in HISTORY:
+        accountant.compose(SubsampledGaussian(sampling_rate=q, noise_multiplier=z), steps)
+    return accountant.get_epsilon(DELTA)
 
 
 def pld(interval):
@@ -175,6 +239,19 @@ def show(title, rows, unit=1.0, name="s"):
         print(f"| {who} | {seconds * unit:.3g} | {seconds / first:.1f} | {said} |")
 
 
+def show_intervals(title, rows):
+    """A Markdown table of intervals; the first row is ours."""
+    print(f"\n### {title}\n\n| who | time, ms | ÷ ours | lower | upper | width |\n|---|---|---|---|---|---|")
+    first = rows[0][1]
+    for who, seconds, answer in rows:
+        if isinstance(answer, str):
+            print(f"| {who} | {seconds * 1e3:.1f} | | {answer} | | |")
+            continue
+        lower, upper = answer
+        ends = ("", f"{upper:.4f}", "") if lower is None else (f"{lower:.4f}", f"{upper:.4f}", f"{upper - lower:.4f}")
+        print(f"| {who} | {seconds * 1e3:.1f} | {seconds / first:.1f} | {' | '.join(ends)} |")
+
+
 def asked(questions):
     """Rows of a table; a library that fails has its error as its answer."""
     rows = []
@@ -195,6 +272,16 @@ def main():
     libraries = ", ".join(f"{n} {version(n)}" for n in ("dp-accounting", "prv-accountant", "opacus", "numpy", "scipy"))
     print(f"Python {platform.python_version()}; {libraries}")
     print(f"q = 256/60000, z = {Z}, T = {STEPS}, δ = {DELTA:g}")
+    equal_width()
+    show(
+        "1 000 different entries, three steps each",
+        asked(
+            [
+                ("ours, PRV", lambda: long_history(PrvAccountant), 1),
+                ("ours, RDP", lambda: long_history(RdpAccountant), 1),
+            ]
+        ),
+    )
     show("One more step and its ε", step_table(), 1e6, "µs")
     show("ε of the whole, tight", asked(TIGHT))
     show("ε of the whole, Rényi", asked(LOOSE))

@@ -42,10 +42,12 @@ from privgen.data.records import DataSet, ImageData, identities
 from privgen.errors import CheckpointError
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.methods.gan.networks import NetworkConfig
+from privgen.training.begin import begin
 from privgen.training.checkpoint import read_checkpoint, released_digest
 from privgen.training.loop import run
+from privgen.training.resume import resume
 from privgen.training.run_folder import RunFolder
-from privgen.training.session import Halted, Options, Session, begin, resume
+from privgen.training.session import Halted, Options, Session
 from privgen.training.state import parameters_of, trained_by
 
 RECORDS, ITERATIONS = 200, 600

@@ -141,8 +141,8 @@ def _verified(made: Plan) -> Plan:
         raise ImpossiblePlan(
             f"{made.iterations} steps at sampling_rate={made.sampling_rate:.6g} with "
             f"noise_multiplier={made.noise_multiplier:.6g} cost ε = {upper_text(spent)} at δ = {made.delta:g}, "
-            f"more than {made.epsilon:g}; omit one of the three and it is solved for, or plan for --epsilon "
-            f"{upper_text(spent)}."
+            f"more than {made.epsilon:g}; omit one of the three and it is solved for, or plan for "
+            f"--epsilon {upper_text(spent)}."
         )
     if bounds is not None and bounds.fallback is not None:
         bounds = None

@@ -2,12 +2,12 @@
 
 Each has one registry. What an entry names as "module:function" is imported when it is used.
 
->>> upsamplings(1, 28, 28), upsamplings(3, 64, 64)
-(2, 3)
->>> DATASETS["celeba"].size, DATASETS["celeba"].facts.shape
-(162770, (32, 32, 3))
->>> [name for name, metric in METRICS.items() if "test" in metric.reads]
-['gen2real', 'real2real', 'copying']
+    >>> upsamplings(1, 28, 28), upsamplings(3, 64, 64)
+    (2, 3)
+    >>> DATASETS["celeba"].size, DATASETS["celeba"].facts.shape
+    (162770, (32, 32, 3))
+    >>> [name for name, metric in METRICS.items() if "test" in metric.reads]
+    ['gen2real', 'real2real', 'copying']
 """
 
 from __future__ import annotations

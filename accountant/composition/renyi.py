@@ -80,7 +80,8 @@ def divergences(pair: MixturePair, orders: Floats) -> Floats:
     mean = pair.gaussian_mean
     if mean is not None:
         # Six roundings, three of them counted twice by the square.
-        return np.asarray(orders * (mean / pair.sigma) ** 2 / 2 * (1 + 16 * U))
+        ratio = mean / pair.sigma
+        return np.asarray(orders * (ratio * ratio) / 2 * (1 + 16 * U))
     result = _one_way(pair, pair.p, pair.q, orders)
     # Q‖P is the smaller for the plain subsampled Gaussian (Mironov, Talwar & Zhang 2019, arXiv 1908.10530,
     # theorem 5), and equal for a mirrored pair.

@@ -25,6 +25,8 @@ from accountant.mixtures import Floats, Mixture, MixturePair
 
 TAIL = 12.0
 _LARGEST_GRID = 1 << 17
+# Beyond its square's range nothing is computed, and ∞ is said.
+_SMALLEST = 1e-70
 # Elements of one matrix (orders × points) at a time.
 _BLOCK = 1 << 20
 # Where the largest exponent is above this, the integral is far from 1.
@@ -60,6 +62,8 @@ class Line:
         in the hull of α·(means of P) − (α − 1)·(means of Q), and beyond it the integrand falls as a Gaussian.
         """
         sigma = pair.sigma
+        if not _SMALLEST < sigma < 1 / _SMALLEST:
+            return None
         p_means = [mean for _, mean in p.components]
         q_means = [mean for _, mean in q.components]
         turns = _turn(p), _turn(q)
@@ -72,10 +76,13 @@ class Line:
             sigma**2 / widest / (4 if widest < _WIDE else 2.2),
             2 * math.pi / math.sqrt(2 * _STRIP * curvature),
         )
-        count = (high - low) / step + 2
-        if not count < _LARGEST_GRID:
+        # A multiple of so few bits that every point is exact: none is off its place.
+        mantissa, exponent = math.frexp(step)
+        step = math.ldexp(math.floor(mantissa * 256), exponent - 8)
+        first, last = math.floor(low / step), math.ceil(high / step)
+        if not last - first < _LARGEST_GRID:
             return None
-        x = np.asarray(low + step * np.arange(int(count)), dtype=np.float64)
+        x = np.arange(first, last + 1, dtype=np.float64) * step
         square = x * x / (2 * sigma * sigma)
         base = -square - (math.log(sigma) + 0.5 * math.log(2 * math.pi))
         return cls(

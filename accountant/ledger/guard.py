@@ -62,7 +62,6 @@ class Receipt:
     """
 
     __slots__ = ("_guard", "_number", "cycle", "event", "place", "step")
-
     event: Event
     step: int
     cycle: int

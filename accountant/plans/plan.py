@@ -19,7 +19,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypedDict
 
 from accountant.budget import Budget, Neighbouring
 from accountant.canonical_json import digest, parse_object
@@ -33,7 +32,7 @@ from accountant.events import (
 )
 from accountant.files import write_durably
 from accountant.json_reader import JsonObject
-from accountant.plans.caps import Cap, CapJson, Caps, steps_of_blocks
+from accountant.plans.caps import Cap, Caps, steps_of_blocks
 from accountant.plans.consistency import require_consistent
 from accountant.plans.exact_release import (
     feedback_ratio_upwards,
@@ -43,46 +42,16 @@ from accountant.plans.parts import (
     STATISTICS,
     Feedback,
     Part,
-    PartJson,
     Phase,
-    PhaseJson,
     Verified,
-    VerifiedJson,
 )
-from accountant.plans.public_facts import PublicFacts, PublicFactsJson
-from accountant.plans.warm_start import WarmStart, WarmStartJson
+from accountant.plans.plan_json import PlanJson
+from accountant.plans.public_facts import PublicFacts
+from accountant.plans.warm_start import WarmStart
 from accountant.scalars import keep_plain
 
 SCHEMA = "privgen.plan/1"
 LARGEST_FILE = 1_000_000
-
-
-class _Always(TypedDict):
-    schema: str
-    epsilon: float
-    delta: float
-    neighbouring: str
-    dataset: str | None
-    dataset_size: int
-    feedback: str
-    bands: int
-    sampling_rate: float
-    iterations: int
-    phases: list[PhaseJson]
-    noise_multiplier: float
-    parts: list[PartJson]
-    accountant: str
-    verified: VerifiedJson | None
-    defaults: dict[str, str]
-
-
-class PlanJson(_Always, total=False):
-    """A plan as JSON. What came later may be missing from a file."""
-
-    spare_blocks: int
-    caps: list[CapJson]
-    warm_start: WarmStartJson
-    public_facts: PublicFactsJson
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

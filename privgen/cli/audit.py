@@ -18,6 +18,7 @@ from privgen.cli.option_types import ClaimName
 
 if TYPE_CHECKING:
     from accountant.audit.audit import Audit
+    from accountant.audit.referee import Opinion
     from accountant.budget import Neighbouring
     from accountant.claims.claims import Claim
     from privgen.attacks.summary import Empirical
@@ -30,6 +31,7 @@ Examples:
   privgen audit runs/fm --format markdown --out PRIVACY.md
   privgen audit runs/fm --format html --out report.html
   privgen audit runs/fm --empirical
+  privgen audit runs/fm --referee
   privgen audit --claim gs-wgan
   privgen audit --noise-multiplier 1.1 --sampling-rate 0.004 --iterations 10000
   privgen audit --opacus-history history.json --delta 1e-6
@@ -79,6 +81,7 @@ _ONE_OF = (
     show_default=True,
     help="Which data sets count as neighbours, for settings or a history.",
 )
+@click.option("--referee", is_flag=True, help="Ask prv-accountant, dp_accounting and Opacus for the same spend.")
 @click.option("--empirical", is_flag=True, help="Attack it too: release code, canaries, generator.")
 @click.option("--trials", type=click.IntRange(min=30), help="Runs of each world.  [default: for a minute or two]")
 @click.option(
@@ -106,6 +109,7 @@ def command(
     opacus_history: Path | None,
     delta: float,
     neighbouring: str,
+    referee: bool,
     empirical: bool,
     trials: int | None,
     confidence: float | None,
@@ -128,6 +132,8 @@ def command(
         _refuse(ctx, ("public_key", "anchor"), "a run's folder")
     if run is None and empirical:
         raise click.UsageError("--empirical goes with a run's folder.")
+    if run is None and referee:
+        raise click.UsageError("--referee goes with a run's folder.")
     if not empirical:
         _refuse(ctx, ("trials", "confidence", "seed", "data_dir"), "--empirical")
     if not of_settings:
@@ -137,7 +143,7 @@ def command(
     colour = out is None and form == "terminal" and sys.stdout.isatty()
     if run is not None:
         attack = _Attack(trials=trials, confidence=confidence, seed=seed, data_dir=data_dir) if empirical else None
-        _audit_run(run, form, out, public_key, anchor, attack, colour=colour)
+        _audit_run(run, form, out, public_key, anchor, attack, referee=referee, colour=colour)
         return
     settings = _Settings(
         noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, iterations=iterations, bands=bands,
@@ -186,6 +192,7 @@ def _audit_run(
     anchor: Path | None,
     attack: _Attack | None,
     *,
+    referee: bool,
     colour: bool,
 ) -> None:
     from accountant.audit.audit import audit_run
@@ -193,11 +200,32 @@ def _audit_run(
 
     audit = audit_run(run, public_key=load_public_key(public_key) if public_key else None, anchor=anchor)
     found = _attacked(audit, run, attack) if attack is not None and audit.state is not None else None
-    _deliver(_render(audit, run, form, found, colour=colour), out)
+    opinions = _second_opinions(audit) if referee else ()
+    _deliver(_render(audit, run, form, found, opinions, colour=colour), out)
     if audit.verdict == "failed":
         _fail(audit)
     if found is not None and not found.holds:
         _say_failed("the empirical audit failed: a lower bound is above the certified ε")
+    _require_agreement(opinions)
+
+
+def _second_opinions(audit: Audit) -> tuple[Opinion, ...]:
+    from accountant.audit.referee import second_opinions
+    from accountant.ledger.replay import charged
+
+    state = audit.state
+    composition = () if state is None else charged(state.segments)
+    if state is None or audit.spent is None or not composition:
+        return ()
+    return second_opinions(composition, state.budget, audit.spent)
+
+
+def _require_agreement(opinions: tuple[Opinion, ...]) -> None:
+    from accountant.audit.referee import disagreement
+
+    contradicts = disagreement(opinions)
+    if contradicts is not None:
+        _say_failed(f"the referees disagree: {contradicts.who}: {contradicts.reason}")
 
 
 def _attacked(audit: Audit, run: Path, attack: _Attack) -> Empirical:
@@ -210,11 +238,14 @@ def _attacked(audit: Audit, run: Path, attack: _Attack) -> Empirical:
     )
 
 
-def _render(audit: Audit, run: Path, form: str, found: Empirical | None, *, colour: bool) -> str:
+def _render(
+    audit: Audit, run: Path, form: str, found: Empirical | None, opinions: tuple[Opinion, ...], *, colour: bool
+) -> str:
     if form == "json":
-        return as_json(audit.to_json() | ({"empirical": found.to_json()} if found else {}))
+        also = {"referee": [one.to_json() for one in opinions]} if opinions else {}
+        return as_json(audit.to_json() | ({"empirical": found.to_json()} if found else {}) | also)
     if form == "terminal":
-        return _for_terminal(audit, found, colour=colour)
+        return _for_terminal(audit, found, opinions, colour=colour)
     from privgen.report.content import report_of
 
     report = report_of(audit)
@@ -222,6 +253,10 @@ def _render(audit: Audit, run: Path, form: str, found: Empirical | None, *, colo
         from privgen.attacks.summary import empirical_sections
 
         report = replace(report, sections=(*report.sections, *empirical_sections(found, private=False)))
+    if opinions:
+        from privgen.report.referee import referee_section
+
+        report = replace(report, sections=(*report.sections, referee_section(opinions)))
     if form == "markdown":
         from privgen.report.markdown import render_markdown
 
@@ -233,15 +268,19 @@ def _render(audit: Audit, run: Path, form: str, found: Empirical | None, *, colo
     return render_html(report, figures=figures_of(audit), samples=sample_grid(audit, run))
 
 
-def _for_terminal(audit: Audit, found: Empirical | None, *, colour: bool) -> str:
+def _for_terminal(audit: Audit, found: Empirical | None, opinions: tuple[Opinion, ...], *, colour: bool) -> str:
     from privgen.report.terminal import render_audit, render_report
 
     text = render_audit(audit, colour=colour)
-    if found is None:
-        return text
-    from privgen.attacks.summary import empirical_report
+    if found is not None:
+        from privgen.attacks.summary import empirical_report
 
-    return text + "\n" + render_report(empirical_report(found), colour=colour)
+        text += "\n" + render_report(empirical_report(found), colour=colour)
+    if opinions:
+        from privgen.report.referee import referee_report
+
+        text += "\n" + render_report(referee_report(opinions), colour=colour)
+    return text
 
 
 def _render_claim(claim: Claim, form: str, *, colour: bool) -> str:

@@ -17,12 +17,12 @@ from privgen.cli.account import account_of
 from privgen.cli.console import console, err_console, warn
 from privgen.cli.facts import planned_data, recall_source
 from privgen.cli.spent_before import tell_spent_before
+from privgen.cli.train_messages import ask_for, in_a_terminal, say_end, say_halted, say_resumed
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
     from privgen.config import TrainConfig
-    from privgen.data import DataSet
-    from privgen.training.session import Halted, Options, Session
+    from privgen.training.session import Options, Session
 
 EPILOG = """\b
 Examples:
@@ -139,7 +139,7 @@ def command(
             checkpoint=checkpoint,
             preset=preset,
             settings=settings,
-            ask=plan_path is None and not resume and not yes and sys.stdin.isatty(),
+            ask=plan_path is None and not resume and not yes and in_a_terminal(),
             options=_options(
                 device, threads, insecure_fixed_seed, signing_key=signing_key, extend=extend,
                 account=account_of(account), anchor=anchor, canaries=canaries or 0, accept_loss=accept_loss,
@@ -203,9 +203,10 @@ def _open(
     from accountant.plans.plan import Plan
     from privgen.config import default_config, warm_config
     from privgen.methods.gan.networks import NetworkConfig
+    from privgen.training.begin import begin
+    from privgen.training.resume import resume as resume_run
     from privgen.training.run_folder import RunFolder
-    from privgen.training.session import Halted, begin
-    from privgen.training.session import resume as resume_run
+    from privgen.training.session import Halted
 
     if resume:
         folder = RunFolder.existing(_out(out, plan.dataset if plan else dataset))
@@ -213,9 +214,9 @@ def _open(
         data = planned_data(dataset or folder.source(), own, data_dir)
         resumed = resume_run(folder.path, data=data, options=options, plan=plan, checkpoint=checkpoint)
         if isinstance(resumed, Halted):
-            _say_halted(resumed)
+            say_halted(resumed)
             return None
-        err_console.print(_resumed_line(resumed), markup=False)
+        say_resumed(resumed)
         return resumed
     assert plan is not None  # `_plan` leaves it out for a resume alone
     data = planned_data(dataset, plan, data_dir)
@@ -230,23 +231,8 @@ def _open(
     )
     tell_spent_before(plan, data)
     if ask:
-        _ask(plan, data)
+        ask_for(plan, data, DEFAULT_PLAN)
     return begin(_out(out, data.name), plan=plan, data=data, config=config, network=network, options=options)
-
-
-def _ask(plan: Plan, data: DataSet) -> None:
-    """Have somebody confirm a plan that was found and not named; `click.Abort` where they do not."""
-    from accountant.bound_text import exact_text
-
-    unit = f"one record, {plan.neighbouring.value}"
-    err_console.print(
-        f"Found {DEFAULT_PLAN}: {plan.steps} steps on {len(data.train.labels)} records of {data.name} "
-        f"({len(data.train.class_names)} classes). It spends ε = {exact_text(plan.epsilon)} at δ = "
-        f"{exact_text(plan.delta)} ({unit}), for good, whatever comes of it.",
-        markup=False,
-        soft_wrap=True,
-    )
-    click.confirm("Train with it?", abort=True, err=True)
 
 
 def _out(given: Path | None, dataset: str | None) -> Path:
@@ -276,25 +262,6 @@ def _config(
         except ValueError:
             values[name] = text
     return TrainConfig.from_json(values)
-
-
-def _say_halted(halted: Halted) -> None:
-    console.print(
-        f"The budget is spent: this run has halted ({halted.reason}) after {halted.steps} charged steps. "
-        "Nothing was changed.",
-        markup=False,
-        soft_wrap=True,
-    )
-
-
-def _resumed_line(session: Session) -> str:
-    body = next((e.body for e in reversed(session.ledger.entries) if e.kind == "resume"), None)
-    if body is None:
-        return f"Begun: {session.folder.path} had been interrupted before it began."
-    how = "a clean stop" if body["clean"] else "a crash: what was owed is dropped, reserved steps stay charged"
-    if session.doubt is not None:
-        how += f" ({session.doubt})"
-    return f"Resumed at {session.guard.steps} charged steps, {session.guard.held} of them in the weights, after {how}."
 
 
 @contextmanager
@@ -355,49 +322,10 @@ def _train(session: Session, stopped: dict[str, int]) -> None:
             soft_wrap=True,
         )
         sys.exit(128 + number)
-    _say_end(session)
+    say_end(session)
     if not session.released:
         sys.exit(1)
     _report(session)
-
-
-def _say_end(session: Session) -> None:
-    """Why it ended, what is guaranteed, once, and where things are; or what can be done where nothing was released."""
-    folder, held, charged = session.folder, session.guard.held, session.guard.steps
-    if not charged:
-        err_console.print(f"Error: {session.outcome}.", style="bold red", markup=False, soft_wrap=True)
-        return
-    lines = [f"Halted: {session.outcome}. {charged} steps charged, {held} of them in the weights.", _guarantee(session)]
-    if session.released:
-        lines.append(f"Released: {folder.release / 'generator.safetensors'}, {folder.release / 'samples.png'}.")
-    for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
-    if not session.released:
-        err_console.print(
-            f"Error: {session.loss}, and what crashes wasted is spent: nothing was released. Release these weights for "
-            f"the same ε: privgen train --resume --accept-loss --out {folder.path}; or begin another run, whose spend "
-            "counts beside this one's (privgen plan --spare-blocks pays for crashes beforehand).",
-            style="bold red",
-            markup=False,
-            soft_wrap=True,
-        )
-
-
-def _guarantee(session: Session) -> str:
-    """The guarantee in a sentence, as an audit recomputes it."""
-    from accountant.audit.audit import price
-    from accountant.audit.guarantee import guarantee_of
-    from accountant.bound_text import exact_text, upper_text
-    from accountant.ledger.replay import replay
-
-    state = replay(session.ledger.entries)
-    found, budget = guarantee_of(state, price(state.segments, state.budget)), state.budget
-    delta = exact_text(budget.delta)
-    return (
-        f"Guarantee: whatever this run releases is ({upper_text(found.epsilon)}, {delta})-differentially private for "
-        f"one record ({budget.neighbouring.value}), by {found.by}; ({exact_text(budget.epsilon)}, {delta}) was "
-        "promised."
-    )
 
 
 def _report(session: Session) -> None:

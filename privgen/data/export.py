@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,15 +100,15 @@ def write_folder(
 
 
 def safe_names(class_names: Sequence[str]) -> list[str]:
-    """A folder's name for each class: on every system, leading nowhere else, each different.
+    """A folder's name for each class: on every system, leading nowhere else; all numbered where two would be the same.
 
-    >>> safe_names(("<5mm", "≥5mm", "a/b", "CON", "ok"))
-    ['000--5mm', '001--5mm', 'a-b', 'class-CON', 'ok']
+    >>> safe_names(("<5mm", "a/b", "CON", "ok"))
+    ['-5mm', 'a-b', 'class-CON', 'ok']
     """
     names = []
     for name in class_names:
         safe = "".join(c if c.isalnum() or c in "-_ " else "-" for c in name).strip() or "class"
         names.append(f"class-{safe}" if safe.upper() in _RESERVED else safe)
     # Some systems do not tell large letters from small ones.
-    counts = Counter(name.casefold() for name in names)
-    return [name if counts[name.casefold()] == 1 else f"{index:03d}-{name}" for index, name in enumerate(names)]
+    different = len({name.casefold() for name in names}) == len(names)
+    return names if different else [f"{index:03d}-{name}" for index, name in enumerate(names)]

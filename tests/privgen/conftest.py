@@ -15,8 +15,10 @@ from planners import plan
 from privgen.config import TrainConfig
 from privgen.data.records import DataSet, ImageData, identities
 from privgen.methods.gan.networks import NetworkConfig
+from privgen.training.begin import begin
 from privgen.training.loop import run
-from privgen.training.session import Options, begin, resume
+from privgen.training.resume import resume
+from privgen.training.session import Options
 
 CLASSES = ("a", "b", "c")
 

@@ -216,8 +216,12 @@ def test_class_names_never_lead_out_of_the_folder(tmp_path):
 def test_classes_whose_names_look_alike_get_folders_of_their_own(tmp_path):
     images, labels = some()
     write_folder(images, labels, ("a/b", "a-b", "c"), tmp_path / "own")
-    assert sorted(p.name for p in (tmp_path / "own").iterdir()) == ["000-a-b", "001-a-b", "002-c"]
-    assert [len(list(p.iterdir())) for p in sorted((tmp_path / "own").iterdir())] == [3, 2, 2]
+    folders = sorted(p for p in (tmp_path / "own").iterdir() if p.is_dir())
+    assert [p.name for p in folders] == ["000-a-b", "001-a-b", "002-c"]
+    assert [len(list(p.iterdir())) for p in folders] == [3, 2, 2]
+    # Which class each is stands beside them.
+    named = json.loads((tmp_path / "own" / "classes.json").read_text())
+    assert named == {"000-a-b": "a/b", "001-a-b": "a-b", "002-c": "c"}
 
 
 WRITERS = {

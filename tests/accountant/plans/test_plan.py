@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from accountant import Feedback, InvalidValue, Part, Phase, Plan, PlanError
 from accountant.events import BandedGaussian, HiddenFeedbackGaussian, SubsampledGaussian
-from accountant.plans.plan import PlanJson
+from accountant.plans.plan_json import PlanJson
 
 CRITIC = Part(name="critic", clip_norm=0.5, residual_clip_norm=0.5, noise_multiplier=1.0)
 

@@ -220,3 +220,14 @@ def test_a_ledger_without_a_plan_cannot_be_attacked(tmp_path):
         ledger.append("genesis", {"budget": dict(genesis_budget(PLAN.budget))})
     done = audit(tmp_path, "--empirical")
     assert done.exit_code == 1 and "holds no plan" in done.stderr
+
+
+def test_each_of_the_two_probabilities_gets_half_of_the_error():
+    """Scores that give the world away: both intervals are known in closed form, ε >= log((η^(1/n) − δ)/(1 − η^(1/n)))."""  # noqa: E501
+    trials, delta, confidence = 300, 1e-5, 0.99
+    found = lower_bound(np.ones(trials), np.zeros(trials), delta=delta, confidence=confidence)
+    rest = trials - trials // 3
+    likely = ((1 - confidence) / 2) ** (1 / rest)
+    assert found.epsilon == pytest.approx(np.log((likely - delta) / (1 - likely)), rel=1e-12)
+    whole = (1 - confidence) ** (1 / rest)
+    assert found.epsilon < np.log((whole - delta) / (1 - whole)) - 0.1

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from scipy import stats
 
 from accountant.composition.gaussian import gaussian_epsilon
+from privgen.attacks import one_run
 from privgen.attacks.one_run import epsilon_below, one_run_bound, p_value
 from privgen.cli import main
 from privgen.errors import CheckpointError, EvaluationError
@@ -141,3 +142,14 @@ def test_the_ledger_names_canaries_and_nothing_of_them_leaves_the_house(lab, pla
     released = b"".join(lab.every_file(planted_run / "release").values())
     assert not any(bytes(identity) in released for identity in planted.ids)
     assert "canar" not in " ".join(path.name for path in (planted_run / "release").iterdir())
+
+
+def test_the_bound_pays_for_every_number_of_guesses_that_it_tried():
+    """The best of several numbers of guesses is right as often as was said only if each may err a part of the time."""
+    generator = np.random.default_rng(5)
+    included = generator.random(400) < 0.5
+    scores = included + generator.normal(size=400)
+    found = one_run_bound(scores, included, delta=1e-5, confidence=0.95)
+    known = {"canaries": 400, "guesses": found.guesses, "correct": found.correct, "delta": 1e-5}
+    assert found.epsilon == epsilon_below(**known, error=0.05 / len(one_run._SHARES))
+    assert len(one_run._SHARES) > 1 and found.epsilon < epsilon_below(**known, error=0.05) - 0.05

@@ -21,7 +21,7 @@ from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.sampling import PoissonSampler
 from privgen.training import loop as train
 from privgen.training import private_step as steps
-from privgen.training import session
+from privgen.training import resume as resuming
 
 BANDS = 4
 BANDED = Setting(
@@ -265,8 +265,8 @@ def owes_from_before_the_crash(lab, out):
 
 def test_a_run_that_keeps_what_was_owed_over_a_crash_is_seen(lab, tmp_path, monkeypatch):
     assert not owes_from_before_the_crash(lab, tmp_path / "honest")
-    restore, begin = session.restore, train.begin_segment
-    monkeypatch.setattr(session, "restore", lambda *args, clean, **options: restore(*args, clean=True, **options))
+    restore, begin = resuming.restore, train.begin_segment
+    monkeypatch.setattr(resuming, "restore", lambda *args, clean, **options: restore(*args, clean=True, **options))
     monkeypatch.setattr(train, "begin_segment", lambda state, *args: None if state.owed else begin(state, *args))
     assert owes_from_before_the_crash(lab, tmp_path / "planted")
 

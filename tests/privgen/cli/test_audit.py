@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -73,6 +74,31 @@ def test_json_is_alone_on_stdout_and_says_what_the_accountants_say(run):
     fixed = {"schema", "verdict", "target", "spent", "steps", "halted", "checks", "assumptions"}
     assert fixed <= set(data)
     assert data["steps"] == {"done": 40, "reserved": 40, "planned": 40}
+
+
+@pytest.mark.parametrize("form", ["terminal", "json", "markdown", "html"])
+def test_the_referees_are_shown_side_by_side_with_their_faults(run, form):
+    result = audit(run, "--referee", "--format", form)
+    assert result.exit_code == 0, result.output
+    if form == "json":
+        opinions = {one["who"]: one for one in json.loads(result.stdout)["referee"]}
+        assert opinions["privgen"]["upper"] == json.loads(result.stdout)["spent"]["epsilon"]
+        assert opinions["prv-accountant"]["status"] == "agrees"
+        assert opinions["prv-accountant"]["lower"] <= opinions["privgen"]["upper"] <= opinions["Opacus (RDP)"]["upper"]
+        return
+    words = " ".join(result.stdout.split())
+    for said in ("prv-accountant", "dp_accounting", "Opacus", "agrees", "remove"):
+        assert said in words
+
+
+def test_a_referee_that_disagrees_fails_the_audit(run, monkeypatch):
+    from accountant.audit import referee
+
+    wrong = replace(referee._REFEREES[0], ask=lambda *_: (50.0, 60.0))
+    monkeypatch.setattr(referee, "_REFEREES", (wrong,))
+    result = audit(run, "--referee")
+    assert result.exit_code == 1
+    assert "prv-accountant" in result.stderr and "lower bound is above" in result.stderr
 
 
 @pytest.mark.parametrize("form", ["terminal", "json", "markdown", "html"])

@@ -279,7 +279,7 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_nothing(lab, plan_file, tmp_pat
 
 
 def test_a_signal_before_the_first_step_stops_it_as_cleanly(lab, plan_file, tmp_path, monkeypatch):
-    from privgen.training import session
+    from privgen.training import begin as session
 
     begin = session.begin
 

@@ -12,9 +12,9 @@ from privgen.data.batches import to_tensor
 from privgen.errors import CheckpointError
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
+from privgen.training import begin as begin_module
 from privgen.training import canaries
 from privgen.training import private_step as steps
-from privgen.training import session as session_module
 from privgen.training.canaries import Canaries, Scores
 
 
@@ -61,7 +61,7 @@ def seeded_canaries(monkeypatch, count):
     with monkeypatch.context() as patch:
         patch.setattr(canaries.os, "urandom", seeded.bytes)
         planted = canaries.draw_canaries(count, image_shape=(16, 16, 1), classes=3)
-    monkeypatch.setattr(session_module, "draw_canaries", lambda *_, **__: planted)
+    monkeypatch.setattr(begin_module, "draw_canaries", lambda *_, **__: planted)
     return planted
 
 
@@ -150,3 +150,23 @@ def test_a_resume_refuses_other_canaries_and_lost_ones(lab, tmp_path):
         lab.resume(out)
     entries = (out / "release" / "ledger.jsonl").read_text().splitlines()
     assert [json.loads(line)["kind"] for line in entries].count("resume") == 0
+
+
+def test_a_score_is_the_likelihood_ratio_of_a_draw_at_the_block_s_rate(lab, tmp_path, monkeypatch):
+    """A record of the block's group is drawn with probability b·q, and whoever was not felt loses by just that."""
+    from privgen.training import canary_scores
+
+    with planted_session(lab, tmp_path / "run", bands=4, iterations=12) as session:
+        event = session.plan.events()[0][0]
+        rate = 4 * event.sampling_rate
+        felt = torch.tensor([0.0, -40.0, 3.0], dtype=torch.float64)
+        monkeypatch.setattr(canary_scores, "_felt", lambda *args: felt)
+        block = canary_scores._Block(who=np.array([1, 5, 9]), expected=torch.zeros(3), turns={"critic": None})
+        session.watch.score(block, event, {"critic": None})
+        expected = np.log(1 - rate + rate * np.exp(felt.numpy()))
+        np.testing.assert_allclose(session.watch.scores[[1, 5, 9]], expected, atol=1e-12)
+        assert expected[1] == pytest.approx(np.log(1 - rate))
+        watched_step(session, [3])
+        (open_block,) = session.watch._open
+        chance = rate / (1 + np.exp(-session.watch.scores[open_block.who]))
+        np.testing.assert_allclose(open_block.expected.numpy(), chance)

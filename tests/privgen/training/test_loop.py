@@ -20,8 +20,8 @@ from privgen.errors import DataError, RunError
 from privgen.generate import load_generator
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
+from privgen.training import begin as begin_module
 from privgen.training import loop as train_module
-from privgen.training import session as session_module
 from privgen.training.checkpoint import kept_checkpoints, read_checkpoint
 from privgen.training.loop import run
 
@@ -143,12 +143,14 @@ def test_a_smaller_budget_stops_it_exactly_at_the_last_affordable_step(lab, tmp_
     assert audit_run(tmp_path / "run").verdict == "passed"
 
 
-def test_a_budget_below_one_step_trains_nothing_and_releases_what_no_record_has_touched(lab, tmp_path):
+def test_a_budget_below_one_step_trains_nothing_and_releases_nothing(lab, tmp_path):
     plan = dataclasses.replace(lab.plan(), epsilon=1e-3)
     with lab.begin(tmp_path / "run", plan=plan) as session:
         assert list(run(session)) == []
+        assert "nothing was spent and nothing was released" in session.outcome
     found = audit_run(tmp_path / "run")
-    assert (found.verdict, found.state.steps_charged, found.spent.epsilon) == ("passed", 0, 0.0)
+    assert (found.verdict, found.state.steps_charged, found.spent.epsilon) == ("incomplete", 0, 0.0)
+    assert not (tmp_path / "run" / "release" / "generator.safetensors").exists()
 
 
 def test_extend_goes_on_beyond_the_plan_to_what_prv_certifies(lab, tmp_path):
@@ -556,13 +558,13 @@ def failing_after(times, function):
 
 
 STARTS = {
-    "plan": lambda m: m.setattr(session_module.Plan, "save", no_space),
-    "checkpoint": lambda m: m.setattr(session_module, "write_checkpoint", no_space),
+    "plan": lambda m: m.setattr(begin_module.Plan, "save", no_space),
+    "checkpoint": lambda m: m.setattr(begin_module, "write_checkpoint", no_space),
     "ledger": lambda m: m.setattr(Ledger, "create", no_space),
     "genesis": lambda m: m.setattr(Ledger, "append", failing_after(0, Ledger.append)),
     "head": lambda m: m.setattr("accountant.ledger.chain.Head.save", no_space),
     "first entry": lambda m: m.setattr(Ledger, "append", failing_after(1, Ledger.append)),
-    "guard": lambda m: m.setattr(session_module, "BudgetGuard", no_space),
+    "guard": lambda m: m.setattr(begin_module, "BudgetGuard", no_space),
 }
 
 

@@ -14,8 +14,9 @@ from privgen import load_generator
 from privgen.cli import main
 from privgen.data import load_data
 from privgen.methods.gan.networks import NetworkConfig
+from privgen.training.begin import begin
 from privgen.training.loop import run
-from privgen.training.session import Options, begin
+from privgen.training.session import Options
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "photographs.py"
 

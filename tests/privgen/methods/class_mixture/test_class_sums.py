@@ -181,3 +181,22 @@ def test_the_same_latent_vector_gives_the_same_image_and_the_first_number_its_cl
     assert torch.equal(base(z, y), base(z, y))
     z[:, 1:] = 0
     assert len(torch.unique(base(z, y).flatten(1), dim=0)) == 3
+
+
+def test_a_record_is_centred_by_its_own_class_and_by_no_other() -> None:
+    """Another class's centre may lie right on it: it is not looked at, neither for where it is near nor for what it
+    is centred by."""
+    images, _ = records(3)
+    images, labels = images[:1], np.array([0])
+    length = mixture().centres.shape[2]
+    whole = WarmRelease(kind="means", clip_norm=8.0, sensitivity=8.0, noise_multiplier=1.0)
+    code = sums_of(whole, mixture(), images, labels)[0, 0, :-1]
+    far = torch.full((length,), 0.05)
+    release = WarmRelease(kind="clusters", clip_norm=8.0, sensitivity=8.0, noise_multiplier=1.0)
+    base = mixture()
+    base.centres[0, :] = code + 3 * far
+    base.centres[0, 1] = code + far  # the nearest of its own class
+    base.centres[1, :] = code  # of the other class: nothing would be left of the record
+    found = sums_of(release, base, images, labels)
+    assert int((found.flatten(2).norm(dim=2) > 0).sum()) == 1
+    assert torch.allclose(found[0, 1, :-1], (-far).double(), atol=1e-4)

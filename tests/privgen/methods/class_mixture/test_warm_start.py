@@ -14,8 +14,9 @@ from privgen.generate import load_generator
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.methods.class_mixture import warm_start as warm_start_module
 from privgen.methods.class_mixture.class_sums import as_sums
+from privgen.training.begin import begin
 from privgen.training.loop import run
-from privgen.training.session import Options, begin
+from privgen.training.session import Options
 
 WARM = {"warm_start": 0.5, "iterations": 8}
 

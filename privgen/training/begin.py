@@ -1,0 +1,214 @@
+"""Begin a run: everything that is checked, written and reserved before the first step may happen.
+
+In this order: how it is begun, plan and step-0 checkpoint, room on disk for the next one, then the genesis entry.
+Until that entry is on disk nothing was spent and a failure leaves nothing behind; what was killed before is begun by a
+resume.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accountant.audit.checks import CANARIES
+from accountant.errors import BudgetExhausted, LedgerError
+from accountant.files import write_durably
+from accountant.ledger.account import Account
+from accountant.ledger.chain import Ledger
+from accountant.ledger.extension import blocks_beside
+from accountant.ledger.guard import BudgetGuard, genesis_budget
+from accountant.ledger.outside_head import OutsideHeads, forget
+from accountant.ledger.register import SpendRegister
+from accountant.ledger.replay import replay
+from accountant.ledger.signing import LedgerSigner, load_signer
+from accountant.ledger.writers import PRIVGEN_TRAINING
+from accountant.plans.plan import Plan
+from privgen.config import TrainConfig
+from privgen.data import DataSet
+from privgen.data.planned import private_notes, require_planned_data
+from privgen.errors import RunError
+from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.sampling import PoissonSampler
+from privgen.methods.gan.networks import NetworkConfig
+from privgen.training.canaries import Canaries, draw_canaries
+from privgen.training.canary_scores import watch_of
+from privgen.training.checkpoint import (
+    checkpoint_name,
+    write_checkpoint,
+)
+from privgen.training.disk_room import DiskRoom, room_for
+from privgen.training.run_folder import RunFolder, discard
+from privgen.training.session import Options, Session, checkpoint_metadata
+from privgen.training.spent_records import enter
+from privgen.training.state import TrainState, new_state, snapshot
+
+SAMPLING = "Poisson, 64-bit cryptographic coins"
+
+
+def begin(
+    out: Path | str,
+    *,
+    plan: Plan,
+    data: DataSet,
+    config: TrainConfig,
+    network: NetworkConfig,
+    options: Options,
+) -> Session:
+    """A new run.
+
+    Raises:
+        RunError: the folder exists or cannot be written. DataError: the data are not the planned ones.
+        OSError, LedgerError: no room. In every case nothing was spent and nothing is left behind.
+    """
+    require_planned_data(plan, data)
+    if plan.warm_start is not None and not network.mixture_clusters:
+        raise RunError("The plan has a warm start and the generator no mixture for it; set mixture_clusters >= 1.")
+    _require_room(plan, options.account)
+    signer = load_signer(options.signing_key) if options.signing_key else None
+    folder = RunFolder.create(out)
+    try:
+        folder.write_beginning({"config": config.to_json(), "network": network.to_json(), "canaries": options.canaries})
+        plan.save(folder.plan)
+        folder.write_fingerprint(data.fingerprint())
+        folder.write_source(data.source, private_notes(data, stated_size=plan.dataset_size))
+        planted = _plant(folder, data, options.canaries)
+        state = new_state(plan, network, config, options.latents(options.device), options.beside(options.device))
+        salt = os.urandom(16)
+        facts = checkpoint_metadata(None, salt=salt, config=config, network=network)
+        digest = write_checkpoint(folder.private, checkpoint_name(0), snapshot(state, facts))
+        room = DiskRoom(folder.private, room_for(state, plan))
+        room.hold()
+        noise = options.noise()
+        ledger = Ledger.create(folder.ledger, head_path=folder.head, signer=signer.sign if signer else None)
+    except BaseException:
+        discard(folder)
+        raise
+    try:
+        genesis = ledger.append("genesis", _genesis(plan, noise, options, signer, planted))
+        ledger.remember_outside(OutsideHeads.of(folder.ledger, genesis.digest, anchor=options.anchor))
+        ledger.append("checkpoint", {"name": checkpoint_name(0), "step": 0, "weights_digest": digest})
+        enter_into_register(ledger, folder, plan, data)
+        return open_session(folder, plan, config, network, data, state, ledger, salt, noise, options, planted, room)
+    except BaseException:
+        ledger.close()
+        if ledger.entries:
+            forget(ledger.entries[0].digest)
+        discard(folder)
+        raise
+
+
+def _require_room(plan: Plan, account: Account | None) -> None:
+    """Raise BudgetExhausted unless the account has room for a first step."""
+    if account is not None and not account.affordable(plan.event_of(plan.phase_at(0)), 1):
+        raise BudgetExhausted(
+            f"The account {account.path} has no room for one step of this plan; see privgen account show. "
+            "Nothing was begun."
+        )
+
+
+def _plant(folder: RunFolder, data: DataSet, count: int) -> Canaries | None:
+    """Draw canaries and write them to the private folder, before the genesis names their digest."""
+    if not count:
+        return None
+    height, width, channels = data.train.images.shape[1:]
+    planted = draw_canaries(count, image_shape=(height, width, channels), classes=len(data.train.class_names))
+    write_durably(folder.private / CANARIES, planted.to_bytes())
+    return planted
+
+
+def _genesis(
+    plan: Plan, noise: ExactGaussian, options: Options, signer: LedgerSigner | None, planted: Canaries | None
+) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "writer": PRIVGEN_TRAINING,
+        # No two runs begin alike, so that a ledger cannot stand for another and an account tells them apart.
+        "run": os.urandom(8).hex(),
+        "plan": plan.to_json(),
+        "plan_digest": plan.digest,
+        "budget": dict(genesis_budget(plan.budget)),
+        "noise": noise.kind,
+        "sampling": SAMPLING if options.coins is None else "Poisson, insecure seeded coins",
+        "versions": {name: version(name) for name in ("privgen", "torch", "numpy", "scipy")}
+        | {"python": platform.python_version()},
+        # The day and no finer: times between entries would tell how large the batches were.
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "extend": options.extend,
+    }
+    if options.extend:
+        body["extra_blocks"] = blocks_beside(plan)
+    if options.anchor is not None:
+        body["anchor"] = True
+    if planted is not None:
+        body["canaries"] = {"count": len(planted), "digest": planted.digest}
+    if signer is not None:
+        body["public_key"] = signer.public_key
+    if options.account is not None:
+        body["account"] = {"name": options.account.path.stem, "identity": options.account.identity}
+    return body
+
+
+def enter_into_register(ledger: Ledger, folder: RunFolder, plan: Plan, data: DataSet) -> None:
+    """Have this machine know which records the run may spend on; where it cannot, the run goes on all the same."""
+    known = replay(ledger.entries)
+    with contextlib.suppress(OSError, LedgerError):
+        enter(
+            plan, data, register=SpendRegister(), run=ledger.entries[0].digest, name=folder.path.name,
+            date=str(known.genesis.get("date")), extra_blocks=known.extra_blocks,
+        )  # fmt: skip
+
+
+def open_session(
+    folder: RunFolder,
+    plan: Plan,
+    config: TrainConfig,
+    network: NetworkConfig,
+    data: DataSet,
+    state: TrainState,
+    ledger: Ledger,
+    salt: bytes,
+    noise: ExactGaussian,
+    options: Options,
+    planted: Canaries | None,
+    room: DiskRoom,
+    doubt: str | None = None,
+) -> Session:
+    """A session on a ledger that was begun or resumed: its guard, its sampler, and what it was given."""
+    extended = replay(ledger.entries).extended
+    guard = BudgetGuard(
+        plan.budget,
+        ledger=ledger,
+        accountant="prv" if extended else plan.accountant,
+        account=options.account,
+        run=f"{folder.path.name} {ledger.entries[0].body.get('run', 'unnamed')}",
+    )
+    drawable = data.train.ids
+    if planted is not None:
+        drawable = np.concatenate([drawable, planted.ids[planted.included]])
+    sampler = PoissonSampler(drawable, bands=plan.bands, salt=salt, coins=options.coins)
+    return Session(
+        folder=folder,
+        plan=plan,
+        config=config,
+        network=network,
+        data=data,
+        state=state,
+        guard=guard,
+        ledger=ledger,
+        sampler=sampler,
+        noise=noise,
+        salt=salt,
+        room=room,
+        doubt=doubt,
+        extended=extended,
+        accept_loss=options.accept_loss,
+        clock=options.clock,
+        planted=planted,
+        watch=None if planted is None else watch_of(planted, plan, salt, folder.private, state.latents.device),
+    )
