@@ -188,15 +188,15 @@ def test_a_record_is_centred_by_its_own_class_and_by_no_other() -> None:
     is centred by."""
     images, _ = records(3)
     images, labels = images[:1], np.array([0])
-    length = mixture().centres.shape[2]
     whole = WarmRelease(kind="means", clip_norm=8.0, sensitivity=8.0, noise_multiplier=1.0)
     code = sums_of(whole, mixture(), images, labels)[0, 0, :-1]
-    far = torch.full((length,), 0.05)
+    far = 0.1 * code
     release = WarmRelease(kind="clusters", clip_norm=8.0, sensitivity=8.0, noise_multiplier=1.0)
     base = mixture()
     base.centres[0, :] = code + 3 * far
     base.centres[0, 1] = code + far  # the nearest of its own class
-    base.centres[1, :] = code  # of the other class: nothing would be left of the record
+    base.centres[1, 0] = code  # of the other class: nothing would be left of the record
+    base.centres[1, 1] = code - 10 * far
     found = sums_of(release, base, images, labels)
     assert int((found.flatten(2).norm(dim=2) > 0).sum()) == 1
     assert torch.allclose(found[0, 1, :-1], (-far).double(), atol=1e-4)
