@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from accountant.bound_text import exact_text, lower_text, upper_text
 from privgen.attacks.membership import RATES, Membership
 from privgen.attacks.one_run import CanaryFinding
-from privgen.report.content import Block, Paragraph, Report, Section, Table
+from privgen.report.document import Block, Paragraph, Report, Section, Table
 from privgen.report.text import plain
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from accountant.bound_text import exact_text, lower_text, upper_text
 from accountant.claims.claims import Claim
-from privgen.report.content import Paragraph, Report, Section, Table, bound_rows
+from privgen.report.content import bound_rows
+from privgen.report.document import Paragraph, Report, Section, Table
 from privgen.report.text import plain
 
 

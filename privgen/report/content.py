@@ -1,4 +1,4 @@
-"""The text of an audit's report, once for all formats: sections of paragraphs, tables and code.
+"""The text of an audit's report, once for all formats.
 
 Everything that came from the ledger has passed `plain`. Nothing is escaped for a format here: the renderers
 (`privgen.report.markdown`, `privgen.report.html`) do that.
@@ -7,8 +7,6 @@ Everything that came from the ledger has passed `plain`. Nothing is escaped for 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
 
 from accountant.audit.audit import CLAIMED_LABEL, Audit, versions_of
 from accountant.bound_text import exact_text, lower_text, upper_text
@@ -17,6 +15,7 @@ from accountant.ledger.state import LedgerState
 from accountant.plans.cost_shares import Share
 from accountant.plans.parts import Feedback
 from accountant.plans.plan import Plan
+from privgen.report.document import Block, Code, Paragraph, Report, Section, Table
 from privgen.report.recipe import recompute, verify_files
 from privgen.report.text import plain
 
@@ -25,72 +24,6 @@ LITTLE_HELD = 0.8
 HELD = {"checked": "checked", "by-construction": "enforced by construction", "on-trust": "taken on trust"}
 STATUS = {"passed": "passed", "failed": "FAILED", "not-checked": "not checked"}
 _CLASSES_SHOWN = 12
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Paragraph:
-    """One paragraph of text."""
-
-    form: ClassVar[str] = "paragraph"
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Code:
-    """Lines to copy. Of a ledger they hold numbers only, never text."""
-
-    form: ClassVar[str] = "code"
-    language: str
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
-    """A table whose first column names its rows.
-
-    Args:
-        caption: what it shows. head: column headings. rows: of cells, one cell for each heading.
-    """
-
-    form: ClassVar[str] = "table"
-    caption: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-Block = Paragraph | Code | Table
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Section:
-    """A headed part of the report.
-
-    Args:
-        key: a short, stable word, used for anchors and to place figures. title: the heading.
-    """
-
-    key: str
-    title: str
-    blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
-    """The whole report: verdict first.
-
-    Args:
-        title: of the whole report.
-        tone: "passed", "incomplete" or "failed": how good the news is.
-        headline: the verdict in a few words. summary: in a sentence or two.
-        figures: the key figures, shown large, as (name, value).
-    """
-
-    title: str
-    tone: str
-    headline: str
-    summary: str
-    figures: tuple[tuple[str, str], ...]
-    sections: tuple[Section, ...]
 
 
 def report_of(audit: Audit) -> Report:

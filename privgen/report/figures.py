@@ -14,7 +14,8 @@ from accountant.bound_text import exact_text, upper_text
 from accountant.budget import Budget
 from accountant.ledger.state import LedgerState
 from privgen.report.charts import Bar, Point, Series, bar_chart, line_chart, linear_axis, log_axis
-from privgen.report.content import Table, split_of
+from privgen.report.content import split_of
+from privgen.report.document import Table
 from privgen.report.text import plain
 
 _HEADROOM = 1.04

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from privgen.report.content import Report
+from privgen.report.document import Report
 from privgen.report.figures import Figure
 from privgen.report.rendering import render, source
 

@@ -8,7 +8,7 @@ Everything is escaped: no text from the ledger can end a table, begin a heading 
 
 from __future__ import annotations
 
-from privgen.report.content import Block, Code, Paragraph, Report, Section
+from privgen.report.document import Block, Code, Paragraph, Report, Section
 
 # As entities, on which all Markdown dialects agree; a backslash before | or < is not an escape in some of them.
 _ENTITIES = {ord(c): f"&#{ord(c)};" for c in "\\`*_[]|~#!@"} | {

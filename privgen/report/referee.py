@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accountant.audit.referee import AGREES, SILENT, Opinion, disagreement
 from accountant.bound_text import lower_text, upper_text
-from privgen.report.content import Paragraph, Report, Section, Table
+from privgen.report.document import Paragraph, Report, Section, Table
 from privgen.report.text import plain
 
 

@@ -12,8 +12,9 @@ from rich.text import Text
 from accountant.audit.audit import Audit
 from accountant.composition.certified import Certified
 from accountant.ledger.state import LedgerState
-from privgen.report import content
-from privgen.report.content import HELD, Code, Paragraph, Report, spend_rows
+from privgen.report import document
+from privgen.report.content import HELD, spend_rows
+from privgen.report.document import Code, Paragraph, Report
 from privgen.report.text import plain
 
 _STYLE = {"passed": "bold green", "incomplete": "bold yellow", "failed": "bold red", "not-checked": "yellow"}
@@ -55,7 +56,7 @@ def render_report(report: Report, *, colour: bool = True, width: int = 110) -> s
     return buffer.getvalue()
 
 
-def _generic(block: content.Table) -> Table:
+def _generic(block: document.Table) -> Table:
     table = Table(title=escape(block.caption), title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
     for row in block.rows:
         table.add_row(*(escape(text) for text in row))

@@ -94,4 +94,4 @@ def test_an_audit_downloads_no_data_set(run, lab, tmp_path, monkeypatch, name):
     monkeypatch.setattr("privgen.data.load.DEBIAN", tmp_path / "none")
     monkeypatch.setattr(empirical, "load_data", None)  # it would be called
     (note,) = [text for text in attacked(copy).notes if name in text]
-    assert "is not at hand; name its folder by --data-dir" in note
+    assert "is not available on this machine; give its folder by --data-dir" in note

@@ -23,6 +23,13 @@ def training(data, recipe, seed=0, count=200):
     )
 
 
+def endless(data):
+    """A training of an hour or more."""
+    train, test = data.train, data.test
+    many = np.tile(train.images, (100, 1, 1, 1)), np.tile(train.labels, 100)
+    return Training(what="", recipe="dpac-cnn", seed=0, train=many, tests=((test.images, test.labels),))
+
+
 def test_a_number_is_the_same_wherever_it_is_computed(digits):
     trainings = [training(digits, "privgen-logreg"), training(digits, "dpdm-logreg", seed=3)]
     seen = set()
@@ -48,14 +55,13 @@ def test_an_error_in_a_process_is_ours_here(digits):
 
 def test_leaving_by_an_error_waits_for_no_training(digits):
     begun = time.monotonic()
-    with pytest.raises(KeyError), trained([training(digits, "dpac-cnn", count=1400)], processes=1):  # minutes
+    with pytest.raises(KeyError), trained([endless(digits)], processes=1):
         raise KeyError
     assert time.monotonic() - begun < 60 and not multiprocessing.active_children()
 
 
 def test_a_killed_process_is_an_error_with_a_remedy(digits):
-    long = training(digits, "dpac-cnn", count=1400)
-    with pytest.raises(EvaluationError, match="--threads 1"), trained([long], processes=1) as answers:
+    with pytest.raises(EvaluationError, match="--threads 1"), trained([endless(digits)], processes=1) as answers:
         (child,) = multiprocessing.active_children()
         os.kill(child.pid, signal.SIGKILL)
         next(answers)
