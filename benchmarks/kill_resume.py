@@ -261,12 +261,22 @@ def trial(kills: int, *, longest: float, seed: int, folder: Path) -> Tally:
             tally.failed_lives += 1
             failure = sides[-1] / "failed"
             tally.complain(failure.read_text() if failure.exists() else f"a life ended with status {status}")
-        tally.failed_audits += status == HALTED and audit_run(out).verdict != "passed"
+        if status == HALTED:
+            check_audit(out, tally)
         tally.executed += ran
         tally.charged += found
         tally.runs += 1
         sides, ran, found = [], 0, 0
     return tally
+
+
+def check_audit(out: Path, tally: Tally) -> None:
+    """A run that ended passes its audit; one that lost too many steps to kills released nothing, and its audit says so."""
+    released = (RunFolder(out).release / "generator.safetensors").exists()
+    verdict = audit_run(out).verdict
+    if verdict != ("passed" if released else "incomplete"):
+        tally.failed_audits += 1
+        tally.complain(f"the audit of {out.name}, which released {'a' if released else 'no'} generator, is {verdict}")
 
 
 def judge(out: Path, sides: list[Path], draws: int, before: int, tally: Tally) -> tuple[int, int]:
