@@ -33,7 +33,7 @@ def trial():
 
 def test_twenty_kills_lose_no_step_no_ledger_and_no_checkpoint(lab):
     command = [sys.executable, TRIAL, "--kills", "20", "--longest", "1.2", "--seed", str(time.time_ns()), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=lab.environment, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, env=lab.environment, timeout=570)
     assert done.stdout, done.stderr
     found = json.loads(done.stdout)
     assert found["complaints"] == []
