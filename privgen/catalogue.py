@@ -195,7 +195,7 @@ METHODS: dict[str, TrainableMethod] = {
             planned=GAN,
             summary="the paper's class-conditional GAN",
             presets=("tiny", "small", "paper"),
-            place="privgen.methods.gan:METHOD",
+            place="privgen.methods.gan.method:METHOD",
         ),
     )
 }

@@ -79,11 +79,11 @@ class LoadedGenerator:
 
     def __init__(self, sampler: ImageSampler, class_names: tuple[str, ...]) -> None:
         self.class_names = class_names
-        self._sampler = sampler.eval()
+        self.sampler = sampler.eval()
 
     def to(self, device: torch.device) -> LoadedGenerator:
         """Move it."""
-        self._sampler.to(device)
+        self.sampler.to(device)
         return self
 
     def __call__(
@@ -115,9 +115,9 @@ class LoadedGenerator:
         if not np.issubdtype(chosen.dtype, np.integer):
             raise ConfigError(f"Expected labels to be integers, got {chosen.dtype}.")
         chosen = chosen.astype(np.int64)
-        if chosen.shape != (n,) or not 0 <= chosen.min() <= chosen.max() < self._sampler.classes:
-            raise ConfigError(f"Expected {n} labels from 0 to {self._sampler.classes - 1}, got {chosen.shape}.")
-        device = next(self._sampler.parameters()).device
+        if chosen.shape != (n,) or not 0 <= chosen.min() <= chosen.max() < self.sampler.classes:
+            raise ConfigError(f"Expected {n} labels from 0 to {self.sampler.classes - 1}, got {chosen.shape}.")
+        device = next(self.sampler.parameters()).device
         key = secrets.randbits(128) if seed is None else int(seed)
         if not 0 <= key < 2**128:
             raise ConfigError(f"Expected seed={seed!r} to be from 0 to 2^128 − 1.")
@@ -137,13 +137,13 @@ class LoadedGenerator:
             rows = [stream.standard_normal(tuple(shape[1:]), dtype=np.float32) for stream in streams]
             return torch.from_numpy(np.stack(rows))
 
-        images = self._sampler(labels.to(device), normal)  # (n, C, H, W) in [−1, 1]
+        images = self.sampler(labels.to(device), normal)  # (n, C, H, W) in [−1, 1]
         pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
     def labels_for(self, n: int) -> NDArray[np.int64]:
         """Balanced labels 0, 1, …, 0, 1, … for n images."""
-        return np.arange(n, dtype=np.int64) % self._sampler.classes
+        return np.arange(n, dtype=np.int64) % self.sampler.classes
 
 
 def _stream(key: int, index: int) -> np.random.Generator:

@@ -1,7 +1,7 @@
 """`PlannedMethod`: what a plan must know of the method that it is for: its parts, and how they share the cost.
 
-The plan has the method's name; `planners` choose by its `PlannedMethod` what was not given. An audit needs neither: what
-was spent is said by parts and events, whatever is trained by them.
+The plan has the method's name; `planners` choose by its `PlannedMethod` what was not given. An audit needs neither:
+what was spent is said by parts and events, whatever is trained by them.
 
     >>> GAN.name, list(GAN.shares)
     ('gan', ['critic', 'classifier', 'reconstruction'])
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from accountant.errors import InvalidValue
 from accountant.scalars import is_number
@@ -23,7 +23,8 @@ class PlannedMethod:
 
     Args:
         name: an identifier.
-        shares: each part that its step can release, in order, with its default share of the privacy cost, >= 0.
+        shares: each part that its step can release, in order, with its default share of the privacy cost, >= 0;
+            they sum to 1.
         warm_shares: the same where the plan has a warm start, or None: as without.
         warm_reason: why, for a reader of the plan.
         essential: of these parts one at least must have a share; empty: of all.
@@ -42,19 +43,18 @@ class PlannedMethod:
     warm_reason: str = ""
     essential: tuple[str, ...] = ()
     essential_reason: str = "nothing is learned without"
-    between_classes: tuple[str, ...] = field(default=())
+    between_classes: tuple[str, ...] = ()
     warm_start: float = 0.0
     needs_warm_start: bool = False
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.name, str) and self.name.isidentifier()):
-            raise InvalidValue(f"Expected method name={self.name!r} to be a short word such as gan.")
-        for shares in (self.shares, self.warm_shares or {}):
+        require_method_name(self.name)
+        for shares in (self.shares, *(() if self.warm_shares is None else (self.warm_shares,))):
             for part, share in shares.items():
                 if not part.isidentifier() or not (is_number(share) and math.isfinite(share) and share >= 0):
                     raise InvalidValue(f"Expected share {part}={share!r} of {self.name} to be finite and >= 0.")
-        if not any(self.shares.values()):
-            raise InvalidValue(f"Expected a share > 0 for a part of {self.name}, got {dict(self.shares)!r}.")
+            if not math.isclose(sum(shares.values()), 1.0, rel_tol=1e-9):
+                raise InvalidValue(f"Expected the shares of {self.name} to sum to 1, got {dict(shares)!r}.")
         named = {*(self.warm_shares or {}), *self.essential, *self.between_classes}
         if unknown := sorted(named - set(self.shares)):
             raise InvalidValue(f"Expected {unknown} to be among the parts of {self.name}: {', '.join(self.shares)}.")
@@ -65,6 +65,12 @@ class PlannedMethod:
     def parts(self) -> tuple[str, ...]:
         """Names of what its step can release."""
         return tuple(self.shares)
+
+
+def require_method_name(name: str) -> None:
+    """Raise InvalidValue unless this may be a method's name."""
+    if not (isinstance(name, str) and name.isidentifier()):
+        raise InvalidValue(f"Expected method={name!r} to be a short word such as gan.")
 
 
 # The paper's. The critic is what the generator learns from; the reconstruction's own updates are few and small.

@@ -110,10 +110,18 @@ class Learner(ABC):
     """
 
     settings: RunSettings
-    network: Mapping[str, Any]
-    optimisers: Mapping[str, torch.optim.Optimizer]
-    device: torch.device
+    optimisers: dict[str, torch.optim.Optimizer]
     statistics: Statistics | None = None
+
+    @property
+    @abstractmethod
+    def network(self) -> Mapping[str, Any]:
+        """JSON that builds the same networks again."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where it is."""
 
     # What records are asked.
 
@@ -270,6 +278,18 @@ class Method(ABC):
         Raises:
             ConfigError, KeyError, TypeError: it is not of this method.
         """
+
+    def require_planned(self, plan: Plan) -> None:
+        """Raise RunError unless a plan is one that this method can carry out."""
+        if plan.method != self.name:
+            raise RunError(f"The plan is for method {plan.method}, not for {self.name}; plan again by --method.")
+        if unknown := [part.name for part in plan.parts if part.name not in self.parts]:
+            raise RunError(
+                f"The plan has parts that method {self.name} does not release: {', '.join(unknown)}; it releases "
+                f"{', '.join(self.parts)}. Plan again."
+            )
+        if self.needs_warm_start and plan.warm_start is None:
+            raise RunError(f"Method {self.name} begins from a warm start, and the plan has none; plan one.")
 
     def sampler(self, about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> ImageSampler:
         """What makes images of a release; free, so it is asked wherever the release is.

@@ -115,9 +115,7 @@ class ImageRecords:
 
     def contents(self) -> Iterator[bytes]:
         """Shape, label and pixels of each record; private."""
-        for row, label in enumerate(self.train.labels):
-            image = np.ascontiguousarray(self.train.images[row])
-            yield f"{image.shape} {int(label)} ".encode() + image.tobytes()
+        return self.train.contents()
 
     def drawn(self, rows: NDArray[np.int64], device: torch.device) -> tuple[Rows, ...]:
         """Images (n, C, H, W) in [−1, 1], read in the background where they are on disk, and labels (n,)."""

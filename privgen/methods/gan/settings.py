@@ -1,7 +1,7 @@
 """`GanSettings`: learning rates, schedules, losses and sizes of the GAN; nothing in it can change what a run costs.
 
-    >>> GanSettings.from_json(GanSettings(preset="tiny").to_json()).preset
-    'tiny'
+>>> GanSettings.from_json(GanSettings(preset="tiny").to_json()).preset
+'tiny'
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class GanSettings(RunSettings):
             self.require(name, getattr(self, name) >= 1, ">= 1")
 
 
-def default_config(dataset_size: int) -> GanSettings:
+def default_settings(dataset_size: int) -> GanSettings:
     """What to train with where nothing is said: small networks, and tiny ones below 5 000 records.
 
     Args:
@@ -127,7 +127,7 @@ def default_config(dataset_size: int) -> GanSettings:
     return GanSettings()
 
 
-def warm_config(dataset_size: int) -> GanSettings:
+def warm_settings(dataset_size: int) -> GanSettings:
     """The same where the plan has a warm start: the mixture knows the classes, and its spread is not to be lost.
 
     Args:
@@ -135,7 +135,7 @@ def warm_config(dataset_size: int) -> GanSettings:
     """
     few = dataset_size < 5000
     return replace(
-        default_config(dataset_size),
+        default_settings(dataset_size),
         generator_rate=2e-4,
         generator_start=0.1,
         class_weight=0.0,
