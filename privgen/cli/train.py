@@ -17,7 +17,7 @@ from privgen.cli.account import account_of
 from privgen.cli.console import console, err_console, warn
 from privgen.cli.facts import planned_data, recall_source
 from privgen.cli.spent_before import tell_spent_before
-from privgen.cli.train_messages import ask_for, in_a_terminal, say_end, say_halted, say_resumed
+from privgen.cli.train_messages import in_a_terminal, say_end, say_halted, say_resumed, show_found
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
@@ -139,7 +139,8 @@ def command(
             checkpoint=checkpoint,
             preset=preset,
             settings=settings,
-            ask=plan_path is None and not resume and not yes and in_a_terminal(),
+            found=plan_path is None and not resume,
+            ask=not yes and in_a_terminal(),
             options=_options(
                 device, threads, insecure_fixed_seed, signing_key=signing_key, extend=extend,
                 account=account_of(account), anchor=anchor, canaries=canaries or 0, accept_loss=accept_loss,
@@ -197,6 +198,7 @@ def _open(
     checkpoint: str | None,
     preset: str | None,
     settings: tuple[str, ...],
+    found: bool,
     ask: bool,
     options: Options,
 ) -> Session | None:
@@ -230,8 +232,8 @@ def _open(
         warm_start=warm,
     )
     tell_spent_before(plan, data)
-    if ask:
-        ask_for(plan, data, DEFAULT_PLAN)
+    if found:
+        show_found(plan, data, DEFAULT_PLAN, ask=ask)
     return begin(_out(out, data.name), plan=plan, data=data, config=config, network=network, options=options)
 
 
