@@ -227,7 +227,7 @@ def test_an_error_that_is_not_finite_feeds_back_nothing_and_begins_anew(bad):
     assert torch.isfinite(flat(owed.error)).all()
 
 
-@pytest.mark.parametrize("c2", [1.0, 0.3, 1 / 3, 7e-5])
+@pytest.mark.parametrize("c2", [1.0, 0.3, 1 / 3])
 def test_what_is_fed_back_keeps_below_c2_by_the_slack_of_the_proof(c2):
     """One number at the bound, 2^50 grid steps or so: where truncation is too small to hide a scale rounded up."""
     bound = Fraction(c2) * 256 * 2**42
