@@ -183,7 +183,7 @@ def command(**given: Unpack[PlanOptions]) -> None:
     found = replace(found, plan=replace(found.plan, defaults={**found.plan.defaults, **stated.reasons}))
     out, plot = given["out"], given["plot"]
     _warn_of(found.plan, assumed_size=stated.size is None)
-    tell_where_at_hand(found.plan, stated.source, given["data_dir"])
+    tell_where_at_hand(found.plan, stated.source, stated.dataset if given["dataset"] else None, given["data_dir"])
     if out is not None:
         found.plan.save(out)
         if stated.source is not None:

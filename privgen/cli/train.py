@@ -19,7 +19,7 @@ from privgen.cli.console import console, err_console, warn
 from privgen.cli.facts import planned_data, recall_source
 from privgen.cli.option_types import OneOf
 from privgen.cli.spent_before import tell_spent_before
-from privgen.cli.train_messages import ask_for, in_a_terminal, say_end, say_halted, say_resumed
+from privgen.cli.train_messages import in_a_terminal, say_end, say_halted, say_resumed, show_found
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
@@ -146,7 +146,8 @@ def command(
             checkpoint=checkpoint,
             preset=preset,
             settings=settings,
-            ask=plan_path is None and not resume and not yes and in_a_terminal(),
+            found=plan_path is None and not resume,
+            ask=not yes and in_a_terminal(),
             options=_options(
                 device, threads, insecure_fixed_seed, signing_key=signing_key, extend=extend,
                 account=account_of(account), anchor=anchor, canaries=canaries or 0, accept_loss=accept_loss,
@@ -204,6 +205,7 @@ def _open(
     checkpoint: str | None,
     preset: str | None,
     settings: tuple[str, ...],
+    found: bool,
     ask: bool,
     options: Options,
 ) -> Session | None:
@@ -235,8 +237,8 @@ def _open(
     method = method_named(plan.method)
     chosen = _settings(method, plan, preset, settings)
     tell_spent_before(plan, data)
-    if ask:
-        ask_for(plan, data, DEFAULT_PLAN)
+    if found:
+        show_found(plan, data, DEFAULT_PLAN, ask=ask)
     return begin(
         _out(out, data.name), plan=plan, method=method, settings=chosen, data=ImageRecords(data), options=options
     )

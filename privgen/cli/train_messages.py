@@ -22,8 +22,12 @@ def in_a_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def ask_for(plan: Plan, data: DataSet, path: Path) -> None:
-    """Have somebody confirm a plan that was found and not named; `click.Abort` where they do not."""
+def show_found(plan: Plan, data: DataSet, path: Path, *, ask: bool) -> None:
+    """Show plan, data and cost of a plan that was found and not named.
+
+    Args:
+        ask: have somebody confirm it; `click.Abort` where they do not.
+    """
     from accountant.bound_text import exact_text
 
     unit = f"one record, {plan.neighbouring.value}"
@@ -34,7 +38,8 @@ def ask_for(plan: Plan, data: DataSet, path: Path) -> None:
         markup=False,
         soft_wrap=True,
     )
-    click.confirm("Train with it?", abort=True, err=True)
+    if ask:
+        click.confirm("Train with it?", abort=True, err=True)
 
 
 def say_halted(halted: Halted) -> None:

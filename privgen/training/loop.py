@@ -151,7 +151,10 @@ def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
     """The row check, once for each reservation."""
     if session.rows_checked_at == session.guard.reservations:
         return
-    found = check_parts(session.state, parts, first=session.rows_checked_at is None, seed=session.guard.steps)
+    first, begun = session.rows_checked_at is None, session.clock()
+    found = check_parts(session.state, parts, first=first, seed=session.guard.steps)
+    if first:
+        session.pace_by(session.clock() - begun)
     session.rows_checked_at = session.guard.reservations
     session.folder.append_row_check({"step": session.guard.steps, **found})
 

@@ -165,7 +165,8 @@ class RunFolder:
     def write_source(self, source: str | None, notes: Sequence[str]) -> None:
         """Remember where the data were, and what was odd about them; a path or a record's name is never released."""
         text = json.dumps({"dataset": source, "notes": list(notes)}, indent=2, ensure_ascii=False)
-        write_durably(self.private / "source.json", text.encode())
+        # A lone surrogate (a path that is no UTF-8) is escaped as JSON escapes it.
+        write_durably(self.private / "source.json", text.encode("utf-8", "backslashreplace"))
 
     def source(self) -> str | None:
         """What the data were loaded by when the run was begun, or None if nobody knows."""
