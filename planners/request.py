@@ -28,6 +28,10 @@ from planners.schedule import WHOLE, PhaseShape, require_whole
 PARTS = ("critic", "classifier", "reconstruction")
 
 
+# Thirds are written 0.333: what is missing of 1 is divided among the parts.
+_SHARES_OFF = 0.01
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanRequest:
     """What is given of a plan.
@@ -119,6 +123,11 @@ class PlanRequest:
             raise InvalidValue(
                 f"Expected a share > 0 for critic or reconstruction, got {dict(self.shares)!r}: the generator learns "
                 "what images look like from these alone."
+            )
+        if abs(sum(self.shares.values()) - 1) > _SHARES_OFF:
+            raise InvalidValue(
+                f"Expected the shares to sum to 1, got {sum(self.shares.values()):g} of {dict(self.shares)!r}; each is "
+                "a part's share of the whole privacy cost."
             )
 
     def _require_one_feedback(self) -> None:

@@ -9,8 +9,10 @@ losses and sizes; it is recorded in the checkpoint and in `generator.json`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 from privgen.errors import ConfigError
@@ -97,6 +99,8 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for one in fields(self):
+            _require_kind(one.name, getattr(self, one.name), str(one.type))
         self._require("preset", self.preset in PRESETS, f"one of {', '.join(PRESETS)}")
         self._require("adversarial", self.adversarial in ADVERSARIAL, f"one of {', '.join(ADVERSARIAL)}")
         constraints = CRITIC_CONSTRAINTS
@@ -150,7 +154,27 @@ class TrainConfig:
         try:
             return cls(**data)
         except TypeError as error:
-            raise ConfigError(f"The training settings do not hold together: {error}") from error
+            raise ConfigError(f"The training settings are inconsistent: {error}") from error
+
+
+# What a value in JSON may be, for each type of a field; a bool is a number to Python and to nobody else.
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "str": ("a word", lambda value: isinstance(value, str)),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "int": ("a whole number", lambda value: isinstance(value, Integral) and not isinstance(value, bool)),
+    "float": (
+        "a finite number",
+        lambda value: isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value),
+    ),
+}
+
+
+def _require_kind(name: str, value: Any, kind: str) -> None:
+    """Raise ConfigError unless a value is of its field's type, such as "int | None"."""
+    allowed = [_KINDS[word] for word in kind.split(" | ") if word != "None"]
+    if (value is None and "None" in kind) or any(holds(value) for _, holds in allowed):
+        return
+    raise ConfigError(f"Expected {name}={value!r} to be {' or '.join(words for words, _ in allowed)}.")
 
 
 def default_config(dataset_size: int) -> TrainConfig:

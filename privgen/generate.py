@@ -158,7 +158,7 @@ def load_generator(run: Path | str) -> LoadedGenerator:
         network.load_state_dict(weights)
         names = tuple(str(name) for name in about["class_names"])
     except (KeyError, TypeError, AttributeError, RuntimeError, ConfigError) as error:
-        raise RunError(f"The generator in {folder} does not hold together: {error}") from error
+        raise RunError(f"The generator in {folder} is inconsistent: {error}") from error
     if len(names) != config.classes:
         raise RunError(f"The generator in {folder} has {config.classes} classes and {len(names)} names of them.")
     return LoadedGenerator(network, config, names)

@@ -5,7 +5,6 @@ Loads no torch, but where a step is to be measured.
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
+from privgen.cli.encoding import echo_json
 from privgen.cli.facts import StatedData, facts_options, remember_source, state_data
-from privgen.cli.option_types import Duration, Phases, Shares
+from privgen.cli.option_types import DataName, Duration, Phases, Shares
 from privgen.cli.spent_before import tell_where_at_hand
 
 if TYPE_CHECKING:
@@ -83,7 +83,11 @@ class PlanOptions(TypedDict):
 @click.command(epilog=EPILOG)
 @click.option("--epsilon", type=float, required=True, help="ε of the budget, > 0 (natural logarithm).")
 @click.option("--delta", type=float, help="δ of the budget.  [default: from N, well below 1/N]")
-@click.option("--dataset", help="Name of the data set, or your own data, which N and public facts are proposed from.")
+@click.option(
+    "--dataset",
+    type=DataName(),
+    help="Name of the data set, or your own data, which N and public facts are proposed from.",
+)
 @click.option("--dataset-size", type=int, help="N, the number of training records; public.")
 @facts_options
 @click.option("--batch-size", type=float, help="Expected batch size, qN.")
@@ -183,7 +187,7 @@ def command(**given: Unpack[PlanOptions]) -> None:
     if plot is not None:
         _plot(found, plot)
     if given["as_json"]:
-        click.echo(json.dumps(found.plan.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+        echo_json(found.plan.to_json())
     else:
         _show(found, out, given["dataset"])
 
@@ -290,7 +294,8 @@ def _show(found: _Found, out: Path | None, dataset: str | None) -> None:
     if made.verified is not None and made.verified.prv is not None:
         console.print(saving(made, phases), markup=False, soft_wrap=True)
     file = out if out is not None else "plan.json"
-    hint = f"privgen train --plan {file}" + (f" --dataset {shlex.quote(dataset)}" if dataset else " --dataset NAME")
+    source = "NAME" if dataset is None else shlex.quote(dataset)
+    hint = f"privgen train --plan {shlex.quote(str(file))} --dataset {source}"
     prefix = "Next: " if out is not None else "Next: the same with --out plan.json, then "
     console.print(prefix + hint + " --out runs/NAME", markup=False, soft_wrap=True)
 
