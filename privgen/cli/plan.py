@@ -5,7 +5,6 @@ Loads no torch, but where a step is to be measured.
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from privgen.catalogue import METHODS
+from privgen.cli.encoding import echo_json
 from privgen.cli.facts import StatedData, facts_options, remember_source, state_data
-from privgen.cli.option_types import Duration, OneOf, Phases, Shares
+from privgen.cli.option_types import DataName, Duration, OneOf, Phases, Shares
 from privgen.cli.spent_before import tell_where_at_hand
 
 if TYPE_CHECKING:
@@ -85,7 +85,11 @@ class PlanOptions(TypedDict):
 @click.command(epilog=EPILOG)
 @click.option("--epsilon", type=float, required=True, help="ε of the budget, > 0 (natural logarithm).")
 @click.option("--delta", type=float, help="δ of the budget.  [default: from N, well below 1/N]")
-@click.option("--dataset", help="Name of the data set, or your own data, which N and public facts are proposed from.")
+@click.option(
+    "--dataset",
+    type=DataName(),
+    help="Name of the data set, or your own data, which N and public facts are proposed from.",
+)
 @click.option("--dataset-size", type=int, help="N, the number of training records; public.")
 @click.option(
     "--method",
@@ -191,7 +195,7 @@ def command(**given: Unpack[PlanOptions]) -> None:
     if plot is not None:
         _plot(found, plot)
     if given["as_json"]:
-        click.echo(json.dumps(found.plan.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+        echo_json(found.plan.to_json())
     else:
         _show(found, out, given["dataset"])
 
@@ -300,7 +304,8 @@ def _show(found: _Found, out: Path | None, dataset: str | None) -> None:
     if made.verified is not None and made.verified.prv is not None:
         console.print(saving(made, phases), markup=False, soft_wrap=True)
     file = out if out is not None else "plan.json"
-    hint = f"privgen train --plan {file}" + (f" --dataset {shlex.quote(dataset)}" if dataset else " --dataset NAME")
+    source = "NAME" if dataset is None else shlex.quote(dataset)
+    hint = f"privgen train --plan {shlex.quote(str(file))} --dataset {source}"
     prefix = "Next: " if out is not None else "Next: the same with --out plan.json, then "
     console.print(prefix + hint + " --out runs/NAME", markup=False, soft_wrap=True)
 

@@ -81,8 +81,8 @@ def say_end(session: Session) -> None:
     if not session.released:
         err_console.print(
             f"Error: {session.loss}, and what crashes wasted is spent: nothing was released. Release these weights for "
-            f"the same ε: privgen train --resume --accept-loss --out {folder.path}; or begin another run, whose spend "
-            "counts beside this one's (privgen plan --spare-blocks pays for crashes beforehand).",
+            f"the same ε: privgen train --resume --accept-loss --out {folder.argument}; or begin another run, whose "
+            "spend counts beside this one's (privgen plan --spare-blocks pays for crashes beforehand).",
             style="bold red",
             markup=False,
             soft_wrap=True,

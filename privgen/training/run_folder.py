@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,11 @@ class RunFolder:
     def head(self) -> Path:
         """The ledger's head, by which a dropped tail is seen."""
         return self.private / "head.json"
+
+    @property
+    def argument(self) -> str:
+        """The path as it is written in a command that is printed, to be copied."""
+        return shlex.quote(str(self.path))
 
     @property
     def plan(self) -> Path:

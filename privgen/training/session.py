@@ -160,7 +160,7 @@ class Session:
             raise RunError(
                 f"This session was interrupted inside a step (after {self.guard.steps} charged steps) and is dead: "
                 "going on with it could pay the same residual twice. Close it, then resume the run: "
-                f"privgen train --resume --out {self.folder.path}"
+                f"privgen train --resume --out {self.folder.argument}"
             )
 
     @contextmanager

@@ -153,4 +153,4 @@ class NetworkConfig:
         try:
             return cls(**{**data, "image_shape": tuple(data["image_shape"])})
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"The network settings do not hold together: {error}") from error
+            raise ConfigError(f"The network settings are inconsistent: {error}") from error
