@@ -271,7 +271,7 @@ def trial(kills: int, *, longest: float, seed: int, folder: Path) -> Tally:
 
 
 def check_audit(out: Path, tally: Tally) -> None:
-    """A run that ended passes its audit; one that lost too many steps to kills released nothing, and its audit says so."""
+    """A run that ended passes its audit; one that lost too many steps released nothing, and its audit says so."""
     released = (RunFolder(out).release / "generator.safetensors").exists()
     verdict = audit_run(out).verdict
     if verdict != ("passed" if released else "incomplete"):
