@@ -31,7 +31,7 @@ Examples:
 
 
 # Written out, because the module that defines them imports torch.
-PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
+PROTOCOLS = click.Choice(["privgen-1", "privgen-2", "dpac", "dpdm"])
 
 
 class EvaluateOptions(TypedDict):
@@ -82,8 +82,9 @@ class EvaluateOptions(TypedDict):
 )
 @click.option(
     "--features",
-    type=click.Choice(["pixels", "lenet", "inception"]),
-    help="Features to compare images by.  [default: the protocol's; privgen-1: lenet for grey 28×28, otherwise pixels]",
+    type=click.Choice(["pixels", "lenet", "imagenet", "inception"]),
+    help="Features to compare images by.  [default: the protocol's; privgen-1: lenet for grey 28×28, otherwise pixels; "
+    "privgen-2: imagenet]",
 )
 @click.option(
     "--inception-weights",
