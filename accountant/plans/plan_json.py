@@ -34,5 +34,6 @@ class PlanJson(_Always, total=False):
 
     spare_blocks: int
     caps: list[CapJson]
+    method: str
     warm_start: WarmStartJson
     public_facts: PublicFactsJson

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
+from privgen.catalogue import METHODS
 from privgen.cli.facts import StatedData, facts_options, remember_source, state_data
-from privgen.cli.option_types import Duration, Phases, Shares
+from privgen.cli.option_types import Duration, OneOf, Phases, Shares
 from privgen.cli.spent_before import tell_where_at_hand
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class PlanOptions(TypedDict):
     delta: float | None
     dataset: str | None
     dataset_size: int | None
+    method: str
     data_name: str | None
     classes: tuple[str, ...] | None
     shape: tuple[int, int, int] | None
@@ -65,7 +67,7 @@ class PlanOptions(TypedDict):
     residual_ratio: float | None
     feedback_ratio: float | None
     phases: tuple[PhaseShape, ...] | None
-    warm_start: float
+    warm_start: float | None
     spare_releases: int
     spare_blocks: int
     shares: dict[str, float] | None
@@ -85,6 +87,13 @@ class PlanOptions(TypedDict):
 @click.option("--delta", type=float, help="δ of the budget.  [default: from N, well below 1/N]")
 @click.option("--dataset", help="Name of the data set, or your own data, which N and public facts are proposed from.")
 @click.option("--dataset-size", type=int, help="N, the number of training records; public.")
+@click.option(
+    "--method",
+    type=OneOf(lambda: METHODS),
+    default="gan",
+    show_default=True,
+    help="What is trained: " + "; ".join(f"{name}, {known.summary}" for name, known in METHODS.items()) + ".",
+)
 @facts_options
 @click.option("--batch-size", type=float, help="Expected batch size, qN.")
 @click.option("--sampling-rate", type=float, help="q, instead of --batch-size.")
@@ -110,9 +119,8 @@ class PlanOptions(TypedDict):
 @click.option(
     "--warm-start",
     type=float,
-    default=0.0,
-    show_default=True,
-    help="Part of ε that statistics of each class, released before the first step, cost by themselves.",
+    help="Part of ε that statistics of each class, released before the first step, cost by themselves.  [default: the "
+    "method's: " + ", ".join(f"{name} {known.planned.warm_start:g}" for name, known in METHODS.items()) + "]",
 )
 @click.option(
     "--spare-releases",
@@ -194,11 +202,13 @@ def _request(given: PlanOptions, stated: StatedData) -> PlanRequest:
     from planners import PlanRequest
     from planners.schedule import WHOLE
 
+    method = METHODS[given["method"]].planned
     return PlanRequest(
         epsilon=given["epsilon"],
         delta=given["delta"],
         dataset=stated.dataset,
         dataset_size=stated.size,
+        method=method,
         public_facts=stated.facts,
         batch_size=given["batch_size"],
         sampling_rate=given["sampling_rate"],

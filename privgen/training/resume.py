@@ -24,12 +24,9 @@ from accountant.ledger.replay import replay
 from accountant.ledger.signing import LedgerSigner, load_signer
 from accountant.ledger.state import CheckpointRecord, LedgerState
 from accountant.plans.plan import Plan
-from privgen.config import TrainConfig
-from privgen.data import DataSet
-from privgen.data.planned import require_planned_data
 from privgen.errors import CheckpointError, RunError
+from privgen.generate import FIRST_METHOD
 from privgen.mechanism.floored_gaussian import ExactGaussian
-from privgen.methods.gan.networks import NetworkConfig
 from privgen.training.begin import SAMPLING, begin, enter_into_register, open_session
 from privgen.training.canaries import Canaries
 from privgen.training.checkpoint import (
@@ -41,9 +38,11 @@ from privgen.training.checkpoint import (
     released_digest,
 )
 from privgen.training.disk_room import DiskRoom, room_for
+from privgen.training.method import Method
+from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder, discard
 from privgen.training.session import Halted, Options, Session
-from privgen.training.state import TrainState, new_state, restore
+from privgen.training.state import TrainState, restore
 
 _INSECURE = "insecure-fixed-seed"
 NOTHING_REMAINS = "nothing remains of its budget beside what the plan's phases may charge"
@@ -53,7 +52,8 @@ FLOORED_GAUSSIAN = "floored-gaussian"
 def resume(
     out: Path | str,
     *,
-    data: DataSet,
+    method: Method,
+    data: TrainingRecords,
     options: Options,
     plan: Plan | None = None,
     checkpoint: str | None = None,
@@ -61,6 +61,7 @@ def resume(
     """Go on with a run.
 
     Args:
+        method: that it was begun with. data: what it is trained on.
         plan: if given, must be the run's own. checkpoint: its name, or None for the newest.
 
     Returns:
@@ -73,7 +74,7 @@ def resume(
     folder = RunFolder.existing(out)
     signer = load_signer(options.signing_key) if options.signing_key else None
     if not folder.begun:
-        return _begin_again(folder, plan, data, options)
+        return _begin_again(folder, plan, method, data, options)
     _write_first_head(folder)
     ledger = Ledger.open(folder.ledger, head_path=folder.head, signer=signer.sign if signer else None)
     try:
@@ -84,13 +85,14 @@ def resume(
         own = _own_plan(known, plan, folder)
         _require_signer(known, signer)
         _require_account(known, options.account)
-        require_planned_data(own, data)
+        method.require_planned(own)
+        data.require_planned(own)
         folder.require_fingerprint(data.fingerprint())
         record = _record(known, checkpoint)
         doubt = _doubt(ledger, folder, options)
         snap = _read_recorded(folder, record, [one.name for one in known.checkpoints])
         clean = known.clean_head and record.seq == known.entries - 1 and doubt is None
-        session_parts = _restored(own, snap, options, clean=clean)
+        state, salt = _restored(own, method, snap, options, clean=clean)
         planted = _planted(folder, known)
         noise = options.noise()
         _require_no_less_secrecy(known, noise, options)
@@ -109,22 +111,21 @@ def resume(
         if ledger.repaired is not None:
             body["repaired"] = ledger.repaired
         folder.sweep()
-        config, network, state, salt = session_parts
         room = DiskRoom(folder.private, room_for(state, own))
         room.hold()
         ledger.append("resume", body)
         enter_into_register(ledger, folder, own, data)
         names = [one.name for one in known.checkpoints] or [record.name]
         drop_old_checkpoints(folder.private, recorded=names, keep=len(names))
-        return open_session(
-            folder, own, config, network, data, state, ledger, salt, noise, options, planted, room, doubt
-        )
+        return open_session(folder, own, method, data, state, ledger, salt, noise, options, planted, room, doubt)
     except BaseException:
         ledger.close()
         raise
 
 
-def _begin_again(folder: RunFolder, plan: Plan | None, data: DataSet, options: Options) -> Session:
+def _begin_again(
+    folder: RunFolder, plan: Plan | None, method: Method, data: TrainingRecords, options: Options
+) -> Session:
     """Begin a run that was killed before it began, as it was to be begun."""
     facts = folder.read_beginning()
     own = Plan.load(folder.plan) if folder.plan.exists() else plan
@@ -132,14 +133,15 @@ def _begin_again(folder: RunFolder, plan: Plan | None, data: DataSet, options: O
         raise RunError(f"{folder.path} was interrupted before it began and spent nothing; give its --plan.")
     if plan is not None and plan.digest != own.digest:
         raise RunError(f"The plan is not the one that {folder.path} was to be begun with; omit --plan to use that.")
-    require_planned_data(own, data)
+    method.require_planned(own)
+    data.require_planned(own)
     try:
-        config, network = TrainConfig.from_json(facts["config"]), NetworkConfig.from_json(facts["network"])
+        settings = method.settings_from_json(facts["config"])
         options = replace(options, canaries=int(facts["canaries"]))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder.path} does not say how it was to be begun ({error}); begin another run.") from error
     discard(folder)
-    return begin(folder.path, plan=own, data=data, config=config, network=network, options=options)
+    return begin(folder.path, plan=own, method=method, settings=settings, data=data, options=options)
 
 
 def _planted(folder: RunFolder, known: LedgerState) -> Canaries | None:
@@ -200,6 +202,11 @@ def _require_no_less_secrecy(known: LedgerState, noise: ExactGaussian, options: 
 def _own_plan(known: LedgerState, plan: Plan | None, folder: RunFolder) -> Plan:
     if known.plan is None:
         raise RunError(f"{folder.path} was not begun by privgen train; it has no plan to go on with.")
+    if plan is not None and plan.method != known.plan.method:
+        raise RunError(
+            f"The plan is for method {plan.method}, and {folder.path} was begun with {known.plan.method}; omit --plan "
+            "to use the run's own, or begin another run with another --out."
+        )
     if plan is not None and plan.digest != known.plan.digest:
         raise RunError(
             f"The plan is not the one that {folder.path} was begun with; omit --plan to use the run's own, "
@@ -245,17 +252,18 @@ def _read_recorded(folder: RunFolder, record: CheckpointRecord, recorded: list[s
     return snap
 
 
-def _restored(
-    plan: Plan, snap: Snapshot, options: Options, *, clean: bool
-) -> tuple[TrainConfig, NetworkConfig, TrainState, bytes]:
+def _restored(plan: Plan, method: Method, snap: Snapshot, options: Options, *, clean: bool) -> tuple[TrainState, bytes]:
     facts: Mapping[str, Any] = snap.state
+    made = facts.get("method", FIRST_METHOD)
+    if made != method.name:
+        raise CheckpointError(f"The checkpoint is of method {made}, not of {method.name}; resume with its own.")
     try:
-        config = TrainConfig.from_json(facts["config"])
-        network = NetworkConfig.from_json(facts["network"])
+        settings = method.settings_from_json(facts["config"])
+        learner = method.rebuild(plan, facts["network"], settings, latents=options.latents(options.device))
         salt = bytes.fromhex(facts["salt"])
         event = None if facts["event"] is None else event_from_json(facts["event"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"The checkpoint's state.json is inconsistent: {error}") from error
-    state = new_state(plan, network, config, options.latents(options.device), options.beside(options.device))
+    state = TrainState(learner=learner, beside=options.beside(options.device))
     restore(state, snap, plan=plan, event=event, clean=clean)
-    return config, network, state, salt
+    return state, salt

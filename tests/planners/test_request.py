@@ -55,7 +55,7 @@ def test_every_option_of_the_command_line_arrives_in_the_request(monkeypatch):
     assert request == expected
     # Whatever a request holds can be asked for; what cannot stand beside the above is asked for by itself.
     untouched = {name for name in FIELDS if getattr(request, name) == FIELDS[name].default} - {"feedback"}
-    assert untouched == {"dataset", "batch_size", "feedback_ratio", "public_facts"}
+    assert untouched == {"dataset", "batch_size", "feedback_ratio", "method", "public_facts"}
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def kinds(ledger):
 
 
 def weights(session, name):
-    return torch.cat([p.detach().flatten().clone() for p in getattr(session.state.networks, name).parameters()])
+    return torch.cat([p.detach().flatten().clone() for p in getattr(session.state.learner.networks, name).parameters()])
 
 
 def test_it_can_be_taken_step_by_step(lab, tmp_path):
@@ -214,9 +214,9 @@ def test_every_critic_trains_resumes_and_passes_its_audit(lab, tmp_path, adversa
     with lab.begin(tmp_path / "run", plan=plan, config=config) as session:
         begun = weights(session, "critic")
         lab.stop_after(session, 3)
-        stopped = session.state.networks.critic.state_dict()
+        stopped = session.state.learner.networks.critic.state_dict()
     with lab.resume(tmp_path / "run") as session:
-        restored = session.state.networks.critic.state_dict()
+        restored = session.state.learner.networks.critic.state_dict()
         assert all(torch.equal(stopped[name], restored[name]) for name in stopped)
         list(run(session))
         assert not torch.equal(weights(session, "critic"), begun)
@@ -229,11 +229,11 @@ def test_each_kind_of_upsampling_noise_is_released_and_comes_back_after_a_resume
     config = lab.config(**settings, generator_rate=0.05, ema_decay=0.0)
     with lab.begin(tmp_path / "run", config=config) as session:
         lab.stop_after(session, 6)
-        before = session.state.networks.generator.noise_levels()
+        before = session.state.learner.networks.generator.noise_levels()
     with lab.resume(tmp_path / "run") as session:
-        assert session.state.networks.generator.noise_levels() == before
+        assert session.state.learner.networks.generator.noise_levels() == before
         list(run(session))
-        last = session.state.averaged.noise_levels()
+        last = session.state.learner.averaged.noise_levels()
     # Of 12 steps six are done: half of the way from 0.2 to 0.08.
     assert (before == pytest.approx([0.14, 0.14])) == (kind == "scheduled")
     assert (last == pytest.approx([0.08, 0.08])) == (kind == "scheduled")
@@ -389,7 +389,7 @@ def test_the_physical_batch_changes_no_sum(lab, tmp_path, monkeypatch):
 def test_equal_seeds_give_equal_weights_and_nothing_else_that_is_equal(lab, tmp_path):
     with lab.begin(tmp_path / "one") as one, lab.begin(tmp_path / "two") as two:
         assert torch.equal(weights(one, "generator"), weights(two, "generator"))
-        draws = [torch.randn(8, generator=session.state.latents) for session in (one, two)]
+        draws = [torch.randn(8, generator=session.state.learner.latents) for session in (one, two)]
         assert not torch.equal(*draws)
         noises = [session.noise.floored(8, std=2.0**20) for session in (one, two)]
         assert not np.array_equal(*noises)
@@ -442,7 +442,7 @@ def test_the_newest_checkpoints_are_kept_and_can_be_read(lab, tmp_path):
 
 def poison(session, name):
     with torch.no_grad():
-        next(getattr(session.state.networks, name).parameters()).fill_(math.nan)
+        next(getattr(session.state.learner.networks, name).parameters()).fill_(math.nan)
 
 
 @pytest.mark.parametrize("name", ["generator", "critic"])
