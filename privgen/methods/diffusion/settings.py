@@ -1,4 +1,4 @@
-"""`DiffusionSettings`: learning rate, noise levels and sizes of the denoiser; nothing in it can change what a run costs.
+"""`DiffusionSettings`: learning rate, noise levels and sizes of the denoiser; nothing in it changes what a run costs.
 
 >>> DiffusionSettings.from_json(DiffusionSettings(preset="tiny").to_json()).preset
 'tiny'

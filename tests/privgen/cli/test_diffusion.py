@@ -1,15 +1,17 @@
 """`--method diffusion` from the command line: the whole way, and what is refused in one line."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from privgen.catalogue import METHODS
 from privgen.cli import main
 from privgen.data import load_data
 from privgen.generate import load_generator
+from privgen.methods.diffusion.method import METHOD
+from privgen.methods.diffusion.settings import DiffusionSettings
 
 SMALL = [
     "--preset", "tiny", "--set", "mixture_clusters=1", "--set", "mixture_frequencies=4", "--set", "mixture_rank=3",
@@ -42,7 +44,9 @@ def folder(npz_file, tmp_path_factory):
     assert planned.exit_code == 0, planned.output
     text = " ".join(planned.stdout.split())
     assert "method diffusion" in text and "denoiser" in text
-    assert "statistics that cost 0.5 of ε by themselves" in text
+    made = json.loads((folder / "plan.json").read_text())
+    assert "statistics that cost 0.5 of ε by themselves" in made["defaults"]["warm_start"]
+    assert "warm start 6 releases" in text
     trained = privgen("train", "--plan", folder / "plan.json", "--out", folder / "run", "--canaries", 32, *SMALL)
     assert trained.exit_code == 0, trained.output
     assert "Halted: the plan's 4 iterations are done." in trained.stdout
@@ -67,29 +71,34 @@ def test_plan_train_sample_evaluate_audit_do_the_main_job(folder, npz_file, tmp_
     assert "denoiser" in (run / "release" / "report.md").read_text()
 
 
-def test_a_plan_without_a_warm_start_is_refused_where_it_is_made_and_where_it_is_used(folder, tmp_path):
+def test_a_plan_without_a_warm_start_is_refused_where_it_is_made_and_where_it_is_used(folder, npz_file, tmp_path):
     refused = privgen("plan", "--method", "diffusion", "--epsilon", 10, "--warm-start", 0)
     assert "begins from a warm start" in one_line_error(refused, 2)
     planned = json.loads((folder / "plan.json").read_text())
     del planned["warm_start"]
+    planned["caps"] = planned["caps"][-1:]
     (tmp_path / "plan.json").write_text(json.dumps(planned))
-    trained = privgen("train", "--plan", tmp_path / "plan.json", "--dataset", "digits", "--out", tmp_path / "run")
-    one_line_error(trained)
+    trained = privgen(
+        "train", "--plan", tmp_path / "plan.json", "--dataset", f"npz:{npz_file}", "--out", tmp_path / "run"
+    )
+    assert "begins from a warm start" in one_line_error(trained)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_plan_of_the_other_method_on_resume_is_refused_and_nothing_is_lost(lab, npz_file, folder, tmp_path):
-    shutil.copytree(folder / "run", tmp_path / "run")
-    before = lab.every_file(tmp_path / "run")
-    data = f"npz:{npz_file}"
-    size = len(load_data(data).train.labels)
-    privgen(
-        "plan", "--epsilon", 10, "--dataset", data, "--dataset-size", size, "--batch-size", 20, "--iterations", 4,
-        "--out", tmp_path / "gan.json",
-    )  # fmt: skip
-    resumed = privgen("train", "--resume", "--plan", tmp_path / "gan.json", "--out", tmp_path / "run")
-    one_line_error(resumed)
-    assert lab.every_file(tmp_path / "run") == before
+def test_a_plan_of_the_other_method_on_resume_is_refused_and_nothing_is_lost(lab, npz_file, tmp_path):
+    data = load_data(f"npz:{npz_file}")
+    size, out = len(data.train.labels), tmp_path / "run"
+    config = DiffusionSettings(preset="tiny", mixture_clusters=1, mixture_frequencies=4, mixture_rank=3)
+    planned = lab.own_plan(size, method=METHODS["diffusion"].planned, iterations=8)
+    with lab.begin(out, plan=planned, data=data, method=METHOD, config=config) as session:
+        lab.stop_after(session, 8)
+    before = lab.every_file(out)
+    lab.own_plan(size).save(tmp_path / "gan.json")
+    resumed = privgen(
+        "train", "--resume", "--plan", tmp_path / "gan.json", "--dataset", f"npz:{npz_file}", "--out", out
+    )
+    assert one_line_error(resumed)
+    assert lab.every_file(out) == before
 
 
 def test_images_of_another_shape_are_refused(folder, tmp_path):

@@ -1,6 +1,7 @@
 """The method whole: plan, warm start, train, resume, canaries, audit, report, sample."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,10 +127,13 @@ def test_a_crash_in_the_warm_start_or_after_it_is_charged_and_resumed(lab, tmp_p
     out = tmp_path / "run"
     with begin(lab, out, plan=lab.plan(method=DIFFUSION, iterations=8, spare_blocks=2)) as session:
         lab.take(session, killed_after)
-    with lab.resume(out, method=METHOD) as session:
+    # Two blocks of the eight steps are lost with the crash; the owner takes what is left.
+    with lab.resume(out, method=METHOD, accept_loss=True) as session:
         for _ in run(session):
             pass
-    assert audit_run(out).verdict == "passed"
+    # What the crash wasted stays charged, so the run may end short of the plan; never beyond its promise.
+    assert audit_run(out).verdict != "failed"
+    assert verify_ledger(out).steps_charged <= 6 + 8 + 2 * 4
     assert load_generator(out)(3, seed=0).shape == (3, 16, 16, 1)
 
 
@@ -160,11 +164,7 @@ def test_settings_of_a_gan_and_images_that_no_network_serves_are_refused(lab):
     with pytest.raises(ConfigError, match="settings of diffusion"):
         METHOD.begin(made, facts, lab.config(), latents=torch.Generator())
     with pytest.raises(RunError, match="begins from a warm start"):
-        METHOD.require_planned(lab.plan(method=DIFFUSION).__class__.from_json(_without_warm_start(made.to_json())))
-
-
-def _without_warm_start(planned):
-    return {name: value for name, value in planned.items() if name != "warm_start"}
+        METHOD.require_planned(replace(made, warm_start=None))
 
 
 def test_only_the_network_moves_and_the_average_follows_it(lab):

@@ -170,15 +170,15 @@ def kept_after_a_run(monkeypatch, lab, seed, count):
 
     for module in (warm, steps):
         monkeypatch.setattr(module, "gaussian", constant)
-    for place, phase in enumerate(made.schedule()[:-1]):
-        receipt = guard.admit(made.event_of(phase), phase=place)
+    for release in made.warm_start.releases():
+        receipt = guard.admit(release.event)
         statistics_step(learner, made, receipt=receipt, records=records, noise=ExactGaussian())
     state, phase = TrainState(learner=learner, beside=SameNumbers()), made.schedule()[-1]
     begin_segment(state, made, made.event_of(phase))
     images = torch.from_numpy(records.images).permute(0, 3, 1, 2).float() / 127.5 - 1
     for step in range(2):
         private_step(
-            state, made, parts=made.parts_in(phase), receipt=guard.admit(made.event_of(phase), phase=place + 1),
+            state, made, parts=made.parts_in(phase), receipt=guard.admit(made.event_of(phase)),
             records=(images, torch.from_numpy(records.labels)), noise=ExactGaussian(),
         )  # fmt: skip
         learner.free_step(step / 8, step)
