@@ -9,7 +9,7 @@ The K draws (Dockhorn et al. 2023, arXiv 2210.09929) are one record's: their mea
 once, so they cost compute and no privacy.
 
 Guarantees: `loss` is a function of one record, of numbers drawn beside it, of released statistics and of the network's
-parameters.
+parameters (docs/privacy.md, theorem 13).
 """
 
 from __future__ import annotations

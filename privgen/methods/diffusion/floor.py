@@ -6,8 +6,8 @@ of an image in [−1, 1]. The power of natural images falls as 1/f² (Field 1987
 natural images"); the constant is that of grey 28×28 to 64×64 patches of the two photographs that scikit-learn ships,
 whose v · (i² + j²) / (H · W) is 0.004 to 0.012 from the lowest frequencies to the highest.
 
-Guarantees: a function of the images' size alone. No data set is looked at, so nothing of it is charged
-(docs/privacy.md, theorem 17).
+Guarantees: a function of the images' size alone. No data set is looked at, and neighbours have one floor
+(docs/privacy.md, theorem 13).
 """
 
 from __future__ import annotations
