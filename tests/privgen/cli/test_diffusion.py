@@ -45,7 +45,9 @@ def folder(npz_file, tmp_path_factory):
     text = " ".join(planned.stdout.split())
     assert "method diffusion" in text and "denoiser" in text
     made = json.loads((folder / "plan.json").read_text())
-    assert "statistics that cost 0.5 of ε by themselves" in made["defaults"]["warm_start"]
+    reason = made["defaults"]["warm_start"]
+    assert reason.startswith("on by default, which diffusion begins from: 6 releases")
+    assert "statistics that cost 0.5 of ε by themselves" in reason
     assert "warm start 6 releases" in text
     trained = privgen("train", "--plan", folder / "plan.json", "--out", folder / "run", "--canaries", 32, *SMALL)
     assert trained.exit_code == 0, trained.output
