@@ -85,29 +85,18 @@ def resume(
         own = _own_plan(known, plan, folder)
         _require_signer(known, signer)
         _require_account(known, options.account)
-        method.require_planned(own)
-        data.require_planned(own)
-        folder.require_fingerprint(data.fingerprint())
+        _require_begun_with(folder, own, method, data)
         record = _record(known, checkpoint)
         doubt = _doubt(ledger, folder, options)
-        snap = _read_recorded(folder, record, [one.name for one in known.checkpoints])
+        snap = _read_recorded(folder, known, record)
         clean = known.clean_head and record.seq == known.entries - 1 and doubt is None
         state, salt = _restored(own, method, snap, options, clean=clean)
         planted = _planted(folder, known)
-        noise = options.noise()
-        _require_no_less_secrecy(known, noise, options)
-        body: dict[str, Any] = {
-            "checkpoint_seq": record.seq,
-            "clean": clean,
-            "extend": options.extend,
-            "noise": noise.kind,
-        }
-        if options.extend:
-            extra = known.extra_blocks or blocks_beside(own)
-            if known.halted is not None and not extra:
-                ledger.close()
-                return Halted(reason=f"{known.halted}; {NOTHING_REMAINS}", steps=known.steps_charged)
-            body["extra_blocks"] = extra
+        noise = _noise(known, options)
+        body = {"checkpoint_seq": record.seq, "clean": clean, "noise": noise.kind} | _extension(known, own, options)
+        if known.halted is not None and not body["extra_blocks"]:
+            ledger.close()
+            return Halted(reason=f"{known.halted}; {NOTHING_REMAINS}", steps=known.steps_charged)
         if ledger.repaired is not None:
             body["repaired"] = ledger.repaired
         folder.sweep()
@@ -115,12 +104,31 @@ def resume(
         room.hold()
         ledger.append("resume", body)
         enter_into_register(ledger, folder, own, data)
-        names = [one.name for one in known.checkpoints] or [record.name]
-        drop_old_checkpoints(folder.private, recorded=names, keep=len(names))
+        _keep_recorded(folder, known, record)
         return open_session(folder, own, method, data, state, ledger, salt, noise, options, planted, room, doubt)
     except BaseException:
         ledger.close()
         raise
+
+
+def _require_begun_with(folder: RunFolder, plan: Plan, method: Method, data: TrainingRecords) -> None:
+    """Raise RunError or DataError unless the run was begun with this method and on these data."""
+    method.require_planned(plan)
+    data.require_planned(plan)
+    folder.require_fingerprint(data.fingerprint())
+
+
+def _keep_recorded(folder: RunFolder, known: LedgerState, record: CheckpointRecord) -> None:
+    """Remove checkpoints that the ledger does not name, and what interrupted writes left behind."""
+    names = [one.name for one in known.checkpoints] or [record.name]
+    drop_old_checkpoints(folder.private, recorded=names, keep=len(names))
+
+
+def _extension(known: LedgerState, plan: Plan, options: Options) -> dict[str, Any]:
+    """What a resume's entry says of going on past the plan's end."""
+    if not options.extend:
+        return {"extend": False}
+    return {"extend": True, "extra_blocks": known.extra_blocks or blocks_beside(plan)}
 
 
 def _begin_again(
@@ -184,9 +192,9 @@ def _doubt(ledger: Ledger, folder: RunFolder, options: Options) -> str | None:
     return ledger.outside.doubts(entries) if ledger.outside is not None else None
 
 
-def _require_no_less_secrecy(known: LedgerState, noise: ExactGaussian, options: Options) -> None:
-    """Raise RunError if noise or coins would be weaker than what the genesis says of the whole run."""
-    own = known.genesis.get("noise")
+def _noise(known: LedgerState, options: Options) -> ExactGaussian:
+    """A fresh source; raises RunError if noise or coins would be weaker than what the genesis says of the whole run."""
+    noise, own = options.noise(), known.genesis.get("noise")
     if own not in (FLOORED_GAUSSIAN, _INSECURE):
         raise RunError(
             f"The run was begun with {own!r} noise, which is not exact in floating point: what it releases costs more "
@@ -197,6 +205,7 @@ def _require_no_less_secrecy(known: LedgerState, noise: ExactGaussian, options: 
             "The run was begun with noise and batches that nobody can guess; a fixed seed would void what it "
             "promises: omit --insecure-fixed-seed."
         )
+    return noise
 
 
 def _own_plan(known: LedgerState, plan: Plan | None, folder: RunFolder) -> Plan:
@@ -243,8 +252,8 @@ def _record(known: LedgerState, name: str | None) -> CheckpointRecord:
     raise CheckpointError(f"{name} is not in this ledger's past; the newest that is: {known.checkpoints[-1].name}.")
 
 
-def _read_recorded(folder: RunFolder, record: CheckpointRecord, recorded: list[str]) -> Snapshot:
-    snap = read_checkpoint(folder.private, record.name, recorded=recorded)
+def _read_recorded(folder: RunFolder, known: LedgerState, record: CheckpointRecord) -> Snapshot:
+    snap = read_checkpoint(folder.private, record.name, recorded=[one.name for one in known.checkpoints])
     if record.weights_digest and released_digest(folder.private, record.name) != record.weights_digest:
         raise CheckpointError(
             f"{folder.private / record.name} is not the checkpoint that the ledger names: its weights differ."

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 import planners
 from accountant import Feedback, InvalidValue, Neighbouring
+from accountant.plans.planned_method import GAN
 from planners import ContradictoryRequest, PhaseShape, PlanRequest, plan, plan_of
 from privgen.catalogue import DATASETS
 from privgen.cli import main
@@ -65,6 +66,7 @@ def test_every_option_of_the_command_line_arrives_in_the_request(monkeypatch):
         ("--dataset", "digits", "dataset_size", 1437),
         ("--dataset", "digits", "public_facts", DATASETS["digits"].facts),
         ("--batch-size", 64, "batch_size", 64.0),
+        ("--method", "gan", "method", GAN),
     ],
 )
 def test_an_option_by_itself_arrives(monkeypatch, option, value, field, expected):

@@ -22,6 +22,7 @@ from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.training import begin as begin_module
 from privgen.training import loop as train_module
+from privgen.training import records as records_module
 from privgen.training.checkpoint import kept_checkpoints, read_checkpoint
 from privgen.training.loop import run
 
@@ -306,7 +307,7 @@ def test_an_empty_batch_is_charged_noised_and_trained_with(lab, tmp_path, monkey
 def test_records_whose_gradient_is_not_finite_count_as_zero_and_the_step_is_charged(lab, tmp_path, monkeypatch):
     """With no noise, what trains on such records alone does not move."""
     monkeypatch.setattr(
-        train_module, "drawn_images", lambda _, chosen, device: torch.full((len(chosen), 1, 16, 16), math.nan)
+        records_module, "drawn_images", lambda _, chosen, device: torch.full((len(chosen), 1, 16, 16), math.nan)
     )
     config = lab.config(optimiser="sgd", generator_steps=0)
     with lab.begin(tmp_path / "run", config=config, noise=NoNoise, plan=lab.plan(feedback="none")) as session:
@@ -320,7 +321,7 @@ def test_records_whose_gradient_is_not_finite_count_as_zero_and_the_step_is_char
 
 def test_records_beside_one_that_is_not_finite_count_as_ever(lab, tmp_path, monkeypatch):
     def moved(name, rows, poisoned):
-        clean = train_module.drawn_images
+        clean = records_module.drawn_images
 
         def poison(images, chosen, device):
             tensor = clean(images, chosen, device)
@@ -332,7 +333,7 @@ def test_records_beside_one_that_is_not_finite_count_as_ever(lab, tmp_path, monk
             lab.begin(tmp_path / name, config=config, noise=NoNoise, latents=seeded) as session,
             monkeypatch.context() as m,
         ):
-            m.setattr(train_module, "drawn_images", poison)
+            m.setattr(records_module, "drawn_images", poison)
             m.setattr(session.sampler, "draw", lambda *args: np.array(rows))
             before = weights(session, "classifier")
             lab.take(session, 1)
