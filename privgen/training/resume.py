@@ -15,6 +15,7 @@ from typing import Any
 
 from accountant.audit.checks import CANARIES
 from accountant.events import event_from_json
+from accountant.json_reader import JsonObject
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Head, Ledger
 from accountant.ledger.entry import parse_entries
@@ -232,11 +233,11 @@ def _require_signer(known: LedgerState, signer: LedgerSigner | None) -> None:
 
 
 def _require_account(known: LedgerState, account: Account | None) -> None:
-    own = known.genesis.get("account")
+    own = JsonObject(known.genesis, "the genesis").optional_child("account")
     if own is None and account is None:
         return
-    if own is None or account is None or own.get("identity") != account.identity:
-        remedy = f"give its --account {own.get('name')}" if own else "omit --account"
+    if own is None or account is None or own.optional_text("identity") != account.identity:
+        remedy = f"give its --account {own.optional_text('name')}" if own else "omit --account"
         raise RunError(f"The run was begun {'under another' if own else 'without an'} account; {remedy}.")
 
 

@@ -129,7 +129,8 @@ class NetworkConfig:
     @property
     def start(self) -> int:
         """Height at which the generator starts."""
-        return self.image_shape[1] // 2**self.upsamplings
+        height: int = self.image_shape[1] // 2**self.upsamplings
+        return height
 
     @property
     def sizes(self) -> Sizes:
