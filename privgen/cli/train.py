@@ -202,7 +202,6 @@ def _open(
     ask: bool,
     options: Options,
 ) -> Session | None:
-    from accountant.plans.plan import Plan
     from privgen.config import default_config, warm_config
     from privgen.methods.gan.networks import NetworkConfig
     from privgen.training.begin import begin
@@ -212,7 +211,7 @@ def _open(
 
     if resume:
         folder = RunFolder.existing(_out(out, plan.dataset if plan else dataset))
-        own = plan or (Plan.load(folder.plan) if folder.plan.exists() else None)
+        own = plan or folder.known_plan()
         data = planned_data(dataset or folder.source(), own, data_dir)
         resumed = resume_run(folder.path, data=data, options=options, plan=plan, checkpoint=checkpoint)
         if isinstance(resumed, Halted):
