@@ -108,7 +108,7 @@ def begin(
 
 
 def beside(options: Options, signer: LedgerSigner | None) -> dict[str, Any]:
-    """By whom a run is signed, what it is charged to, and whether an anchor knows it: as who begins it again must say."""
+    """Who signs a run, what it is charged to, and whether an anchor knows it: the same where it is begun again."""
     return {
         "public_key": None if signer is None else signer.public_key,
         "account": None if options.account is None else options.account.identity,

@@ -134,7 +134,8 @@ def _begin_again(
         raise RunError(f"{folder.path} was interrupted before it began and spent nothing; give its --plan.")
     if any(facts.get(name, now) != now for name, now in beside(options, signer).items()):
         raise RunError(
-            f"{folder.path} was to be begun with another --account, --signing-key or --anchor, or without; give the same."
+            f"{folder.path} was to be begun with another --account, --signing-key or --anchor, or without; give the "
+            "same."
         )
     if plan is not None and plan.digest != own.digest:
         raise RunError(f"The plan is not the one that {folder.path} was to be begun with; omit --plan to use that.")
