@@ -207,7 +207,6 @@ def _open(
     ask: bool,
     options: Options,
 ) -> Session | None:
-    from accountant.plans.plan import Plan
     from accountant.plans.planned_method import GAN
     from privgen.catalogue import method_named
     from privgen.training.begin import begin
@@ -218,7 +217,7 @@ def _open(
 
     if resume:
         folder = RunFolder.existing(_out(out, plan.dataset if plan else dataset))
-        begun = Plan.load(folder.plan) if folder.plan.exists() else plan
+        begun = folder.known_plan() or plan
         own = plan or begun
         data = planned_data(dataset or folder.source(), own, data_dir)
         method = method_named(GAN.name if begun is None else begun.method)

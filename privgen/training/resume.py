@@ -28,7 +28,7 @@ from accountant.plans.plan import Plan
 from privgen.errors import CheckpointError, RunError
 from privgen.generate import FIRST_METHOD
 from privgen.mechanism.floored_gaussian import ExactGaussian
-from privgen.training.begin import SAMPLING, begin, enter_into_register, open_session
+from privgen.training.begin import SAMPLING, begin, beside, enter_into_register, open_session
 from privgen.training.canaries import Canaries
 from privgen.training.checkpoint import (
     Snapshot,
@@ -75,7 +75,7 @@ def resume(
     folder = RunFolder.existing(out)
     signer = load_signer(options.signing_key) if options.signing_key else None
     if not folder.begun:
-        return _begin_again(folder, plan, method, data, options)
+        return _begin_again(folder, plan, method, data, options, signer)
     _write_first_head(folder)
     ledger = Ledger.open(folder.ledger, head_path=folder.head, signer=signer.sign if signer else None)
     try:
@@ -133,13 +133,23 @@ def _extension(known: LedgerState, plan: Plan, options: Options) -> dict[str, An
 
 
 def _begin_again(
-    folder: RunFolder, plan: Plan | None, method: Method, data: TrainingRecords, options: Options
+    folder: RunFolder,
+    plan: Plan | None,
+    method: Method,
+    data: TrainingRecords,
+    options: Options,
+    signer: LedgerSigner | None,
 ) -> Session:
     """Begin a run that was killed before it began, as it was to be begun."""
     facts = folder.read_beginning()
-    own = Plan.load(folder.plan) if folder.plan.exists() else plan
+    own = folder.known_plan() or plan
     if own is None:
         raise RunError(f"{folder.path} was interrupted before it began and spent nothing; give its --plan.")
+    if any(facts.get(name, now) != now for name, now in beside(options, signer).items()):
+        raise RunError(
+            f"{folder.path} was to be begun with another --account, --signing-key or --anchor, or without; give the "
+            "same."
+        )
     if plan is not None and plan.digest != own.digest:
         raise RunError(f"The plan is not the one that {folder.path} was to be begun with; omit --plan to use that.")
     method.require_planned(own)
