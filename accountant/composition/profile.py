@@ -78,8 +78,12 @@ class TiltedSum:
         return (abs(self.lowest) + len(self.masses)) * self.mesh + abs(self.shift) + abs(epsilon)
 
     def _rounding(self, epsilon: float) -> float:
-        """The nodes' own rounding moves a loss by at most 4 U of its size, which counts θ + 1 times."""
-        return U * (4 * (self.theta + 1) * self._farthest(epsilon) + 4 * abs(self.log_moment) + _SHOWN * 2 + 128)
+        """The nodes' own rounding moves a loss by at most 4 U of its size, which counts θ + 1 times.
+
+        A scalar product of n terms, none below 0, is within n·U of itself in whatever order they are added.
+        """
+        logs = 4 * (self.theta + 1) * self._farthest(epsilon) + 4 * abs(self.log_moment)
+        return U * (logs + len(self.masses) + _SHOWN * 2 + 128)
 
 
 def _weights(away: Floats, theta: float) -> Floats:

@@ -94,7 +94,7 @@ def _placed(laws: list[tuple[Law, int]], scales: Scales, size: int, *, upwards: 
     # K at the other tilts; the lower window's are asked for from below only.
     tilts = beyond if upwards else (*beyond, *below)
     moments = dict.fromkeys(tilts, 0.0)
-    parts, total, mean, rounding = [], 0.0, 0.0, 0.0
+    parts, total, mean, rounding, inflated = [], 0.0, 0.0, 0.0, 0.0
     for law, count in laws:
         tilted, moment = tilt(law, theta, upwards=upwards)
         nodes = np.arange(law.first, law.first + len(law.logs))
@@ -103,13 +103,17 @@ def _placed(laws: list[tuple[Law, int]], scales: Scales, size: int, *, upwards: 
         for other in moments:
             moments[other] += count * log_moment(law, other)
         rounding += count * abs(moment)
+        # `tilt` moves each log M by at most (112 + 4|largest|)·U, twice that in all, and each weight by so much more; no
+        # mass is below e^(−746), and no law has e^32 nodes.
+        farthest = theta * mesh * max(abs(law.first), abs(law.first + len(law.logs)))
+        inflated += count * U * (10 * abs(moment) + 4 * farthest + 6600)
         parts.append((tilted, count))
     lowest = math.floor(mean) - size // 2
     spare = 8 * U * rounding * len(laws)
-    least = total - (spare if upwards else -spare) - 4 * U * abs(theta * lowest * mesh)
+    least = total - inflated - spare - 4 * U * abs(theta * lowest * mesh)
 
     def outside(others: tuple[float, ...], end: float) -> float:
-        return min(moments[o] - least - (o - theta) * end for o in others) + 2 * spare
+        return min(moments[o] - least - (o - theta) * end for o in others) + spare
 
     return _Sum(
         parts=parts,
@@ -169,7 +173,8 @@ def _summed_below(laws: list[tuple[Law, int]], scales: Scales, size: int) -> tup
             theta=scales.theta,
             log_moment=placed.log_moment,
             constant=0.0,
-            lost=wrapped + math.exp(-unlikely),
+            # The weights sum to 1 but for 80 U each: to so many charges' power, less than this.
+            lost=(wrapped + math.exp(-unlikely)) * (1 + 1e-4),
         )
         found.append(one)
     return found, mean
