@@ -103,8 +103,8 @@ def _placed(laws: list[tuple[Law, int]], scales: Scales, size: int, *, upwards: 
         for other in moments:
             moments[other] += count * log_moment(law, other)
         rounding += count * abs(moment)
-        # `tilt` moves each log M by at most (112 + 4|largest|)·U, twice that in all, and each weight by so much more; no
-        # mass is below e^(−746), and no law has e^32 nodes.
+        # `tilt` moves each log M by at most (112 + 4|largest|)·U, twice that in all, and each weight by so much more;
+        # no mass is below e^(−746), and no law has e^32 nodes.
         farthest = theta * mesh * max(abs(law.first), abs(law.first + len(law.logs)))
         inflated += count * U * (10 * abs(moment) + 4 * farthest + 6600)
         parts.append((tilted, count))
