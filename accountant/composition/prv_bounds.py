@@ -24,6 +24,8 @@ from accountant.mixtures import MixturePair
 
 Charges = tuple[tuple[MixturePair, int], ...]
 LARGEST_SIZE, _SMALLEST_SIZE = 1 << 21, 1 << 10
+# From so many different charges on, the mesh may be 2^0.2 times as coarse as was asked for.
+_MANY, _COARSER = 32, 0.2
 # Chances, under the tilt, that the cheaper law's moves add up to less than is allowed for: e^(−this). The larger serves
 # where the tilt is right, the smaller where it is not.
 _UNLIKELY = (12.0, 30.0)
@@ -49,8 +51,10 @@ class Composition:
             PrvFailure: a loss is too wide for the mesh, or could not be inverted.
         """
         wanted = 2 * scales.window / scales.mesh
-        size = min(LARGEST_SIZE, max(_SMALLEST_SIZE, 1 << math.ceil(math.log2(wanted))))
-        # No coarser than asked for, and as fine as the window's nodes allow.
+        # Of many different charges every node takes time: rather a seventh coarser than twice as many.
+        coarser = _COARSER if len(charges) >= _MANY else 0.0
+        size = min(LARGEST_SIZE, max(_SMALLEST_SIZE, 1 << math.ceil(math.log2(wanted) - coarser)))
+        # As fine as the window's nodes allow.
         mesh = max(2 * scales.window / size, scales.mesh / 2)
         scales = replace(scales, mesh=mesh)
         cells = tuple((LossCells.of(pair, mesh=mesh, reach=scales.reach), count) for pair, count in charges)
