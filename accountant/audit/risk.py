@@ -8,7 +8,7 @@ The proofs are docs/privacy.md's, "What an attacker can reach".
 |---|---|
 | true-positive rate at a false-positive rate α | least of `e^ε·α + δ(ε)` and `1 − e^(−ε)·(1 − α − δ(ε))` over ε |
 | advantage: the largest difference of both rates | `δ(0)` |
-| posterior belief from a prior π, but with probability δ | `π / (π + (1 − π)·e^(−t))`, `t` the least `ε − log(1 − δ(ε)/δ)` |
+| posterior from a prior π, but with probability 2δ | `π/(π + (1−π)·e^(−t))`, t the least `ε − log(1 − δ(ε)/2δ)` |
 | belief in an accusation at a false-positive rate α | `π·TPR / (π·TPR + (1 − π)·α)` |
 
     >>> from accountant.events import SubsampledGaussian
@@ -28,18 +28,20 @@ from typing import TypedDict
 
 import numpy as np
 
-from accountant.budget import Neighbouring, require_delta
+from accountant.audit.guarantee import Guarantee
+from accountant.budget import Budget, Neighbouring, require_delta
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.segments import Composition, compose_segments
 from accountant.events import require_count
 from accountant.mixtures import Floats
+from accountant.plans.plan import Plan
 
 FALSE_POSITIVE_RATES = (0.001, 0.01, 0.1)
 PRIORS = (0.5, 0.01)
 # One person's images, say: a record by itself first.
 GROUP_SIZES = (1, 2, 5, 10)
-# ε at which the profile is read: lines so close that their envelope is the curve, to 5e-5; finer near 0 for small budgets,
-# and beyond for beliefs.
+# ε at which the profile is read: lines so close that their envelope is the curve, to 5e-5; finer near 0 for small
+# budgets, and beyond for beliefs.
 _READ_AT = np.concatenate(
     [
         [0.0],
@@ -82,8 +84,8 @@ class Risk:
     Args:
         group_size: records that are all in or all out, >= 1.
         tpr: highest true-positive rate at each false-positive rate. advantage: largest TPR − FPR.
-        posterior: for each prior, the belief that is passed with probability `delta` at most.
-        delta: that probability, the budget's.
+        posterior: for each prior, the belief that is passed with probability `exceptions` at most.
+        exceptions: that probability, twice the budget's δ.
         accused: for each false-positive rate and prior, how sure the best attack's accusation makes.
         mu: of the Gaussian trade-off that is closest, a description and no bound; None where none is close.
         mu_distance: how far its true-positive rates are from the curve, at most.
@@ -93,7 +95,7 @@ class Risk:
     tpr: Mapping[float, float]
     advantage: float
     posterior: Mapping[float, float]
-    delta: float
+    exceptions: float
     accused: Mapping[float, Mapping[float, float]]
     mu: float | None
     mu_distance: float | None
@@ -105,7 +107,7 @@ class Risk:
             "tpr": {_key(rate): value for rate, value in self.tpr.items()},
             "advantage": self.advantage,
             "posterior": {_key(prior): value for prior, value in self.posterior.items()},
-            "posterior_but_with_probability": self.delta,
+            "posterior_but_with_probability": self.exceptions,
             "belief_in_an_accusation": {
                 _key(rate): {_key(prior): value for prior, value in beliefs.items()}
                 for rate, beliefs in self.accused.items()
@@ -152,6 +154,22 @@ def risks_of(
     return Risks(one=one, groups=tuple(groups))
 
 
+def risks_of_plan(plan: Plan, group_sizes: Iterable[int] = GROUP_SIZES) -> Risks:
+    """Of all that a plan may ever charge, crashes included."""
+    return risks_of(
+        plan.caps().composition(), delta=plan.delta, neighbouring=plan.neighbouring, group_sizes=group_sizes
+    )
+
+
+def risks_of_guarantee(guarantee: Guarantee, budget: Budget, group_sizes: Iterable[int] = GROUP_SIZES) -> Risks:
+    """Of a run: of what may ever be charged where that was fixed, else of the (ε, δ) that is guaranteed."""
+    if guarantee.composition is None:
+        return risks_of_promise(epsilon=guarantee.epsilon, delta=budget.delta, group_sizes=group_sizes)
+    return risks_of(
+        guarantee.composition, delta=budget.delta, neighbouring=budget.neighbouring, group_sizes=group_sizes
+    )
+
+
 def risk_of(
     composition: Composition,
     *,
@@ -162,8 +180,8 @@ def risk_of(
     """What the best attack can reach on what is released.
 
     Args:
-        composition: (event, steps) pairs, each a segment, fixed in advance. delta: in (0, 1), with which probability a
-            posterior belief may be passed. neighbouring: adjacency. group_size: records together, integer >= 1.
+        composition: (event, steps) pairs, each a segment, fixed in advance. delta: in (0, 1); a posterior belief may be
+            passed with twice that probability. neighbouring: adjacency. group_size: records together, integer >= 1.
 
     Raises:
         InvalidValue: a value is out of range.
@@ -176,20 +194,48 @@ def risk_of(
     return _risk_of(tuple(composition), delta, neighbouring, group_size)
 
 
+def risks_of_promise(*, epsilon: float, delta: float, group_sizes: Iterable[int] = GROUP_SIZES) -> Risks:
+    """The same where no more is known than (ε, δ): of a budget that a guard may use up in whatever way.
+
+    `f_{ε,δ}` (Dong, Roth & Su 2022, arXiv 1905.02383, proposition 3) has `δ(ε′) = δ + (1 − δ)(e^ε − e^ε′)/(1 + e^ε)`
+    below ε; a group of k has (kε, δ(e^{kε} − 1)/(e^ε − 1)).
+
+    Args:
+        epsilon: >= 0, may be infinite. delta: in (0, 1). group_sizes: of the groups; one record is always there.
+    """
+    require_delta(delta)
+    one, *groups = (_risk_of_promise(epsilon, delta, size) for size in sorted({1, *group_sizes}))
+    return Risks(one=one, groups=tuple(groups))
+
+
+def _risk_of_promise(epsilon: float, delta: float, size: int) -> Risk:
+    total = size * epsilon
+    with np.errstate(over="ignore", invalid="ignore"):
+        grown = size if epsilon == 0 else float(np.expm1(total) / np.expm1(epsilon))
+        whole = min(1.0, delta * grown) if math.isfinite(grown) else 1.0
+        # (e^ε − e^ε′)/(1 + e^ε) without a large number.
+        below = -np.expm1(np.minimum(_READ_AT - total, 0.0)) / (1 + math.exp(-total))
+    return _risk(np.minimum(whole + (1 - whole) * below, 1.0) * _ROUNDED, delta, size)
+
+
 @lru_cache(maxsize=256)
 def _risk_of(composition: Composition, delta: float, neighbouring: Neighbouring, group_size: int) -> Risk:
     composed = compose_segments(PrvAccountant(neighbouring, group_size=group_size), composition)
-    deltas = composed.get_deltas(_READ_AT)
+    return _risk(composed.get_deltas(_READ_AT), delta, group_size)
+
+
+def _risk(deltas: Floats, delta: float, group_size: int) -> Risk:
+    """From the profile at `_READ_AT`."""
     curve = _TradeOff(epsilons=_READ_AT, deltas=deltas)
     tpr = {rate: curve.tpr(rate) for rate in FALSE_POSITIVE_RATES}
-    loss = _loss_passed(_READ_AT, deltas, delta)
+    loss = _loss_passed(_READ_AT, deltas, 2 * delta)
     mu, distance = _closest_gaussian(curve)
     return Risk(
         group_size=group_size,
         tpr=tpr,
         advantage=min(1.0, float(deltas[0]) * _ROUNDED),
         posterior={prior: _belief(prior, math.exp(-loss)) for prior in PRIORS},
-        delta=delta,
+        exceptions=2 * delta,
         accused={
             rate: {prior: _belief(prior, rate / max(high, rate)) for prior in PRIORS} for rate, high in tpr.items()
         },
@@ -213,15 +259,15 @@ class _TradeOff:
         return min(1.0, float(min(accusing.min(), clearing.min())) * _ROUNDED)
 
 
-def _loss_passed(epsilons: Floats, deltas: Floats, delta: float) -> float:
-    """t such that the privacy loss is above it with probability δ at most; ∞ where none is known.
+def _loss_passed(epsilons: Floats, deltas: Floats, probability: float) -> float:
+    """t such that the privacy loss is above it with this probability at most; ∞ where none is known.
 
     (1 − e^(ε−L))₊ is at least 1 − e^(ε−t) where L > t; so P(L > t) <= δ(ε) / (1 − e^(ε−t)), by Markov's inequality.
     """
-    below = deltas < delta
+    below = deltas < probability
     if not below.any():
         return math.inf
-    return float(np.min(epsilons[below] - np.log1p(-deltas[below] / delta))) * _ROUNDED
+    return float(np.min(epsilons[below] - np.log1p(-deltas[below] / probability))) * _ROUNDED
 
 
 def _belief(prior: float, odds: float) -> float:
