@@ -32,7 +32,7 @@ from accountant.audit.checks import (
 )
 from accountant.audit.guarantee import Guarantee, guarantee_of
 from accountant.audit.release_files import release_checks
-from accountant.audit.risk import GROUP_SIZES, Risks, risks_of_guarantee
+from accountant.audit.risk import GROUP_SIZES, Risks, risks_of_guarantee, risks_of_promise
 from accountant.budget import Budget
 from accountant.composition.certified import Certified, certify
 from accountant.composition.rdp import RdpAccountant
@@ -72,10 +72,14 @@ class Audit:
 
     @property
     def risks(self) -> Risks | None:
-        """What any attack on what is released could reach; None where nothing in the ledger can be relied on."""
-        if self.state is None or self.guarantee is None or self.verdict == "failed":
+        """What any attack on what is released could reach; None where the ledger could not be read as one."""
+        if self.state is None or self.guarantee is None:
             return None
-        return risks_of_guarantee(self.guarantee, self.state.budget, self.group_sizes)
+        try:
+            return risks_of_guarantee(self.guarantee, self.state.budget, self.group_sizes)
+        except ArithmeticError:
+            # Numbers that nobody trains with: no bound was found, so everything is possible.
+            return risks_of_promise(epsilon=math.inf, delta=self.state.budget.delta, group_sizes=self.group_sizes)
 
     @property
     def verdict(self) -> str:
