@@ -102,8 +102,11 @@ class CountedNoise(ExactGaussian):
         return super().floored(shape, std=std)
 
 
-def live(out: Path, data: DataSet, side: Path) -> int:
-    """One life: train until the halt or the kill. Notes draws of noise, checkpoints and its end in `side`."""
+def live(out: Path, data: DataSet, side: Path, parent: int) -> int:
+    """One life: train until the halt or the kill. Notes draws of noise, checkpoints and its end in `side`.
+
+    It ends with its parent, which may be killed too.
+    """
     side.mkdir(parents=True)
     drawn, saved = (os.open(side / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for name in ("drawn", "saved"))
 
@@ -113,6 +116,8 @@ def live(out: Path, data: DataSet, side: Path) -> int:
         if isinstance(session, Halted):
             return HALTED
         for report in run(session):
+            if os.getppid() != parent:
+                return FAILED
             if report.checkpoint:
                 os.write(saved, f"{report.checkpoint}\n".encode())
         return HALTED
@@ -202,11 +207,12 @@ def check_checkpoints(out: Path, state: LedgerState, sides: list[Path], tally: T
 
 def fork(out: Path, data: DataSet, side: Path) -> int:
     """Start a life; its process id."""
+    parent = os.getpid()
     child = os.fork()
     if child:
         return child
     try:
-        status = live(out, data, side)
+        status = live(out, data, side, parent)
     finally:
         sys.stdout.flush()
     os._exit(status)
@@ -244,6 +250,8 @@ def trial(kills: int, *, longest: float, seed: int, folder: Path) -> Tally:
     """
     moments, data, tally = random.Random(seed), synthetic(), Tally()
     with begin(folder / "probe", plan=PLAN, data=data, config=CONFIG, network=NETWORK, options=Options()) as probe:
+        # One step here: what it imports and compiles need not be loaded again by each life.
+        next(iter(run(probe)))
         draws = sum(len(parameters_of(trained_by(part.name, probe.state.networks))) for part in PLAN.parts)
     longest = max(longest, 2 * seconds_of(STEPS_OF_A_LIFE * draws, folder / "probe-life", data))
     sides: list[Path] = []

@@ -46,9 +46,10 @@ def compiled(**options: Any) -> Callable[[Callable[..., None]], Callable[..., No
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         try:
-            return numba.njit(nogil=True, cache=True, **options)(function)
+            made: Callable[..., None] = numba.njit(nogil=True, cache=True, **options)(function)
         except RuntimeError:  # no folder that may be written to
-            return numba.njit(nogil=True, **options)(function)
+            made = numba.njit(nogil=True, **options)(function)
+        return made
 
     return decorate
 
