@@ -98,7 +98,7 @@ class OneOf(OptionType):
     def __init__(self, known: Callable[[], Collection[str]]) -> None:
         self._known = known
 
-    def get_metavar(self, *_: object) -> str:
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """All of them, for the help."""
         return f"[{'|'.join(self._known())}]"
 

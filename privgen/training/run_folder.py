@@ -22,8 +22,6 @@ from typing import Any
 from accountant.files import write_durably
 from privgen.errors import RunError
 
-RELEASED = ("generator.safetensors", "generator.json", "samples.png")
-
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
@@ -142,9 +140,8 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove the temporary files that interrupted writes of this run's own left behind."""
-        for path in (self.plan, self.ledger, self.head, *(self.release / name for name in RELEASED)):
-            for interrupted in path.parent.glob(f".{path.name}.*.tmp"):
-                interrupted.unlink(missing_ok=True)
+        for interrupted in (*self.release.glob(".*.[0-9]*.tmp"), *self.private.glob(f".{self.head.name}.[0-9]*.tmp")):
+            interrupted.unlink(missing_ok=True)
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         """Add a line to private/metrics.jsonl: losses on real data, batch sizes and norms stay in there."""
