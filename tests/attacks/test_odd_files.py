@@ -5,6 +5,7 @@ picture of one pixel by forty million that was to be padded to a square, each en
 failed, without it it trained. And one quotation mark that nothing closed took the twenty-five rows behind it along.
 """
 
+import io
 import os
 import struct
 
@@ -45,8 +46,14 @@ def whose(data):
     }
 
 
-def tiff_without_a_size(path):
-    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, 1) + struct.pack("<HHII", 259, 3, 1, 1) + struct.pack("<I", 0))
+def tiff_with_a_page_without_a_size(path):
+    file = io.BytesIO()
+    Image.new("L", (16, 16)).save(file, "TIFF")
+    whole = bytearray(file.getvalue())
+    (first,) = struct.unpack_from("<I", whole, 4)
+    (entries,) = struct.unpack_from("<H", whole, first)
+    struct.pack_into("<I", whole, first + 2 + 12 * entries, len(whole))
+    path.write_bytes(whole + struct.pack("<HHHIII", 1, 259, 3, 1, 1, 0))
 
 
 def named_in_no_utf8(path):
@@ -54,7 +61,7 @@ def named_in_no_utf8(path):
 
 
 ODD = {
-    "a TIFF that does not say its size": tiff_without_a_size,
+    "a TIFF with a page that does not say its size": tiff_with_a_page_without_a_size,
     "a name that is no UTF-8": named_in_no_utf8,
     "too long to be padded": lambda path: Image.new("L", (40_000_000, 1)).save(path, "PNG"),
 }

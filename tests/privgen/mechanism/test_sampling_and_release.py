@@ -262,3 +262,14 @@ def test_the_free_source_uses_all_bits_of_the_operating_system():
     assert abs(float(spread.mean())) < 6 / 200_000**0.5
     assert abs(float(spread.var()) - 1) < 6 * (2 / 200_000) ** 0.5
     assert not torch.equal(spread, torch.randn(200_000, generator=system_generator(torch.device("cpu"))))
+
+
+@pytest.mark.parametrize("names", [(), ("critic", "encoder"), ("encoder",)])
+def test_sums_of_other_parts_than_were_named_are_refused_and_use_nothing_up(names):
+    part = Part(name="critic", clip_norm=1.0, noise_multiplier=1.0)
+    event = SubsampledGaussian(sampling_rate=0.5, noise_multiplier=1.0)
+    receipt = BudgetGuard(Budget(epsilon=1e6, delta=0.5)).admit(event)
+    own = {"w": torch.zeros(3, dtype=torch.int64)}
+    with pytest.raises(ConfigError, match="Expected sums of"):
+        gaussian(dict.fromkeys(names, own), parts=(part,), bands=1, receipt=receipt, noise=ExactGaussian())
+    gaussian({"critic": own}, parts=(part,), bands=1, receipt=receipt, noise=ExactGaussian())
