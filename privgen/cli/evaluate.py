@@ -33,7 +33,7 @@ Examples:
 
 _NOTHING = "There is no run, .npz file or folder of images at {run}; name one of these."
 # Written out, because the module that defines them imports torch.
-PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
+PROTOCOLS = click.Choice(["privgen-1", "privgen-2", "dpac", "dpdm"])
 
 
 class EvaluateOptions(TypedDict):
@@ -84,8 +84,9 @@ class EvaluateOptions(TypedDict):
 )
 @click.option(
     "--features",
-    type=click.Choice(["pixels", "lenet", "inception"]),
-    help="Features to compare images by.  [default: the protocol's; privgen-1: lenet for grey 28×28, otherwise pixels]",
+    type=click.Choice(["pixels", "lenet", "imagenet", "inception"]),
+    help="Features to compare images by.  [default: the protocol's; privgen-1: lenet for grey 28×28, otherwise pixels; "
+    "privgen-2: imagenet]",
 )
 @click.option(
     "--inception-weights",

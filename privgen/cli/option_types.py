@@ -116,6 +116,25 @@ class ClaimName(OptionType):
         return str(value)
 
 
+class OneOf(OptionType):
+    """One name of a registry, as it is when the command line is read."""
+
+    name = "NAME"
+
+    def __init__(self, known: Callable[[], Collection[str]]) -> None:
+        self._known = known
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """All of them, for the help."""
+        return f"[{'|'.join(self._known())}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, known."""
+        if value not in self._known():
+            self.fail(f"{value!r} is not one of: {', '.join(self._known())}.", param, ctx)
+        return str(value)
+
+
 class Names(OptionType):
     """Names with commas between them."""
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from privgen.catalogue import METHODS
 from privgen.cli.account import account_of
 from privgen.cli.console import console, err_console, warn
 from privgen.cli.facts import planned_data, recall_source
-from privgen.cli.option_types import DataName
+from privgen.cli.option_types import DataName, OneOf
 from privgen.cli.signals import Requests, requests, say
 from privgen.cli.spent_before import tell_spent_before
 from privgen.cli.suggestions import meant
-from privgen.cli.train_messages import ask_for, in_a_terminal, say_end, say_halted, say_resumed
+from privgen.cli.train_messages import in_a_terminal, say_end, say_halted, say_resumed, show_found
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
-    from privgen.config import TrainConfig
+    from privgen.config import RunSettings
+    from privgen.training.method import Method
     from privgen.training.session import Options, Session
 
 EPILOG = """\b
@@ -33,6 +34,10 @@ Examples:
 DEFAULT_PLAN = Path("plan.json")
 # As privgen.attacks.one_run: with fewer, guessing all of them right shows next to nothing.
 FEWEST_CANARIES = 32
+
+
+def _presets() -> list[str]:
+    return list(dict.fromkeys(preset for method in METHODS.values() for preset in method.presets))
 
 
 @click.command(epilog=EPILOG)
@@ -55,7 +60,7 @@ FEWEST_CANARIES = 32
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out. Every step is charged anew.")
 @click.option("--checkpoint", help="Resume from this checkpoint and not from the newest.")
-@click.option("--preset", type=click.Choice(["tiny", "small", "paper"]), help="Size of the networks.")
+@click.option("--preset", type=OneOf(_presets), help="Size of the networks; each method has its own.")
 @click.option(
     "--set",
     "settings",
@@ -139,7 +144,8 @@ def command(
             checkpoint=checkpoint,
             preset=preset,
             settings=settings,
-            ask=plan_path is None and not resume and not yes and in_a_terminal(),
+            found=plan_path is None and not resume,
+            ask=not yes and in_a_terminal(),
             options=_options(
                 device, threads, insecure_fixed_seed, signing_key=signing_key, extend=extend,
                 account=account_of(account), anchor=anchor, canaries=canaries or 0, accept_loss=accept_loss,
@@ -197,22 +203,27 @@ def _open(
     checkpoint: str | None,
     preset: str | None,
     settings: tuple[str, ...],
+    found: bool,
     ask: bool,
     options: Options,
 ) -> Session | None:
-    from accountant.plans.plan import Plan
-    from privgen.config import default_config, warm_config
-    from privgen.methods.gan.networks import NetworkConfig
+    from accountant.plans.planned_method import GAN
+    from privgen.catalogue import method_named
     from privgen.training.begin import begin
+    from privgen.training.records import ImageRecords
     from privgen.training.resume import resume as resume_run
     from privgen.training.run_folder import RunFolder
     from privgen.training.session import Halted
 
     if resume:
         folder = RunFolder.existing(_out(out, plan.dataset if plan else dataset))
-        own = plan or (Plan.load(folder.plan) if folder.plan.exists() else None)
+        begun = folder.known_plan() or plan
+        own = plan or begun
         data = planned_data(dataset or folder.source(), own, data_dir)
-        resumed = resume_run(folder.path, data=data, options=options, plan=plan, checkpoint=checkpoint)
+        method = method_named(GAN.name if begun is None else begun.method)
+        resumed = resume_run(
+            folder.path, method=method, data=ImageRecords(data), options=options, plan=plan, checkpoint=checkpoint
+        )
         if isinstance(resumed, Halted):
             say_halted(resumed)
             return None
@@ -220,19 +231,14 @@ def _open(
         return resumed
     assert plan is not None  # `_plan` leaves it out for a resume alone
     data = planned_data(dataset, plan, data_dir)
-    warm = plan.warm_start is not None
-    config = _config(warm_config if warm else default_config, plan.dataset_size, preset, settings)
-    height, width, channels = data.train.images.shape[1:]
-    network = NetworkConfig.of(
-        config,
-        image_shape=(channels, height, width),
-        classes=len(data.train.class_names),
-        warm_start=warm,
-    )
+    method = method_named(plan.method)
+    chosen = _settings(method, plan, preset, settings)
     tell_spent_before(plan, data)
-    if ask:
-        ask_for(plan, data, DEFAULT_PLAN)
-    return begin(_out(out, data.name), plan=plan, data=data, config=config, network=network, options=options)
+    if found:
+        show_found(plan, data, DEFAULT_PLAN, ask=ask)
+    return begin(
+        _out(out, data.name), plan=plan, method=method, settings=chosen, data=ImageRecords(data), options=options
+    )
 
 
 def _out(given: Path | None, dataset: str | None) -> Path:
@@ -241,16 +247,15 @@ def _out(given: Path | None, dataset: str | None) -> Path:
     return given if given is not None else Path("runs") / Path(str(dataset)).name.replace(":", "-")
 
 
-def _config(
-    default: Callable[[int], TrainConfig], size: int, preset: str | None, settings: tuple[str, ...]
-) -> TrainConfig:
-    """The default configuration for N = size, with what was asked for changed."""
+def _settings(method: Method, plan: Plan, preset: str | None, settings: tuple[str, ...]) -> RunSettings:
+    """The method's default settings, with what was asked for changed."""
     import json
 
-    from privgen.config import TrainConfig
     from privgen.errors import ConfigError
 
-    values = default(size).to_json()
+    values = method.default_settings(plan.dataset_size, warm_start=plan.warm_start is not None).to_json()
+    if preset is not None and "preset" not in values:
+        raise ConfigError(f"Method {method.name} has no presets; omit --preset {preset}.")
     if preset is not None:
         values["preset"] = preset
     for setting in settings:
@@ -263,7 +268,7 @@ def _config(
         except ValueError:
             values[name] = text
     try:
-        return TrainConfig.from_json(values)
+        return method.settings_from_json(values)
     except ConfigError as error:
         raise click.BadParameter(str(error), param_hint="--set") from error
 

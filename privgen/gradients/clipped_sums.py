@@ -25,7 +25,7 @@ finite adds nothing. No buffer changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -105,7 +105,8 @@ def private_sums(
     totals = {n: torch.zeros(weightings, p.numel(), dtype=torch.float64, device=device) for n, p in parameters.items()}
     in_shape = {name: p.shape for name, p in parameters.items()}
     workspace = workspace_on(device)
-    found_norms, nonfinite, shapes = [], 0, {}
+    found_norms, nonfinite = [], 0
+    shapes: dict[str, Callable[[Tensor], Tensor]] = {}
     for first in range(0, max(count, 1), size):
         held = min(size, count - first)
         records = tuple(padded(rows, first, held, size) for rows in batch)
@@ -155,7 +156,7 @@ def padded(rows: Rows, first: int, held: int, size: int) -> Tensor:
     return buffer
 
 
-def _require_precision(parameters: dict[str, Tensor]) -> None:
+def _require_precision(parameters: Mapping[str, Tensor]) -> None:
     if not parameters:
         raise ConfigError("The module has no trainable parameter; there is nothing to take a gradient of.")
     half = [name for name, p in parameters.items() if p.dtype not in (torch.float32, torch.float64)]

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from privgen.gradients.layers import is_matrix, require_supported, trained_parameters
-from privgen.gradients.spectral_norm import is_spectral
+from privgen.gradients.spectral_norm import is_spectral, parametrization_of, parametrized_attributes
 
 _warned: set[str] = set()
 # Layers seen to share a parameter with something besides their calls.
@@ -53,8 +53,8 @@ def remember_other_use(layers: Mapping[str, nn.Module]) -> None:
 
 def _trains(layer: nn.Module) -> bool:
     own = list(layer.parameters(recurse=False))
-    if parametrize.is_parametrized(layer):
-        own += list(layer.parametrizations.parameters())
+    for attribute in parametrized_attributes(layer):
+        own += list(parametrization_of(layer, attribute).parameters())
     return any(p.requires_grad for p in own)
 
 

@@ -33,8 +33,8 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from privgen.errors import UnsupportedLayer
-from privgen.gradients.spectral_norm import is_spectral
-from privgen.gradients.windows import window_of
+from privgen.gradients.spectral_norm import is_spectral, parametrization_of, parametrized_attributes
+from privgen.gradients.windows import Pair, window_of
 from privgen.gradients.written import Columns, MatrixGradient, RecordGradients, VectorGradient
 
 SUPPORTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.GroupNorm, nn.LayerNorm, nn.Embedding)
@@ -46,11 +46,12 @@ Calls = Sequence[tuple[Tensor, Tensor]]
 
 def parameter_of(layer: nn.Module, attribute: str) -> nn.Parameter | None:
     """What is trained behind `layer.weight` or `layer.bias`; None if there is nothing, or it is frozen."""
+    found: object
     if parametrize.is_parametrized(layer, attribute):
-        found = layer.parametrizations[attribute].original
+        found = parametrization_of(layer, attribute).original
     else:
         found = getattr(layer, attribute, None)
-    return found if found is not None and found.requires_grad else None
+    return found if isinstance(found, nn.Parameter) and found.requires_grad else None
 
 
 def trained_parameters(layer: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -113,13 +114,18 @@ def _add(found: dict[int, RecordGradients], key: int, gradient: RecordGradients)
 
 def _columns(layer: nn.Module, x: Tensor, gradient: Tensor) -> Columns:
     if isinstance(layer, nn.Conv2d):
-        return Columns(_channels_first(gradient), _images(x), window_of(layer), gradient.shape[-2:])
+        return Columns(_channels_first(gradient), _images(x), window_of(layer), _places(gradient))
     if isinstance(layer, nn.ConvTranspose2d):
-        return Columns(_channels_first(x), _images(gradient), window_of(layer), x.shape[-2:])
+        return Columns(_channels_first(x), _images(gradient), window_of(layer), _places(x))
     if isinstance(layer, nn.Embedding):
         hot = functional.one_hot(x.flatten(1), layer.num_embeddings).to(gradient.dtype)  # (records, L, classes)
         return Columns(hot.mT, _positions(gradient), None, None)
     return Columns(_positions(gradient).mT, _positions(x), None, None)
+
+
+def _places(x: Tensor) -> Pair:
+    down, across = x.shape[-2:]
+    return down, across
 
 
 def _images(x: Tensor) -> Tensor:
@@ -182,9 +188,10 @@ def require_supported(layer: nn.Module, name: str) -> bool:
     if kind not in SUPPORTED or not _trains_as_named(layer):
         return False
     if kind in (nn.Conv2d, nn.ConvTranspose2d):
-        return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+        plain = bool(layer.groups == 1 and layer.padding_mode == "zeros")
+        return plain and not isinstance(layer.padding, str)
     if kind is nn.Embedding:
-        return layer.max_norm is None and not layer.scale_grad_by_freq and layer.padding_idx is None
+        return bool(layer.max_norm is None and not layer.scale_grad_by_freq and layer.padding_idx is None)
     return True
 
 
@@ -194,7 +201,7 @@ def _trains_as_named(layer: nn.Module) -> bool:
     Older normalisations and pruning hide the parameter under another name and compute the weight in a hook.
     """
     if parametrize.is_parametrized(layer):
-        spectral = {attribute for attribute in layer.parametrizations if is_spectral(layer, attribute)}
-        if spectral != set(layer.parametrizations.keys()):
+        made = parametrized_attributes(layer)
+        if not all(is_spectral(layer, attribute) for attribute in made):
             return False
     return {name for name, _ in layer.named_parameters(recurse=False)} <= {"weight", "bias"}

@@ -36,7 +36,7 @@ from privgen.gradients.graph_checks import fast_layers, remember_other_use
 from privgen.gradients.layers import gradients_of, trained_parameters
 from privgen.gradients.spectral_norm import freeze_power_iteration
 from privgen.gradients.vmap import gradients_by_torch_func
-from privgen.gradients.written import PassGradients, VectorGradient, Workspace
+from privgen.gradients.written import PassGradients, RecordGradients, VectorGradient, Workspace
 
 # (*record) → scalar; each tensor without a batch dimension.
 RecordLoss = Callable[..., Tensor]
@@ -99,7 +99,8 @@ def record_pass(
         remember_other_use(layers)
         fast_layers(module)  # says why this is slow, once
     slow = gradients_by_torch_func(module, loss, records)
-    return PassGradients(count, [VectorGradient(name, rows.float()) for name, rows in slow.items()], space)
+    written: list[RecordGradients] = [VectorGradient(name, rows.float()) for name, rows in slow.items()]
+    return PassGradients(count, written, space)
 
 
 def _caught(
@@ -197,12 +198,12 @@ class _Catcher:
 
     def before(self, *_: Any) -> None:
         """Stand-ins take the parameters' place."""
-        for owner, key, _, stand_in in self.owned:
+        for owner, key, _parameter, stand_in in self.owned:
             owner._parameters[key] = stand_in  # type: ignore[assignment]
 
     def after(self, _: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
         """Parameters are themselves again; catch what was read and made."""
-        for owner, key, parameter, _ in self.owned:
+        for owner, key, parameter, _stand_in in self.owned:
             owner._parameters[key] = parameter
         dtype = self.owned[0][2].dtype
         if output.dtype != dtype or torch.is_autocast_enabled(output.device.type):

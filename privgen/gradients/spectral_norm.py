@@ -43,18 +43,35 @@ class SpectralMap:
         return (gradient - (gradient * self.effective).sum() * self.direction) / self.sigma
 
 
+def parametrization_of(layer: nn.Module, attribute: str) -> parametrize.ParametrizationList:
+    """What makes this parameter of a parametrised layer."""
+    assert isinstance(layer.parametrizations, nn.ModuleDict)
+    chain = layer.parametrizations[attribute]
+    assert isinstance(chain, parametrize.ParametrizationList)
+    return chain
+
+
+def parametrized_attributes(layer: nn.Module) -> tuple[str, ...]:
+    """The parameters of a layer that something makes."""
+    if not parametrize.is_parametrized(layer):
+        return ()
+    assert isinstance(layer.parametrizations, nn.ModuleDict)
+    return tuple(layer.parametrizations.keys())
+
+
 def is_spectral(layer: nn.Module, attribute: str) -> bool:
     """Whether this parameter of a layer is spectral-normalised, and nothing besides."""
     if not parametrize.is_parametrized(layer, attribute):
         return False
-    chain = layer.parametrizations[attribute]
+    chain = parametrization_of(layer, attribute)
     return len(chain) == 1 and type(chain[0]) is _SpectralNorm
 
 
 def spectral_map(layer: nn.Module, attribute: str) -> SpectralMap:
     """The map of one spectral-normalised parameter as it is now."""
-    chain = layer.parametrizations[attribute]
+    chain = parametrization_of(layer, attribute)
     norm, original = chain[0], chain.original.detach()
+    assert isinstance(norm, _SpectralNorm)
     with freeze_power_iteration(layer), torch.no_grad():
         effective = getattr(layer, attribute).detach()
     if original.dim() == 1:
@@ -72,9 +89,7 @@ def for_parameters(module: nn.Module, gradients: Mapping[str, Tensor]) -> dict[s
     """
     found = dict(gradients)
     for name, layer in module.named_modules():
-        if not parametrize.is_parametrized(layer):
-            continue
-        for attribute in layer.parametrizations:
+        for attribute in parametrized_attributes(layer):
             full = f"{name + '.' if name else ''}parametrizations.{attribute}{_ORIGINAL}"
             if full in found and is_spectral(layer, attribute):
                 found[full] = spectral_map(layer, attribute)(found[full])

@@ -14,10 +14,15 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.utils import parametrize
 
 from privgen.errors import ConfigError, UnsupportedLayer
-from privgen.gradients.spectral_norm import freeze_power_iteration, is_spectral, spectral_map
+from privgen.gradients.spectral_norm import (
+    freeze_power_iteration,
+    is_spectral,
+    parametrization_of,
+    parametrized_attributes,
+    spectral_map,
+)
 
 Loss = Callable[..., Tensor]
 
@@ -64,7 +69,7 @@ def gradients_by_torch_func(module: nn.Module, loss: Loss, records: tuple[Tensor
     def of_one(given: dict[str, Tensor], *record: Tensor) -> Tensor:
         placed = {place: given[name] for place, name in places.items()}
         with _replaced({chain: given[name] for name, (chain, _) in normalised.items()}):
-            found = functional_call(whole, placed, record, tie_weights=False)
+            found: Tensor = functional_call(whole, placed, record, tie_weights=False)
         if found.dim():
             raise ConfigError(f"Expected one loss a record, a scalar, got shape {tuple(found.shape)} for one record.")
         return found
@@ -82,12 +87,12 @@ def gradients_by_torch_func(module: nn.Module, loss: Loss, records: tuple[Tensor
 
 def _normalised(module: nn.Module) -> dict[str, tuple[nn.Module, Tensor]]:
     """By name of the parameter behind it: each spectral normalisation, and the normalised weight."""
-    found = {}
+    found: dict[str, tuple[nn.Module, Tensor]] = {}
     for name, layer in module.named_modules():
-        for attribute in layer.parametrizations if parametrize.is_parametrized(layer) else ():
+        for attribute in parametrized_attributes(layer):
             if is_spectral(layer, attribute):
                 full = f"{name + '.' if name else ''}parametrizations.{attribute}.original"
-                found[full] = (layer.parametrizations[attribute], spectral_map(layer, attribute).effective)
+                found[full] = (parametrization_of(layer, attribute), spectral_map(layer, attribute).effective)
     return found
 
 
@@ -96,7 +101,7 @@ def _replaced(values: dict[nn.Module, Tensor]) -> Iterator[None]:
     """Within this, each of these modules gives the value that is set beside it."""
     try:
         for part, value in values.items():
-            part.forward = lambda value=value: value  # type: ignore[method-assign]
+            part.forward = lambda value=value: value
         yield
     finally:
         for part in values:

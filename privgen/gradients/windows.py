@@ -8,6 +8,7 @@ tensor([0., 1., 4., 5.])
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -61,4 +62,15 @@ class Window:
 
 def window_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> Window:
     """The windows of a convolution's input, or of a transposed convolution's output."""
-    return Window(kernel=layer.kernel_size, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
+    assert not isinstance(layer.padding, str)  # `layers.require_supported`
+    return Window(
+        kernel=_pair(layer.kernel_size),
+        stride=_pair(layer.stride),
+        padding=_pair(layer.padding),
+        dilation=_pair(layer.dilation),
+    )
+
+
+def _pair(sizes: Sequence[int]) -> Pair:
+    down, across = sizes
+    return down, across

@@ -42,8 +42,13 @@ Room = Callable[[int], Tensor]
 class RecordGradients(Protocol):
     """One parameter's gradients of all records of a pass."""
 
-    name: str
-    shape: torch.Size
+    @property
+    def name(self) -> str:
+        """The parameter's."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """The parameter's."""
 
     def slices(self, room: Room) -> Iterator[tuple[int, Tensor]]:
         """(first record, rows (k, d) float32), in order; the same bits each time.

@@ -2,7 +2,7 @@
 
 A record's group is a keyed hash of its identity (AES under the salt), so it depends on no other record: neither
 on position nor on how many there are. Step t of a banded segment draws from group t mod b, each of its records
-with probability b·q (DESIGN 3.1). Batches are never truncated or topped up, and may be empty.
+with probability b·q (docs/privacy.md, theorem 3). Batches are never truncated or topped up, and may be empty.
 
     >>> ids = np.arange(32, dtype=np.uint8).reshape(2, 16)
     >>> groups = assign_groups(ids, bands=4, salt=bytes(16))

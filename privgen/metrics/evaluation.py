@@ -188,7 +188,10 @@ class _Job:
             "seeds": request.seeds,
             "privacy": PRIVACY,
             "versions": {name: version(name) for name in ("privgen", "torch", "scikit-learn", "numpy", "scipy")},
-            "reads": sorted({split for name in request.metrics for split in METRICS[name].reads}),
+            "reads": sorted(
+                {split for name in request.metrics for split in METRICS[name].reads}
+                | ({"test"} if self._beside_held_out else set())
+            ),
         }
 
     def _per_class(self) -> tuple[int, int] | None:
@@ -210,6 +213,11 @@ class _Job:
         # A LeNet of one class has learnt to see nothing: it told black images from noise by 0.05.
         default = "lenet" if self._grey_28 and has_several_classes(self.data) else "pixels"
         return self.request.features or self.request.protocol.features or default
+
+    @property
+    def _beside_held_out(self) -> bool:
+        """Whether the distance of as many real test images stands beside that of the generated ones."""
+        return "fid" in self.request.metrics and self.features == "imagenet"
 
     @cached_property
     def first(self) -> LabelledImages:
@@ -243,19 +251,27 @@ class _Job:
     def _generated(self) -> NDArray[np.float32]:
         return self._rows(self.first.images, "generated images")
 
+    @cached_property
+    def _held_out(self) -> NDArray[np.float32]:
+        return self._rows(self.data.test.images[:_MOST_NEIGHBOURS], "held-out images")
+
     def _rows(self, images: NDArray[np.uint8], what: str) -> NDArray[np.float32]:
         chunks = extract(self._extractor, images, f"{what} by {self._extractor.name}", self.progress)
         return np.concatenate(list(chunks))
 
     def _fid(self) -> FidResult:
         reference = self._reference.statistics()
-        value = frechet_distance(reference, gaussian_statistics([self._generated]))
-        return {
-            "value": value,
+        found: FidResult = {
+            "value": frechet_distance(reference, gaussian_statistics([self._generated])),
             "features": self._extractor.name,
             "generated": self.samples,
             "real": reference.count,
         }
+        if self._beside_held_out:
+            rows = self._held_out[: self.samples]
+            found["held_out"] = frechet_distance(reference, gaussian_statistics([rows]))
+            found["held_out_images"] = len(rows)
+        return found
 
     def _kid(self) -> KidResult:
         self.progress("KID", 0, 1)
@@ -323,7 +339,7 @@ class _Job:
         training = self._reference.features()
         ours, theirs = (
             nearest(rows, training, progress=lambda done, total: self.progress("nearest images", done, total))
-            for rows in (self._generated[:_MOST_NEIGHBOURS], self._rows(held_out, "held-out images"))
+            for rows in (self._generated[:_MOST_NEIGHBOURS], self._held_out)
         )
         found = copying(ours, theirs, images=images, others=held_out, training=self.data.train.images)
         result: CopyingResult = {

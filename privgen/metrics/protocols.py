@@ -12,7 +12,7 @@ close to the published protocols, not equal to them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from privgen.errors import EvaluationError
@@ -120,6 +120,9 @@ _PRIVGEN = EvaluationProtocol(
     sources=("this project",),
 )
 
+# The same but for the features: a classifier of the same data is blind to texture (docs/evaluation.md).
+_PRIVGEN_2 = replace(_PRIVGEN, name="privgen-2", features="imagenet")
+
 _DPAC = EvaluationProtocol(
     name="dpac",
     samples=60_000,
@@ -182,4 +185,4 @@ _DPDM = EvaluationProtocol(
     ),
 )
 
-PROTOCOLS = MappingProxyType({protocol.name: protocol for protocol in (_PRIVGEN, _DPAC, _DPDM)})
+PROTOCOLS = MappingProxyType({protocol.name: protocol for protocol in (_PRIVGEN, _PRIVGEN_2, _DPAC, _DPDM)})

@@ -29,12 +29,17 @@ class Accuracies(TypedDict):
 
 
 class FidResult(TypedDict):
-    """A Fréchet distance, by which features, of how many images each."""
+    """A Fréchet distance, by which features, of how many images each.
+
+    held_out: the same of real test images, and how many they were; beside distances whose scale nobody knows.
+    """
 
     value: float
     features: str
     generated: int
     real: int
+    held_out: NotRequired[float]
+    held_out_images: NotRequired[int]
 
 
 class KidResult(TypedDict):

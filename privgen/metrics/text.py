@@ -81,6 +81,8 @@ def _accuracies(name: str, how: str, found: Mapping[str, AccuracySummary]) -> It
 
 def _fid(found: FidResult) -> Measure:
     how = f"{found['generated']} generated against {found['real']} real training images"
+    if "held_out" in found:
+        how += f"; {found['held_out_images']} held-out real images: {found['held_out']:.2f}"
     return f"FID by {found['features']}", f"{found['value']:.2f}", how
 
 

@@ -68,6 +68,16 @@ def render_affordable(rows: Sequence[Affordable], console: Console) -> None:
     console.print(table)
 
 
+def render_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of text in the form of the plan's others."""
+    table = _table(title=title)
+    for number, heading in enumerate(head):
+        table.add_column(heading, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    return table
+
+
 def _table(**options: Any) -> Table:
     return Table(box=None, padding=(0, 2, 0, 0), title_justify="left", **options)
 
@@ -158,6 +168,7 @@ def _rows(plan: Plan) -> list[tuple[str, str, str]]:
     noise = noise_to_batch(plan, plan.schedule()[0])
     rows = [
         ("data set", f"{plan.dataset or 'not named'}, N = {plan.dataset_size}", why.get("dataset_size", "")),
+        ("method", plan.method, why.get("method", "")),
         *_public_facts(plan),
         ("delta", f"{plan.delta:g}", why.get("delta", "given")),
         ("sampling rate", _over_phases(plan, "sampling_rate"), why.get("sampling_rate", "given")),

@@ -13,11 +13,18 @@ from accountant.audit.audit import Audit
 from accountant.composition.certified import Certified
 from accountant.ledger.state import LedgerState
 from privgen.report import document
-from privgen.report.content import HELD, spend_rows
-from privgen.report.document import Code, Paragraph, Report
+from privgen.report.content import HELD, spend_rows, tone_of
+from privgen.report.document import HOLDS, Code, Paragraph, Report
+from privgen.report.risk import CAPTION, how_to_read, in_words, risk_head, risk_rows
 from privgen.report.text import plain
 
-_STYLE = {"passed": "bold green", "incomplete": "bold yellow", "failed": "bold red", "not-checked": "yellow"}
+_STYLE = {
+    "passed": "bold green",
+    HOLDS: "bold",
+    "incomplete": "bold yellow",
+    "failed": "bold red",
+    "not-checked": "yellow",
+}
 _MARK = {"passed": "✓", "failed": "✗", "not-checked": "–"}
 
 
@@ -29,10 +36,11 @@ def render_audit(audit: Audit, *, colour: bool = True, width: int = 110) -> str:
     """
     buffer = io.StringIO()
     console = Console(file=buffer, force_terminal=colour, no_color=not colour, width=width, highlight=False)
-    console.print(Text(f"Verdict: {audit.verdict.upper()}", style=_STYLE[audit.verdict]), end="")
+    console.print(Text(f"Verdict: {audit.verdict.upper()}", style=_STYLE[tone_of(audit)]), end="")
     console.print(f"   run {escape(plain(audit.run))}\n")
     if audit.state is not None and audit.spent is not None:
         console.print(_summary(audit, audit.state, audit.spent))
+        _print_risk(audit, audit.state, console)
     console.print(_checks(audit))
     if audit.assumptions:
         console.print(_assumptions(audit))
@@ -62,6 +70,21 @@ def _table(columns: int, title: str | None = None) -> Table:
     for _ in range(columns):
         table.add_column(overflow="fold")
     return table
+
+
+def _print_risk(audit: Audit, state: LedgerState, console: Console) -> None:
+    """What the guarantee means for a person, where there is one."""
+    if (risks := audit.risks) is None or audit.guarantee is None:
+        return
+    words = in_words(risks, epsilon=audit.guarantee.epsilon, delta=state.budget.delta)
+    console.print(Text(f"\n{words}\n"))
+    table = Table(title=CAPTION, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for number, heading in enumerate(risk_head()):
+        table.add_column(heading, justify="right" if number else "left")
+    for row in risk_rows(risks):
+        table.add_row(*row)
+    console.print(table)
+    console.print(Text(f"{how_to_read(risks)}\n", style="dim"))
 
 
 def _generic(block: document.Table) -> Table:
