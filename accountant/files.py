@@ -14,7 +14,9 @@ from pathlib import Path
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make a new or renamed name in `folder` durable."""
+    """Make a new or renamed name in `folder` durable; Windows has no way to, and its file system's journal does."""
+    if os.name == "nt":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

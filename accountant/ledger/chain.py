@@ -17,7 +17,6 @@ newest entry is remembered in another folder (`Head`), so that a dropped tail is
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from accountant.ledger.entry import (
     parse_entries,
     parse_line,
 )
+from accountant.ledger.exclusive import BINARY, Exclusive
 from accountant.ledger.outside_head import OutsideHeads
 
 Signer = Callable[[bytes], bytes]
@@ -105,6 +105,7 @@ class Ledger:
         path: Path,
         entries: list[Entry],
         *,
+        lock: Exclusive,
         head_path: Path | None,
         signer: Signer | None,
     ) -> None:
@@ -114,6 +115,7 @@ class Ledger:
         # Token of the newest guard on it; a guard that is not the newest admits nothing.
         self.guarded_by: bytes | None = None
         self._descriptor = descriptor
+        self._lock = lock
         self._head_path = head_path
         self._signer = signer
         self._outside: OutsideHeads | None = None
@@ -133,14 +135,14 @@ class Ledger:
         """
         path = Path(path)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | BINARY, 0o644)
         except FileExistsError as error:
             raise LedgerError(f"{path} exists already; go on with it by --resume or choose another --out.") from error
         except OSError as error:
             raise LedgerError(f"Cannot make the ledger {path}: {error.strerror}; choose another --out.") from error
-        _lock(descriptor, path)
+        lock = _lock(descriptor, path)
         fsync_folder(path.parent)
-        return cls(descriptor, path, [], head_path=head_path, signer=signer)
+        return cls(descriptor, path, [], lock=lock, head_path=head_path, signer=signer)
 
     @classmethod
     def open(cls, path: Path | str, *, head_path: Path | None = None, signer: Signer | None = None) -> Ledger:
@@ -152,13 +154,14 @@ class Ledger:
         """
         path = Path(path)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | BINARY)
         except OSError as error:
             raise LedgerError(f"Cannot open the ledger {path}: {error.strerror}.") from error
+        lock = None
         try:
-            _lock(descriptor, path)
+            lock = _lock(descriptor, path)
             entries, tail = parse_entries(path.read_bytes())
-            ledger = cls(descriptor, path, entries, head_path=head_path, signer=signer)
+            ledger = cls(descriptor, path, entries, lock=lock, head_path=head_path, signer=signer)
             if tail:
                 ledger._repair(tail)
             if head_path is not None:
@@ -167,6 +170,8 @@ class Ledger:
                 raise LedgerBroken(f"The ledger {path} is empty: entry 0, the genesis, is missing.")
         except BaseException:
             os.close(descriptor)
+            if lock is not None:
+                lock.release()
             raise
         return ledger
 
@@ -263,6 +268,7 @@ class Ledger:
         if not self._closed:
             self._closed = True
             os.close(self._descriptor)
+            self._lock.release()
             if self._outside is not None:
                 self._outside.close()
 
@@ -279,8 +285,8 @@ def _no_room(path: Path, error: OSError) -> str:
     return f"Cannot write {path}: {error.strerror}; make room or give another --out. No step was run for it."
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def _lock(descriptor: int, path: Path) -> Exclusive:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return Exclusive.take(descriptor, path)
     except OSError as error:
         raise LedgerLocked(f"Another process holds {path}; wait for it to end, or train into another --out.") from error

@@ -15,7 +15,6 @@ says so.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from accountant.canonical_json import canonical, parse_object
 from accountant.errors import InvalidValue, LedgerBroken, LedgerError, LedgerLocked
 from accountant.files import write_durably
 from accountant.json_reader import JsonObject
+from accountant.ledger.exclusive import Exclusive
 from accountant.ledger.state_folder import make_private_folder, state_folder
 
 SCHEMA = "privgen.head/1"
@@ -110,12 +110,18 @@ class OutsideHeads:
 
     Args:
         path: the ledger's. genesis: digest of its first entry. files: that remember its head.
-        lock: descriptor of a locked file, or None.
+        lock: descriptor of a locked file with its lock, or None.
         missing: why the state folder remembers nothing, or None where it does.
     """
 
     def __init__(
-        self, path: Path, genesis: str, files: tuple[Path, ...], *, lock: int | None, missing: str | None
+        self,
+        path: Path,
+        genesis: str,
+        files: tuple[Path, ...],
+        *,
+        lock: tuple[int, Exclusive] | None,
+        missing: str | None,
     ) -> None:
         self.path, self.genesis, self.files, self.missing = path, genesis, files, missing
         self._lock = lock
@@ -137,14 +143,14 @@ class OutsideHeads:
         anchors = () if anchor is None else (Path(anchor),)
         try:
             make_private_folder(folder / _FOLDER)
-            lock = os.open(_lock_file(folder, genesis), os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = os.open(_lock_file(folder, genesis), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             missing = f"the state folder {folder} cannot be written to ({error.strerror})"
             return cls(Path(path), genesis, anchors, lock=None, missing=missing)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = descriptor, Exclusive.take(descriptor, _lock_file(folder, genesis))
         except OSError as error:
-            os.close(lock)
+            os.close(descriptor)
             raise LedgerLocked(
                 f"Another process holds {path} or a copy of it; wait for it to end, or train into another --out."
             ) from error
@@ -194,7 +200,9 @@ class OutsideHeads:
     def close(self) -> None:
         """Release the lock. Closing twice is nothing."""
         if self._lock is not None:
-            os.close(self._lock)
+            descriptor, lock = self._lock
+            os.close(descriptor)
+            lock.release()
             self._lock = None
 
 

@@ -29,6 +29,7 @@ class Requests:
     def __init__(self) -> None:
         self.ending: int | None = None
         self._keep = self._kept = False
+        self._terminals = _terminals()
 
     def end(self) -> bool:
         """Whether to checkpoint and end."""
@@ -56,7 +57,7 @@ class Requests:
             say("Stopped at once; the last checkpoint stands. Go on by --resume.")
             os._exit(128 + number)
         self.ending = number
-        _let_go_of_a_closed_terminal(number)
+        _let_go_of(self._terminals, number)
         say("Stopping after this step; a checkpoint is being written ...")
 
 
@@ -72,12 +73,13 @@ def requests() -> Iterator[Requests]:
 def ended_by_signals() -> Iterator[None]:
     """INT, TERM and HUP raise SystemExit, so that whatever is open is closed; the second INT ends at once."""
     received: list[int] = []
+    terminals = _terminals()
 
     def end(number: int, frame: FrameType | None) -> None:
         if received and number == signal.SIGINT:
             os._exit(128 + number)
         received.append(number)
-        _let_go_of_a_closed_terminal(number)
+        _let_go_of(terminals, number)
         say("Interrupted. What was finished is kept.")
         sys.exit(128 + number)
 
@@ -107,12 +109,16 @@ def say(text: str) -> None:
         os.write(2, f"\n{text}\n".encode())
 
 
-def _let_go_of_a_closed_terminal(number: int) -> None:
+def _terminals() -> tuple[int, ...]:
+    """Which of stdout and stderr are a terminal; asked before it may be closed, for then nothing tells."""
+    return tuple(descriptor for descriptor in (1, 2) if os.isatty(descriptor))
+
+
+def _let_go_of(terminals: Sequence[int], number: int) -> None:
     """After HUP the terminal is gone and every write to it fails; a checkpoint must not fail for that."""
     if number != getattr(signal, "SIGHUP", None):
         return
     nothing = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):
-        if os.isatty(descriptor):
-            os.dup2(nothing, descriptor)
+    for descriptor in terminals:
+        os.dup2(nothing, descriptor)
     os.close(nothing)
