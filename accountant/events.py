@@ -28,16 +28,17 @@ is charged k blocks of one record at noise multiplier z/√k instead (theorem 8)
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 from accountant.budget import Neighbouring
 from accountant.errors import InvalidValue
+from accountant.event_registry import event_from_json as event_from_json
+from accountant.event_registry import event_to_json as event_to_json
+from accountant.event_registry import register_event as register_event
+from accountant.event_registry import require_event as require_event
 from accountant.mixtures import AT_ZERO, MixturePair, drawn
 from accountant.scalars import is_integer, is_number, keep_plain
-
-JsonScalar = str | int | float | bool | None
 
 
 def require_sampling_rate(value: float, name: str = "sampling_rate") -> None:
@@ -280,64 +281,8 @@ def _pair(rate: float, noise: float, shift: float, neighbouring: Neighbouring, g
     return MixturePair(p=p, q=q, sigma=noise)
 
 
-_E = TypeVar("_E", bound=Event)
-_KINDS: dict[str, type[Event]] = {}
-
-
-def register_event(cls: type[_E]) -> type[_E]:
-    """Make a class of events known by its `kind`, so that ledgers with it can be written, replayed and audited.
-
-    Use it as a decorator above `@dataclass(frozen=True)`. Whoever audits such a ledger must have imported the class.
-
-    Raises:
-        InvalidValue: not a frozen dataclass with a kind, or the kind is another class's.
-    """
-    kind = getattr(cls, "kind", None)
-    parameters = getattr(cls, "__dataclass_params__", None)
-    if not (isinstance(kind, str) and parameters is not None and parameters.frozen):
-        raise InvalidValue(f"Expected {cls.__name__} to be a frozen dataclass with kind: ClassVar[str].")
-    if kind in _KINDS:
-        raise InvalidValue(f"Expected another kind than {kind!r}: it is that of {_KINDS[kind].__qualname__}.")
-    _KINDS[kind] = cls
-    return cls
-
-
 for _own in (SubsampledGaussian, BandedGaussian, HiddenFeedbackGaussian):
     register_event(_own)
-
-
-def require_event(event: Event) -> None:
-    """Raise InvalidValue unless this is an event of a registered class."""
-    kind = getattr(event, "kind", None)
-    if not isinstance(kind, str) or type(event) is not _KINDS.get(kind):
-        raise InvalidValue(f"Expected event={event!r} to be one of: {', '.join(_KINDS)}; register_event adds a class.")
-
-
-def event_to_json(event: Event) -> dict[str, JsonScalar]:
-    """The event as a JSON object with a `kind` and its parameters.
-
-    Raises:
-        InvalidValue: it is no event of a registered class.
-    """
-    require_event(event)
-    return {"kind": event.kind} | {f.name: getattr(event, f.name) for f in fields(event)}
-
-
-def event_from_json(data: Mapping[str, object]) -> Event:
-    """The event that `event_to_json` wrote.
-
-    Raises:
-        InvalidValue: unknown kind, missing or additional fields, or a value out of range.
-    """
-    kind = data.get("kind")
-    cls = _KINDS.get(kind) if isinstance(kind, str) else None
-    if cls is None:
-        raise InvalidValue(f"Expected event kind={kind!r} to be one of: {', '.join(_KINDS)}.")
-    names = {f.name for f in fields(cls)}
-    given = set(data) - {"kind"}
-    if names != given:
-        raise InvalidValue(f"Expected a {kind} event with fields {sorted(names)}, got {sorted(given)}.")
-    return cls(**{name: data[name] for name in names})
 
 
 def joint_noise_multiplier(*noise_multipliers: float) -> float:

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from accountant import BandedGaussian, Budget, BudgetGuard, Ledger
-from accountant.ledger.guard import DEFAULT_BLOCK, genesis_budget
+from accountant.ledger.genesis import genesis_budget
+from accountant.ledger.guard import DEFAULT_BLOCK
 
 STEPS, ROUNDS = 1024, 5
 TARGET_MS = 0.1

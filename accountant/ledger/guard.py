@@ -27,7 +27,6 @@ that were not chosen by looking at outputs; who does choose them so needs an `ac
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -40,10 +39,10 @@ from accountant.events import Event, event_to_json, require_count
 from accountant.ledger.account import Account
 from accountant.ledger.affordable import largest, most_by_prv
 from accountant.ledger.chain import Ledger
+from accountant.ledger.genesis import new_ledger
 from accountant.ledger.receipt import ISSUED_BY_A_GUARD, Receipt, know_guard
 from accountant.ledger.replay import replay
 from accountant.ledger.state import LedgerState, Segment, charged, charged_blocks
-from accountant.ledger.writers import OWN_LOOP
 from accountant.plans.caps import Caps, most_steps
 from accountant.plans.plan import Plan
 
@@ -59,8 +58,7 @@ class BudgetGuard:
             for a guard in memory only, which a crash forgets: use that in experiments, never for a release.
         accountant: "rdp", or "prv" to ask PRV where RDP alone would stop.
         block: steps in one reservation, >= 1.
-        account: of a budget over many runs, in which steps are reserved first; or None.
-        run: what this run is called in the account.
+        account: of a budget over many runs, in which steps are reserved first; or None. run: its name there.
 
     Raises:
         InvalidValue: a value is out of range. LedgerError: the ledger cannot be made or was made for another
@@ -87,7 +85,7 @@ class BudgetGuard:
         # Steps of the current segment that the account has charged and the run has not.
         self._credit = 0
         self._dataset: str | None = None
-        self.ledger = ledger if isinstance(ledger, Ledger) or ledger is None else _new_ledger(ledger, budget)
+        self.ledger = ledger if isinstance(ledger, Ledger) or ledger is None else new_ledger(ledger, budget)
         self._segments: list[Segment] = []
         self._plan: Plan | None = None
         self._caps: Caps | None = None
@@ -362,15 +360,3 @@ class BudgetGuard:
         self._halted = True
         if self.ledger is not None:
             self.ledger.append("halt", {"reason": reason, "steps": self.steps})
-
-
-def genesis_budget(budget: Budget) -> Mapping[str, str | float]:
-    """The budget as the genesis entry holds it."""
-    return {"epsilon": budget.epsilon, "delta": budget.delta, "neighbouring": budget.neighbouring.value}
-
-
-def _new_ledger(path: Path | str, budget: Budget) -> Ledger:
-    ledger = Ledger.create(path)
-    own = {"writer": OWN_LOOP, "run": os.urandom(8).hex(), "budget": genesis_budget(budget)}
-    ledger.append("genesis", own)
-    return ledger

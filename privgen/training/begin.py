@@ -23,7 +23,8 @@ from accountant.files import write_durably
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Ledger
 from accountant.ledger.extension import blocks_beside
-from accountant.ledger.guard import BudgetGuard, genesis_budget
+from accountant.ledger.genesis import genesis_budget
+from accountant.ledger.guard import BudgetGuard
 from accountant.ledger.outside_head import OutsideHeads, forget
 from accountant.ledger.register import SpendRegister
 from accountant.ledger.replay import replay

@@ -10,7 +10,7 @@ import pytest
 
 from accountant import BudgetGuard, Feedback, Ledger, Part, Plan
 from accountant.audit.checks import WEIGHTS
-from accountant.ledger.guard import genesis_budget
+from accountant.ledger.genesis import genesis_budget
 
 STEPS = 12
 PLAN = Plan(

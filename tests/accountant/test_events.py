@@ -26,7 +26,7 @@ from accountant import (
 )
 from accountant.audit.audit import audit_run
 from accountant.events import register_event
-from accountant.ledger.guard import genesis_budget
+from accountant.ledger.genesis import genesis_budget
 from accountant.mixtures import AT_ZERO, Mixture, MixturePair
 
 ROOT = Path(__file__).parents[2]

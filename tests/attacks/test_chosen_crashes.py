@@ -15,7 +15,7 @@ from accountant import BudgetExhausted, BudgetGuard, Ledger, LedgerBroken, Part,
 from accountant.audit.audit import audit_run
 from accountant.composition.certified import certify
 from accountant.errors import InvalidValue
-from accountant.ledger.guard import genesis_budget
+from accountant.ledger.genesis import genesis_budget
 from accountant.ledger.state import charged, charged_blocks
 from privgen.training.loop import run
 

@@ -11,7 +11,7 @@ import pickle
 import pytest
 
 from accountant import Budget, BudgetGuard, Ledger, ReceiptError, SubsampledGaussian
-from accountant.ledger.guard import genesis_budget
+from accountant.ledger.genesis import genesis_budget
 
 BUDGET = Budget(epsilon=3.0, delta=1e-5)
 EVENT = SubsampledGaussian(sampling_rate=0.05, noise_multiplier=1.0)

@@ -11,7 +11,7 @@ import pytest
 
 from accountant import BudgetGuard, Ledger
 from accountant.audit.audit import audit_run
-from accountant.ledger.guard import genesis_budget
+from accountant.ledger.genesis import genesis_budget
 from accountant.plans.plan import Plan
 from privgen.report.write import write_reports
 from privgen.training.loop import run

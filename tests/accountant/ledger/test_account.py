@@ -21,7 +21,7 @@ from accountant import (
 )
 from accountant.composition.conversion import Conversion, epsilon_of
 from accountant.ledger.account import Account, default_order
-from accountant.ledger.guard import genesis_budget
+from accountant.ledger.genesis import genesis_budget
 
 BUDGET = Budget(epsilon=3.0, delta=1e-6)
 STEP = SubsampledGaussian(sampling_rate=0.01, noise_multiplier=1.2)

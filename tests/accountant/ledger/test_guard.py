@@ -22,7 +22,7 @@ from accountant import (
     SubsampledGaussian,
     verify_ledger,
 )
-from accountant.ledger.guard import genesis_budget
+from accountant.ledger.genesis import genesis_budget
 
 EVENTS = [
     SubsampledGaussian(sampling_rate=0.05, noise_multiplier=1.0),

@@ -13,7 +13,7 @@ from accountant.canonical_json import digest
 from accountant.errors import InvalidValue, LedgerBroken, PlanError
 from accountant.events import event_to_json
 from accountant.ledger.chain import Ledger
-from accountant.ledger.guard import genesis_budget
+from accountant.ledger.genesis import genesis_budget
 from accountant.plans.parts import STATISTICS, Part, Phase
 from accountant.plans.warm_start import WarmStart
 

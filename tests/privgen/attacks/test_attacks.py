@@ -20,7 +20,7 @@ from accountant import (
 )
 from accountant.claims.claims import claimed_epsilon
 from accountant.composition.gaussian import gaussian_epsilon
-from accountant.ledger.guard import genesis_budget
+from accountant.ledger.genesis import genesis_budget
 from planners import plan
 from privgen.attacks.bound import clopper_pearson, lower_bound
 from privgen.attacks.mechanism import DEMONSTRATION, attack, audit_mechanism

@@ -21,7 +21,7 @@ from accountant import (
 )
 from accountant.bound_text import upper_text
 from accountant.claims.claims import CLAIMS
-from accountant.ledger.guard import genesis_budget
+from accountant.ledger.genesis import genesis_budget
 from accountant.ledger.signing import load_signer, new_key
 from privgen.cli import main
 

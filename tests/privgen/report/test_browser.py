@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from accountant import BudgetGuard, Ledger, Part, Plan
-from accountant.ledger.guard import genesis_budget
+from accountant.ledger.genesis import genesis_budget
 from privgen.report.write import write_reports
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -28,7 +28,7 @@ from accountant.audit.audit import audit_run, claimed_by_the_paper
 from accountant.audit.epsilon_curves import delta_over_epsilon, epsilon_over_steps, first_steps
 from accountant.bound_text import lower_text, upper_text
 from accountant.claims.claims import claimed_epsilon
-from accountant.ledger.guard import genesis_budget
+from accountant.ledger.genesis import genesis_budget
 from accountant.plans.cost_shares import shares_of
 from privgen.data.export import png_bytes
 from privgen.report.content import report_of
