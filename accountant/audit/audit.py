@@ -32,6 +32,7 @@ from accountant.audit.checks import (
 )
 from accountant.audit.guarantee import Guarantee, guarantee_of
 from accountant.audit.release_files import release_checks
+from accountant.audit.risk import GROUP_SIZES, Risks, risks_of_guarantee, risks_of_promise
 from accountant.budget import Budget
 from accountant.composition.certified import Certified, certify
 from accountant.composition.rdp import RdpAccountant
@@ -57,6 +58,7 @@ class Audit:
         guarantee: what holds of it: for a plan ε of its caps, whatever was charged so far.
         claimed: for `paper` feedback the ε that the published analysis says of the same steps, which is no bound.
         checks, assumptions: what was looked at, and what the theorem needs beside it.
+        group_sizes: of how many records together the risk is said, beside that of one.
     """
 
     run: str
@@ -66,6 +68,18 @@ class Audit:
     claimed: float | None = None
     checks: tuple[Check, ...]
     assumptions: tuple[Assumption, ...]
+    group_sizes: tuple[int, ...] = GROUP_SIZES
+
+    @property
+    def risks(self) -> Risks | None:
+        """What any attack on what is released could reach; None where the ledger could not be read as one."""
+        if self.state is None or self.guarantee is None:
+            return None
+        try:
+            return risks_of_guarantee(self.guarantee, self.state.budget, self.group_sizes)
+        except ArithmeticError:
+            # Numbers that nobody trains with: no bound was found, so everything is possible.
+            return risks_of_promise(epsilon=math.inf, delta=self.state.budget.delta, group_sizes=self.group_sizes)
 
     @property
     def verdict(self) -> str:

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -107,6 +108,11 @@ class Account:
             raise InvalidValue(
                 f"At order={order:g} not even one release fits ε = {budget.epsilon:g}; omit --order for "
                 f"{default_order(budget):.4g}."
+            )
+        if Path(path).exists():
+            raise LedgerError(
+                f"{path} exists already, and an account's budget is never changed; see what is left of it by privgen "
+                f"account show {shlex.quote(str(path))}, or give another name."
             )
         with Ledger.create(path) as ledger:
             about = {"epsilon": budget.epsilon, "delta": budget.delta, "neighbouring": budget.neighbouring.value}

@@ -26,7 +26,7 @@ def tell_spent_before(plan: Plan, data: DataSet) -> None:
     from privgen.training.spent_records import spent_before
 
     try:
-        found = spent_before(plan, data, register=SpendRegister())
+        found = spent_before(plan, data.train.contents(), register=SpendRegister())
     except (OSError, LedgerError) as error:
         warn(f"What was spent before on these records is not known: {error}")
         return

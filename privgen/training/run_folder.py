@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,6 @@ from typing import Any
 from accountant.files import write_durably
 from accountant.plans.plan import Plan
 from privgen.errors import RunError
-
-RELEASED = ("generator.safetensors", "generator.json", "samples.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,11 @@ class RunFolder:
     def head(self) -> Path:
         """The ledger's head, by which a dropped tail is seen."""
         return self.private / "head.json"
+
+    @property
+    def argument(self) -> str:
+        """The path as it is written in a command that is printed, to be copied."""
+        return shlex.quote(str(self.path))
 
     @property
     def plan(self) -> Path:
@@ -149,9 +153,8 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove the temporary files that interrupted writes of this run's own left behind."""
-        for path in (self.plan, self.ledger, self.head, *(self.release / name for name in RELEASED)):
-            for interrupted in path.parent.glob(f".{path.name}.*.tmp"):
-                interrupted.unlink(missing_ok=True)
+        for interrupted in (*self.release.glob(".*.[0-9]*.tmp"), *self.private.glob(f".{self.head.name}.[0-9]*.tmp")):
+            interrupted.unlink(missing_ok=True)
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         """Add a line to private/metrics.jsonl: losses on real data, batch sizes and norms stay in there."""

@@ -30,13 +30,13 @@ def finish(session):
 
 def test_a_second_run_on_the_same_records_is_told_what_both_cost_together(lab, tmp_path):
     plan, data = lab.plan(iterations=3), lab.data()
-    assert spent_before(plan, data, register=SpendRegister()) is None
+    assert spent_before(plan, data.train.contents(), register=SpendRegister()) is None
     finish(lab.begin(tmp_path / "first", plan=plan))
-    found = spent_before(plan, data, register=SpendRegister())
+    found = spent_before(plan, data.train.contents(), register=SpendRegister())
     assert ([one.name for one in found.runs], found.records) == (["first"], 200)
     assert plan.epsilon - 0.2 < found.epsilon < found.with_plan < 2 * plan.epsilon
     finish(lab.begin(tmp_path / "second", plan=plan))
-    third = spent_before(plan, data, register=SpendRegister())
+    third = spent_before(plan, data.train.contents(), register=SpendRegister())
     assert [one.name for one in third.runs] == ["first", "second"] or len(third.runs) == 2
     assert third.epsilon == pytest.approx(found.with_plan)
     assert third.order == found.order  # fixed by the first, before the second was chosen
@@ -46,18 +46,18 @@ def test_shuffled_and_partly_new_records_are_the_same_records_and_others_are_not
     data = lab.data()
     finish(lab.begin(tmp_path / "first", plan=lab.plan(iterations=3)))
     half = data.train.subset(np.random.default_rng(0).permutation(200)[:100])
-    found = spent_before(lab.plan(), dataclasses.replace(data, train=half), register=SpendRegister())
+    found = spent_before(lab.plan(), half.contents(), register=SpendRegister())
     assert found.records == 100
-    assert spent_before(lab.plan(), lab.data(seed=7), register=SpendRegister()) is None
+    assert spent_before(lab.plan(), lab.data(seed=7).train.contents(), register=SpendRegister()) is None
     relabelled = dataclasses.replace(data.train, labels=(data.train.labels + 1) % 3)
-    assert spent_before(lab.plan(), dataclasses.replace(data, train=relabelled), register=SpendRegister()) is None
+    assert spent_before(lab.plan(), relabelled.contents(), register=SpendRegister()) is None
 
 
 def test_a_resume_is_the_same_run_and_pays_once(lab, tmp_path):
     with lab.begin(tmp_path / "run", plan=lab.plan(iterations=6)) as session:
         lab.stop_after(session, 2)
     finish(lab.resume(tmp_path / "run"))
-    assert len(spent_before(lab.plan(), lab.data(), register=SpendRegister()).runs) == 1
+    assert len(spent_before(lab.plan(), lab.data().train.contents(), register=SpendRegister()).runs) == 1
 
 
 def test_train_and_plan_say_it_on_stderr_and_nothing_of_it_is_released(lab, tmp_path, npz_file):

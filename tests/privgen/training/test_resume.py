@@ -180,7 +180,7 @@ def test_noise_coins_and_latent_vectors_are_fresh_after_every_resume(lab, tmp_pa
         with lab.resume(folder) as session:
             event = session.plan.events()[0][0]
             draws = [session.sampler.draw(event, cycle).tolist() for cycle in range(8)]
-            latent = torch.randn(4, generator=session.state.latents).tolist()
+            latent = torch.randn(4, generator=session.state.learner.latents).tolist()
             seen.append((draws, latent, session.noise.floored(4, std=2.0**20).tolist()))
     assert all(first != second for first, second in zip(*seen, strict=True))
 
@@ -418,7 +418,7 @@ def test_a_run_that_was_killed_before_it_began_is_begun_by_a_resume(lab, tmp_pat
         if content is not None:
             (out / "release" / "ledger.jsonl").write_bytes(content)
         with lab.resume(out) as session:
-            assert (session.guard.steps, session.config.seed, len(session.planted)) == (0, 3, 40)
+            assert (session.guard.steps, session.state.learner.settings.seed, len(session.planted)) == (0, 3, 40)
             list(run(session))
         assert audit_run(out).verdict == "passed"
 
