@@ -230,6 +230,7 @@ SENSELESS = [
     ("reserve", {"segment": 3, "steps": 1, "event": EVENT}, "segment 3"),
     ("reserve", {"segment": 0, "steps": 0, "event": EVENT}, "steps=0"),
     ("reserve", {"segment": 0, "steps": 1, "event": {"kind": "free-lunch"}}, "kind"),
+    ("reserve", {"segment": 0, "steps": 1, "event": {**EVENT, "feedback_ratio": 0.5}}, "fields"),
     ("reserve", {"segment": 0, "steps": 1}, "lacks the field"),
     ("commit", {"segment": 0, "steps": 1}, "not the last"),
     ("checkpoint", {"name": "x", "step": 4, "weights_digest": ""}, "step 4"),
