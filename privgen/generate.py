@@ -139,7 +139,8 @@ class LoadedGenerator:
 
         images = self.sampler(labels.to(device), normal)  # (n, C, H, W) in [−1, 1]
         pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).cpu().numpy()
+        made: NDArray[np.uint8] = pixels.permute(0, 2, 3, 1).cpu().numpy()
+        return made
 
     def labels_for(self, n: int) -> NDArray[np.int64]:
         """Balanced labels 0, 1, …, 0, 1, … for n images."""
@@ -166,7 +167,7 @@ def load_generator(run: Path | str) -> LoadedGenerator:
     run = Path(run)
     folder = run / "release" if (run / "release").is_dir() else run
     try:
-        about = parse_object((folder / "generator.json").read_bytes())
+        about: dict[str, Any] = parse_object((folder / "generator.json").read_bytes())
         weights = load((folder / "generator.safetensors").read_bytes())
     except OSError as error:
         raise RunError(

@@ -33,7 +33,13 @@ class Extractor(Protocol):
 
 
 class ImageClassifier(Protocol):
-    """Class probabilities from images."""
+    """Class probabilities from images.
+
+    Attributes:
+        identity: a key for caches.
+    """
+
+    identity: str
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(n, classes) from (n, H, W, C); each row sums to 1."""

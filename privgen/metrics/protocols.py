@@ -21,6 +21,9 @@ from privgen.metrics.result import ProtocolRecord
 
 DEFAULT = "privgen-1"
 
+# Generated images, however few the real ones are.
+_FEWEST = 1000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationProtocol:
@@ -54,6 +57,14 @@ class EvaluationProtocol:
     def recipe(self, classifier: str) -> Recipe:
         """The recipe of cnn, mlp or logreg under this protocol."""
         return RECIPES[f"{self.recipes}-{classifier}"]
+
+    def enough(self, real: int) -> int:
+        """Generated images where no number was asked for: of few real images ten times as many say as much, sooner.
+
+        >>> PROTOCOLS["privgen-1"].enough(60000), PROTOCOLS["privgen-1"].enough(117)
+        (10000, 1170)
+        """
+        return min(self.samples, max(_FEWEST, 10 * real))
 
     def deviations(
         self, *, samples: int, features: str | None, per_class: tuple[int, int] | None = None

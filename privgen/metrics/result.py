@@ -9,11 +9,15 @@ PRIVACY = "Computed from real images without differential privacy; no ε covers 
 
 
 class AccuracySummary(TypedDict):
-    """Accuracies in [0, 1] over seeds: their mean, their standard deviation, and each."""
+    """Accuracies in [0, 1] over seeds: their mean, their standard deviation, and each.
+
+    `chance`: the share of the tested images that are of the commonest class, which a guess without looking gets right.
+    """
 
     mean: float
     std: float
     values: list[float]
+    chance: float
 
 
 class Accuracies(TypedDict):

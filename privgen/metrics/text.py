@@ -75,7 +75,8 @@ def _accuracies(name: str, how: str, found: Mapping[str, AccuracySummary]) -> It
         count = len(summary["values"])
         spread = f" ± {summary['std']:.2%}" if count > 1 else ""
         seeds = f"{count} seeds" if count > 1 else "one seed"
-        yield f"{name} {classifier}", f"{summary['mean']:.2%}{spread}", f"{how}; {seeds}"
+        by_chance = f"guessing the commonest class: {summary['chance']:.2%}"
+        yield f"{name} {classifier}", f"{summary['mean']:.2%}{spread}", f"{how}; {seeds}; {by_chance}"
 
 
 def _fid(found: FidResult) -> Measure:

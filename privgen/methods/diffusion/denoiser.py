@@ -52,12 +52,13 @@ class Denoiser(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
         """x (n, C, H, W) with noise sigma (n,), labels (n,) → E[x], (n, C, H, W)."""
-        ideal = self.ideal(x[:, None], sigma[:, None], labels)[:, 0]
+        ideal: Tensor = self.ideal(x[:, None], sigma[:, None], labels)[:, 0]
         return ideal + _c_out(sigma)[:, None, None, None] * self._correction(x, ideal, sigma, labels)
 
     def _correction(self, x: Tensor, ideal: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
         scaled = x / (sigma.square() + _PIXELS**2).sqrt()[:, None, None, None]
-        return self.network(scaled, ideal, sigma.log(), labels)
+        found: Tensor = self.network(scaled, ideal, sigma.log(), labels)
+        return found
 
     def loss(self, x: Tensor, label: Tensor, normal: Tensor, sigma: Tensor) -> Tensor:
         """The loss of one record, a scalar.
@@ -71,7 +72,8 @@ class Denoiser(nn.Module):
             ideal = self.ideal(noisy[None], sigma[None], label[None])[0]
         found = self._correction(noisy, ideal, sigma, label.expand(len(sigma)))
         wanted = (x - ideal) / _c_out(sigma)[:, None, None, None]
-        return (found - wanted).square().mean()
+        mean: Tensor = (found - wanted).square().mean()
+        return mean
 
 
 def _c_out(sigma: Tensor) -> Tensor:

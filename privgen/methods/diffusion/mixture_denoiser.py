@@ -33,6 +33,13 @@ class MixtureDenoiser(nn.Module):
         image_shape: (C, H, W), H = W.
     """
 
+    basis: Tensor
+    floor: Tensor
+    log_weights: Tensor
+    means: Tensor
+    directions: Tensor
+    spread: Tensor
+
     def __init__(self, mixture: ClassMixture, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.channels, self.size, self.frequencies = mixture.channels, image_shape[1], mixture.frequencies
@@ -103,4 +110,5 @@ class MixtureDenoiser(nn.Module):
             mixture: the one that this was made from. z: (n, latent) and normal: (n, C, H, W), standard normal.
         """
         wide = (self.floor + sigma**2).sqrt()
-        return mixture(z, labels) + self.basis.T @ (wide * normal) @ self.basis
+        drawn: Tensor = mixture(z, labels)
+        return drawn + self.basis.T @ (wide * normal) @ self.basis

@@ -38,8 +38,8 @@ class Block(nn.Module):
         """x (n, channels, h, w), told (n, embedding) → (n, out, h, w)."""
         h = self.conv1(functional.silu(self.norm1(x)))
         scale, shift = self.modulation(told)[:, :, None, None].chunk(2, 1)
-        h = self.conv2(functional.silu(self.norm2(h) * (1 + scale) + shift))
-        return h + (x if self.skip is None else self.skip(x))
+        made: Tensor = self.conv2(functional.silu(self.norm2(h) * (1 + scale) + shift))
+        return made + (x if self.skip is None else self.skip(x))
 
 
 class Attention(nn.Module):
@@ -55,7 +55,8 @@ class Attention(nn.Module):
         """(n, c, h, w) → the same."""
         query, key, value = self.asked(self.norm(x)).flatten(2).chunk(3, 1)  # (n, c, h·w)
         weights = torch.softmax(query.mT @ key / math.sqrt(x.shape[1]), -1)  # (n, h·w, h·w)
-        return x + self.out((value @ weights.mT).view(x.shape))
+        found: Tensor = self.out((value @ weights.mT).view(x.shape))
+        return x + found
 
 
 class DenoisingNetwork(nn.Module):
@@ -64,6 +65,8 @@ class DenoisingNetwork(nn.Module):
     Args:
         config: of the denoiser.
     """
+
+    waves: Tensor
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
@@ -86,6 +89,7 @@ class DenoisingNetwork(nn.Module):
         self.norm = nn.GroupNorm(8, widths[0])
         self.leave = nn.Conv2d(widths[0], channels * size.patch**2, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
+        assert self.leave.bias is not None
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, scaled: Tensor, ideal: Tensor, log_sigma: Tensor, labels: Tensor) -> Tensor:
