@@ -16,8 +16,8 @@ from accountant.plans.plan import Plan
 from planners import plan
 from privgen.cli import main
 from privgen.cli.group import COMMANDS
-from privgen.config import TrainConfig
 from privgen.errors import ConfigError
+from privgen.methods.gan.settings import GanSettings
 from privgen.training.run_folder import RunFolder
 
 
@@ -68,7 +68,7 @@ def test_an_account_that_exists_is_shown_and_not_resumed(tmp_path, monkeypatch):
 )
 def test_a_setting_of_another_kind_is_named_with_what_it_may_be(name, value):
     with pytest.raises(ConfigError, match=rf"Expected {name}={value!r} to be a (finite|whole) number"):
-        TrainConfig.from_json({name: value})
+        GanSettings.from_json({name: value})
 
 
 def test_a_setting_that_is_no_number_is_wrong_usage(lab, tmp_path):
