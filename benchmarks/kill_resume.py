@@ -39,25 +39,25 @@ from accountant.ledger.guard import DEFAULT_BLOCK
 from accountant.ledger.replay import replay
 from accountant.ledger.state import LedgerState
 from planners import plan
-from privgen.config import TrainConfig
 from privgen.data.records import DataSet, ImageData, identities
 from privgen.errors import CheckpointError
 from privgen.mechanism.floored_gaussian import ExactGaussian
-from privgen.methods.gan.networks import NetworkConfig
+from privgen.methods.gan.method import METHOD
+from privgen.methods.gan.settings import GanSettings
 from privgen.training.begin import begin
 from privgen.training.checkpoint import read_checkpoint, released_digest
 from privgen.training.loop import run
+from privgen.training.records import ImageRecords
 from privgen.training.resume import resume
 from privgen.training.run_folder import RunFolder
 from privgen.training.session import Halted, Options, Session
-from privgen.training.state import parameters_of, trained_by
+from privgen.training.state import parameters_of
 
 RECORDS, ITERATIONS = 200, 600
 HALTED, FAILED = 0, 3
 STEPS_OF_A_LIFE = 4
 
-CONFIG = TrainConfig(preset="tiny", latent_dim=8, generator_batch=2, checkpoint_every=3)
-NETWORK = NetworkConfig(preset="tiny", image_shape=(1, 16, 16), classes=2, latent_dim=8)
+CONFIG = GanSettings(preset="tiny", latent_dim=8, generator_batch=2, checkpoint_every=3)
 PLAN = plan(
     epsilon=5.0, delta=1e-5, dataset="synthetic", dataset_size=RECORDS, sampling_rate=0.05, iterations=ITERATIONS
 )
@@ -84,9 +84,9 @@ def open_run(out: Path, data: DataSet, options: Options) -> Session | Halted:
     """Begin, or resume what an earlier life left; one that never got as far as a ledger is begun again."""
     ledger = RunFolder(out).ledger
     if ledger.exists() and b"\n" in ledger.read_bytes():
-        return resume(out, data=data, options=options)
+        return resume(out, method=METHOD, data=ImageRecords(data), options=options)
     shutil.rmtree(out, ignore_errors=True)
-    return begin(out, plan=PLAN, data=data, config=CONFIG, network=NETWORK, options=options)
+    return begin(out, plan=PLAN, method=METHOD, settings=CONFIG, data=ImageRecords(data), options=options)
 
 
 class CountedNoise(ExactGaussian):
@@ -249,10 +249,10 @@ def trial(kills: int, *, longest: float, seed: int, folder: Path) -> Tally:
         longest: a life is killed after a time uniform in [0, longest] seconds, longer where this machine is slow.
     """
     moments, data, tally = random.Random(seed), synthetic(), Tally()
-    with begin(folder / "probe", plan=PLAN, data=data, config=CONFIG, network=NETWORK, options=Options()) as probe:
+    with open_run(folder / "probe", data, Options()) as probe:
         # One step here: what it imports and compiles need not be loaded again by each life.
         next(iter(run(probe)))
-        draws = sum(len(parameters_of(trained_by(part.name, probe.state.networks))) for part in PLAN.parts)
+        draws = sum(len(parameters_of(probe.state.learner.module_of(part.name))) for part in PLAN.parts)
     longest = max(longest, 2 * seconds_of(STEPS_OF_A_LIFE * draws, folder / "probe-life", data))
     sides: list[Path] = []
     ran = found = 0

@@ -19,14 +19,18 @@ import torch
 from accountant import BudgetGuard
 from accountant.budget import Budget
 from planners import plan
-from privgen.config import default_config, warm_config
 from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.mechanism.system_generator import system_generator
-from privgen.methods.gan.networks import NetworkConfig
-from privgen.training import private_step as steps
-from privgen.training.state import begin_segment, new_state
+from privgen.methods.gan.generator_step import average_generator, generator_step
+from privgen.methods.gan.method import METHOD
+from privgen.training import method, private_step
+from privgen.training.method import RecordFacts
+from privgen.training.state import TrainState, begin_segment
 
-BATCH, STAGES = 256, ("_fakes", "private_sums", "_fed_back", "gaussian", "_update")
+BATCH = 256
+# Where each stage of the private half is called from.
+STAGES = {"private_sums": method, "feed_back": private_step, "gaussian": private_step, "_update": private_step}
 
 
 def timed(taken: dict[str, list[float]], name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,33 +48,34 @@ def timed(taken: dict[str, list[float]], name: str, call: Callable[..., Any]) ->
 def profile(fraction: float, repetitions: int) -> dict[str, float]:
     """Median seconds of each stage of a step."""
     made = plan(epsilon=10.0, delta=1e-5, dataset_size=60000, batch_size=BATCH, iterations=1000, warm_start=fraction)
-    config = (warm_config if fraction else default_config)(made.dataset_size)
-    network = NetworkConfig.of(config, image_shape=(1, 28, 28), classes=10, warm_start=bool(fraction))
-    state = new_state(made, network, config, system_generator(torch.device("cpu")))
+    settings = METHOD.default_settings(made.dataset_size, warm_start=bool(fraction))
+    facts = RecordFacts(shape=(1, 28, 28), class_names=tuple("0123456789"))
+    learner = METHOD.begin(made, facts, settings, latents=system_generator(torch.device("cpu")))
+    state = TrainState(learner=learner, beside=RecordNumbers())
     phase = made.schedule()[0]
     event = made.event_of(phase)
     begin_segment(state, made, event)
     guard = BudgetGuard(Budget(epsilon=1e6, delta=0.5))
     images, labels = torch.rand(BATCH, 1, 28, 28) * 2 - 1, torch.arange(BATCH) % 10
     noise, taken = ExactGaussian(), defaultdict(list)
-    plain = {name: getattr(steps, name) for name in STAGES}
+    plain = {name: getattr(module, name) for name, module in STAGES.items()}
     try:
         for name, call in plain.items():
-            setattr(steps, name, timed(taken, name, call))
+            setattr(STAGES[name], name, timed(taken, name, call))
         for _ in range(repetitions + 2):
             for name in (*STAGES, "generator", "average", "whole"):
                 taken[name].append(0.0)
             begun = time.perf_counter()
-            steps.private_step(
-                state, made, config, parts=made.parts_in(phase), receipt=guard.admit(event), images=images,
-                labels=labels, noise=noise,
+            private_step.private_step(
+                state, made, parts=made.parts_in(phase), receipt=guard.admit(event), records=(images, labels),
+                noise=noise,
             )  # fmt: skip
-            timed(taken, "generator", steps.generator_step)(state, config, class_weight=config.class_weight)
-            timed(taken, "average", steps.average_generator)(state, 0.99)
+            timed(taken, "generator", generator_step)(learner, class_weight=settings.class_weight)
+            timed(taken, "average", average_generator)(learner, 0.99)
             taken["whole"][-1] = time.perf_counter() - begun
     finally:
         for name, call in plain.items():
-            setattr(steps, name, call)
+            setattr(STAGES[name], name, call)
     return {name: statistics.median(values[2:]) for name, values in taken.items()}
 
 

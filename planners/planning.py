@@ -19,6 +19,7 @@ from accountant.claims.claims import claimed_epsilon_of
 from accountant.plans.exact_release import raised_to_cover
 from accountant.plans.parts import Feedback, Part, Phase, Verified
 from accountant.plans.plan import Plan
+from accountant.plans.planned_method import GAN, PlannedMethod
 from accountant.plans.public_facts import PublicFacts
 from planners import resolve_defaults as chosen
 from planners.errors import ImpossiblePlan
@@ -35,6 +36,7 @@ def plan(
     delta: float | None = None,
     dataset: str | None = None,
     dataset_size: int | None = None,
+    method: PlannedMethod = GAN,
     public_facts: PublicFacts | None = None,
     batch_size: float | None = None,
     sampling_rate: float | None = None,
@@ -47,7 +49,7 @@ def plan(
     residual_ratio: float | None = None,
     feedback_ratio: float | None = None,
     phases: Sequence[PhaseShape] = WHOLE,
-    warm_start: float = 0.0,
+    warm_start: float | None = None,
     spare_releases: int = 1,
     spare_blocks: int = 0,
     accountant: str = "rdp",
@@ -56,8 +58,8 @@ def plan(
     """`plan_of` a `PlanRequest` with these values, which says what each is."""
     return plan_of(
         PlanRequest(
-            epsilon=epsilon, delta=delta, dataset=dataset, dataset_size=dataset_size, public_facts=public_facts,
-            batch_size=batch_size, sampling_rate=sampling_rate, iterations=iterations,
+            epsilon=epsilon, delta=delta, dataset=dataset, dataset_size=dataset_size, method=method,
+            public_facts=public_facts, batch_size=batch_size, sampling_rate=sampling_rate, iterations=iterations,
             noise_multiplier=noise_multiplier, feedback=Feedback(feedback), bands=bands, shares=shares,
             clip_norm=clip_norm, residual_ratio=residual_ratio, feedback_ratio=feedback_ratio, phases=tuple(phases),
             warm_start=warm_start, spare_releases=spare_releases, spare_blocks=spare_blocks, accountant=accountant,
@@ -81,7 +83,7 @@ def plan_of(request: PlanRequest) -> Plan:
     budget = Budget(epsilon=request.epsilon, delta=delta, neighbouring=request.neighbouring)
     target = Target(budget=budget, accountant=request.accountant)
     statistics = warm_start_within(
-        budget, fraction=request.warm_start, spare_releases=request.spare_releases, chosen=reasons
+        budget, fraction=chosen.warm_start(request, reasons), spare_releases=request.spare_releases, chosen=reasons
     )
     before = () if statistics is None else statistics.charges()
     given = chosen.Given.of(request, size)
@@ -94,8 +96,8 @@ def plan_of(request: PlanRequest) -> Plan:
     kept, owed = chosen.clip_norms(request, bands, reasons)
     made = Plan(
         epsilon=budget.epsilon, delta=delta, neighbouring=budget.neighbouring, dataset=chosen.dataset(request),
-        dataset_size=size, public_facts=request.public_facts, feedback=request.feedback, bands=bands,
-        sampling_rate=first.sampling_rate, iterations=steps,
+        dataset_size=size, method=request.method.name, public_facts=request.public_facts, feedback=request.feedback,
+        bands=bands, sampling_rate=first.sampling_rate, iterations=steps,
         phases=schedule if len(schedule) > 1 else (), spare_blocks=request.spare_blocks, warm_start=statistics,
         noise_multiplier=first.noise_multiplier,
         parts=_parts(

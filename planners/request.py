@@ -19,13 +19,14 @@ from accountant.budget import Neighbouring, require_delta, require_epsilon
 from accountant.errors import InvalidValue
 from accountant.events import require_count, require_noise_multiplier, require_sampling_rate
 from accountant.plans.parts import Feedback
+from accountant.plans.planned_method import GAN, PlannedMethod
 from accountant.plans.public_facts import PublicFacts
 from accountant.scalars import is_number, keep_plain
 from planners.errors import ContradictoryRequest
 from planners.schedule import WHOLE, PhaseShape, require_whole
 
-# What a step can release.
-PARTS = ("critic", "classifier", "reconstruction")
+# Thirds are written 0.333: what is missing of 1 is divided among the parts.
+_SHARES_OFF = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +36,7 @@ class PlanRequest:
     Args:
         epsilon: > 0, natural log. delta: in (0, 1).
         dataset: public name, for the record. dataset_size: N, stated and public.
+        method: what is trained; it says which parts there are and what is taken of them where nothing is given.
         public_facts: classes, shape and resizing of the data, whose name is then the data set's.
         batch_size: expected, qN; or sampling_rate: q. iterations: T. noise_multiplier: joint z. At most two of
             the last three are free to give: the third is solved for; all three are verified.
@@ -45,7 +47,8 @@ class PlanRequest:
         feedback_ratio: ρ of the published feedback, from which C2 follows.
         phases: the shape of a schedule, such as noise that falls; its factors multiply the noise multiplier and the
             sampling rate that are given, chosen or solved for.
-        warm_start: part of ε that statistics of each class cost by themselves, in [0, 1); 0 releases none.
+        warm_start: part of ε that statistics of each class cost by themselves, in [0, 1); 0 releases none, None is the
+            method's own.
         spare_releases: of a warm start, that a crash may waste, within its part of ε; with none such a crash ends the
             run. spare_blocks: the same of each phase of the steps, >= 0.
         accountant: "rdp" or "prv". neighbouring: adjacency.
@@ -58,6 +61,7 @@ class PlanRequest:
     delta: float | None = None
     dataset: str | None = None
     dataset_size: int | None = None
+    method: PlannedMethod = GAN
     public_facts: PublicFacts | None = None
     batch_size: float | None = None
     sampling_rate: float | None = None
@@ -70,7 +74,7 @@ class PlanRequest:
     residual_ratio: float | None = None
     feedback_ratio: float | None = None
     phases: tuple[PhaseShape, ...] = WHOLE
-    warm_start: float = 0.0
+    warm_start: float | None = None
     spare_releases: int = 1
     spare_blocks: int = 0
     accountant: str = "rdp"
@@ -110,15 +114,24 @@ class PlanRequest:
     def _require_shares(self) -> None:
         if self.shares is None:
             return
-        if unknown := sorted(set(self.shares) - set(PARTS)):
-            raise InvalidValue(f"Unknown parts {unknown}; a step can release: {', '.join(PARTS)}.")
+        method = self.method
+        if unknown := sorted(set(self.shares) - set(method.parts)):
+            raise InvalidValue(
+                f"Unknown parts {unknown}; a step of {method.name} can release: {', '.join(method.parts)}."
+            )
         for name, value in self.shares.items():
             if not (is_number(value) and math.isfinite(value) and value >= 0):
                 raise InvalidValue(f"Expected share {name}={value!r} to be finite and >= 0.")
-        if not (self.shares.get("critic") or self.shares.get("reconstruction")):
+        essential = method.essential or method.parts
+        if not any(self.shares.get(name) for name in essential):
             raise InvalidValue(
-                f"Expected a share > 0 for critic or reconstruction, got {dict(self.shares)!r}: the generator learns "
-                "what images look like from these alone."
+                f"Expected a share > 0 for {' or '.join(essential)}, got {dict(self.shares)!r}: "
+                f"{method.essential_reason}."
+            )
+        if abs(sum(self.shares.values()) - 1) > _SHARES_OFF:
+            raise InvalidValue(
+                f"Expected the shares to sum to 1, got {sum(self.shares.values()):g} of {dict(self.shares)!r}; each is "
+                "a part's share of the whole privacy cost."
             )
 
     def _require_one_feedback(self) -> None:

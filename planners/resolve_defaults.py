@@ -17,21 +17,21 @@ Everything here is public: nothing is chosen by looking at a record.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 
 from accountant.errors import InvalidValue
 from accountant.plans.parts import Feedback
+from accountant.plans.planned_method import PlannedMethod
 from accountant.plans.warm_start import WarmStart
-from planners.request import PARTS, PlanRequest
+from planners.request import PlanRequest
 from planners.solving.cost import EventFamily
 from planners.solving.solutions import Target, largest_feedback, largest_rate, least_noise, most_iterations
 
 DATASET_SIZE = 60000
 BANDS = 4
 FEEDBACK_RATIO = 0.006
-# The critic is what the generator learns from; the reconstruction's own updates are few and small.
-SHARES: dict[str, float] = {"critic": 0.6, "classifier": 0.3, "reconstruction": 0.1}
 
 _LARGEST_DELTA = 1e-5
 _BATCH_SIZE = 256
@@ -139,20 +139,51 @@ def feedback_ratio(
     return largest_feedback(target, family, sampling_rate=q, iterations=steps, noise_multiplier=z) * (1 - 1e-9)
 
 
+def warm_start(request: PlanRequest, chosen: dict[str, str]) -> float:
+    """Part of ε that a warm start costs by itself; 0 is none.
+
+    Raises:
+        InvalidValue: the method trains nothing without one.
+    """
+    method, fraction = request.method, request.warm_start
+    if fraction is None:
+        if method.warm_start:
+            begins = f", which {method.name} begins from" if method.needs_warm_start else ""
+            chosen["warm_start"] = f"on by default{begins}"
+        return method.warm_start
+    if method.needs_warm_start and fraction == 0:
+        raise InvalidValue(
+            f"Method {method.name} begins from a warm start: give --warm-start above 0, or omit it for "
+            f"{method.warm_start:g}."
+        )
+    return fraction
+
+
 def shares(request: PlanRequest, warm_start: WarmStart | None, chosen: dict[str, str]) -> dict[str, float]:
     """Part → share of the cost, > 0; they sum to 1."""
-    given = request.shares
-    if given is None and warm_start is not None:
-        chosen["shares"] = "critic 1: a warm start knows the classes, and neither classifier nor encoder adds to it"
-        return {"critic": 1.0}
-    if given is None and request.public_facts is not None and len(request.public_facts.classes) == 1:
-        chosen["shares"] = "the defaults without the classifier, which one class teaches nothing"
-        given = {name: share for name, share in SHARES.items() if name != "classifier"}
-    if given is None:
-        chosen["shares"] = ", ".join(f"{name} {value:g}" for name, value in SHARES.items())
-        return dict(SHARES)
+    method, given = request.method, request.shares
+    if given is not None:
+        return _normalised(method, given)
+    if warm_start is not None and method.warm_shares is not None:
+        kept = _in_words(method.warm_shares)
+        chosen["shares"] = f"{kept}: {method.warm_reason}" if method.warm_reason else kept
+        return {name: share for name, share in method.warm_shares.items() if share}
+    one_class = request.public_facts is not None and len(request.public_facts.classes) == 1
+    if one_class and method.between_classes:
+        dropped = " and ".join(method.between_classes)
+        chosen["shares"] = f"the defaults without the {dropped}, which one class teaches nothing"
+        return _normalised(method, {n: s for n, s in method.shares.items() if n not in method.between_classes})
+    chosen["shares"] = _in_words(method.shares)
+    return {name: share for name, share in method.shares.items() if share}
+
+
+def _normalised(method: PlannedMethod, given: Mapping[str, float]) -> dict[str, float]:
     total = sum(given.values())
-    return {name: given[name] / total for name in PARTS if given.get(name)}
+    return {name: given[name] / total for name in method.parts if given.get(name)}
+
+
+def _in_words(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in shares.items())
 
 
 def clip_norms(request: PlanRequest, bands: int, chosen: dict[str, str]) -> tuple[float, float]:

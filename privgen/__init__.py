@@ -29,3 +29,8 @@ def __getattr__(name: str) -> Any:
 
         return floored_gaussian
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What is offered, without what this module needs itself."""
+    return sorted(__all__)

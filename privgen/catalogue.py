@@ -1,4 +1,4 @@
-"""Names that are known before torch is loaded: data sets, metrics, and which images the networks serve.
+"""Names that are known before torch is loaded: methods and their parts, data sets, metrics, and which images fit.
 
 Each has one registry. What an entry names as "module:function" is imported when it is used.
 
@@ -6,6 +6,8 @@ Each has one registry. What an entry names as "module:function" is imported when
     (2, 3)
     >>> DATASETS["celeba"].size, DATASETS["celeba"].facts.shape
     (162770, (32, 32, 3))
+    >>> METHODS["gan"].planned.parts
+    ('critic', 'classifier', 'reconstruction')
     >>> [name for name, metric in METRICS.items() if "test" in metric.reads]
     ['gen2real', 'real2real', 'copying']
 """
@@ -13,13 +15,16 @@ Each has one registry. What an entry names as "module:function" is imported when
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from accountant.plans.planned_method import GAN, PlannedMethod
 from accountant.plans.public_facts import PublicFacts
 from privgen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from privgen.training.method import Method
 
 EXPECTED = "1 or 3 channels and equal sides of 28, 32 or 64 (any multiple of 4 from 16 to 32, of 8 from 40 to 128)"
 
@@ -31,8 +36,8 @@ def upsamplings(channels: int, height: int, width: int) -> int | None:
     return doublings if fits else None
 
 
-def imported(place: str) -> Callable[..., Any]:
-    """The function at "module:function".
+def imported(place: str) -> Any:
+    """What stands at "module:name": a function, or a value.
 
     Raises:
         ConfigError: it is not of that form.
@@ -40,8 +45,7 @@ def imported(place: str) -> Callable[..., Any]:
     module, colon, function = place.partition(":")
     if not (module and colon and function):
         raise ConfigError(f"Expected {place!r} to be module:function.")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return found
+    return getattr(importlib.import_module(module), function)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,3 +170,70 @@ def register_metric(metric: Metric) -> None:
     if metric.measure is None or ":" not in metric.measure:
         raise ConfigError(f"Expected measure={metric.measure!r} to be module:function.")
     METRICS[metric.name] = metric
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainableMethod:
+    """A method that has a name of its own.
+
+    Args:
+        planned: its name and parts, and how they share the cost. summary: for people, a few words.
+        presets: sizes of its networks, by name; the method's settings take one as `preset`.
+        place: "module:attribute" of its `privgen.training.method.Method`.
+    """
+
+    planned: PlannedMethod
+    summary: str
+    presets: tuple[str, ...] = ()
+    place: str
+
+
+METHODS: dict[str, TrainableMethod] = {
+    method.planned.name: method
+    for method in (
+        TrainableMethod(
+            planned=GAN,
+            summary="the paper's class-conditional GAN",
+            presets=("tiny", "small", "paper"),
+            place="privgen.methods.gan.method:METHOD",
+        ),
+        TrainableMethod(
+            planned=PlannedMethod(
+                name="diffusion",
+                shares={"denoiser": 1.0},
+                essential_reason="nothing else is trained",
+                warm_start=0.5,
+                needs_warm_start=True,
+            ),
+            summary="a denoiser over the class mixture of a warm start",
+            presets=("tiny", "small", "large"),
+            place="privgen.methods.diffusion.method:METHOD",
+        ),
+    )
+}
+
+
+def register_method(method: TrainableMethod) -> None:
+    """Have a method planned for, trained and sampled by its name.
+
+    Raises:
+        ConfigError: the name is another method's, or it does not say where it is.
+    """
+    name = method.planned.name
+    if name in METHODS:
+        raise ConfigError(f"Expected another name than {name!r}: that method is known.")
+    if ":" not in method.place:
+        raise ConfigError(f"Expected place={method.place!r} to be module:attribute.")
+    METHODS[name] = method
+
+
+def method_named(name: str) -> Method:
+    """The method of that name; loads torch, and the method's own modules.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in METHODS:
+        raise ConfigError(f"Unknown method {name!r}; known are: {', '.join(METHODS)}.")
+    found: Method = imported(METHODS[name].place)
+    return found

@@ -11,53 +11,79 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor, nn
 
 from accountant.canonical_json import parse_object
 from accountant.files import write_durably
+from privgen.catalogue import method_named
 from privgen.errors import ConfigError, RunError
-from privgen.methods.gan.networks import Generator, NetworkConfig
 
 SCHEMA = "privgen.generator/1"
+# What releases of before there were others are of, and do not say.
+FIRST_METHOD = "gan"
 _BATCH = 250
+Normal = Callable[[Sequence[int]], Tensor]
 
 
-def save_generator(generator: Generator, config: NetworkConfig, class_names: Sequence[str], folder: Path) -> None:
+class ImageSampler(nn.Module):
+    """What makes images of a released method, in a form that `LoadedGenerator` drives.
+
+    Args:
+        classes: how many, >= 1.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, labels: Tensor, normal: Normal) -> Tensor:
+        """One image of each label.
+
+        Args:
+            labels: (n,) int64, on the sampler's device.
+            normal: gives standard normal numbers of a shape (n, ...) on the CPU: row i of image i's own stream, the
+                next ones at each call. No other randomness may be used.
+
+        Returns:
+            (n, C, H, W) in [−1, 1].
+        """
+        raise NotImplementedError
+
+
+def write_release(folder: Path, weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write generator.safetensors and generator.json into a folder, each whole or not at all.
+
+    Args:
+        weights: by name. about: JSON with `method`, `class_names`, and what the method's `sampler` needs.
 
     Raises:
         OSError: no room, or the folder cannot be written to.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
-    write_durably(folder / "generator.safetensors", save(weights))
-    about = {
-        "schema": SCHEMA,
-        "network": config.to_json(),
-        # σ that each block of these weights injects; for the reader, the weights hold it where it is not fixed.
-        "upsampling_noise_levels": generator.noise_levels(),
-        "class_names": list(class_names),
-    }
-    write_durably(folder / "generator.json", (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    write_durably(folder / "generator.safetensors", save(tensors))
+    text = json.dumps({"schema": SCHEMA, **about}, indent=2, ensure_ascii=False) + "\n"
+    write_durably(folder / "generator.json", text.encode())
 
 
 class LoadedGenerator:
     """A generator that makes uint8 images; see `load_generator`."""
 
-    def __init__(self, network: Generator, config: NetworkConfig, class_names: tuple[str, ...]) -> None:
-        self.config = config
+    def __init__(self, sampler: ImageSampler, class_names: tuple[str, ...]) -> None:
         self.class_names = class_names
-        self._network = network.eval()
+        self.sampler = sampler.eval()
 
     def to(self, device: torch.device) -> LoadedGenerator:
         """Move it."""
-        self._network.to(device)
+        self.sampler.to(device)
         return self
 
     def __call__(
@@ -89,9 +115,9 @@ class LoadedGenerator:
         if not np.issubdtype(chosen.dtype, np.integer):
             raise ConfigError(f"Expected labels to be integers, got {chosen.dtype}.")
         chosen = chosen.astype(np.int64)
-        if chosen.shape != (n,) or not 0 <= chosen.min() <= chosen.max() < self.config.classes:
-            raise ConfigError(f"Expected {n} labels from 0 to {self.config.classes - 1}, got {chosen.shape}.")
-        device = next(self._network.parameters()).device
+        if chosen.shape != (n,) or not 0 <= chosen.min() <= chosen.max() < self.sampler.classes:
+            raise ConfigError(f"Expected {n} labels from 0 to {self.sampler.classes - 1}, got {chosen.shape}.")
+        device = next(self.sampler.parameters()).device
         key = secrets.randbits(128) if seed is None else int(seed)
         if not 0 <= key < 2**128:
             raise ConfigError(f"Expected seed={seed!r} to be from 0 to 2^128 − 1.")
@@ -111,14 +137,14 @@ class LoadedGenerator:
             rows = [stream.standard_normal(tuple(shape[1:]), dtype=np.float32) for stream in streams]
             return torch.from_numpy(np.stack(rows))
 
-        z = normal((len(labels), self.config.latent_dim)).to(device)
-        images = self._network(z, labels.to(device), normal)  # (n, C, H, W) in [−1, 1]
+        images = self.sampler(labels.to(device), normal)  # (n, C, H, W) in [−1, 1]
         pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).cpu().numpy()
+        made: NDArray[np.uint8] = pixels.permute(0, 2, 3, 1).cpu().numpy()
+        return made
 
     def labels_for(self, n: int) -> NDArray[np.int64]:
         """Balanced labels 0, 1, …, 0, 1, … for n images."""
-        return np.arange(n, dtype=np.int64) % self.config.classes
+        return np.arange(n, dtype=np.int64) % self.sampler.classes
 
 
 def _stream(key: int, index: int) -> np.random.Generator:
@@ -141,7 +167,7 @@ def load_generator(run: Path | str) -> LoadedGenerator:
     run = Path(run)
     folder = run / "release" if (run / "release").is_dir() else run
     try:
-        about = parse_object((folder / "generator.json").read_bytes())
+        about: dict[str, Any] = parse_object((folder / "generator.json").read_bytes())
         weights = load((folder / "generator.safetensors").read_bytes())
     except OSError as error:
         raise RunError(
@@ -152,13 +178,11 @@ def load_generator(run: Path | str) -> LoadedGenerator:
     if about.get("schema") != SCHEMA:
         raise RunError(f"{folder / 'generator.json'} is of schema {about.get('schema')!r}, not {SCHEMA}.")
     try:
-        config = NetworkConfig.from_json(about["network"])
         with torch.random.fork_rng(devices=[]):  # the initial weights are replaced; the caller's state is not ours
-            network = Generator(config)
-        network.load_state_dict(weights)
+            sampler = method_named(str(about.get("method", FIRST_METHOD))).sampler(about, weights)
         names = tuple(str(name) for name in about["class_names"])
     except (KeyError, TypeError, AttributeError, RuntimeError, ConfigError) as error:
-        raise RunError(f"The generator in {folder} does not hold together: {error}") from error
-    if len(names) != config.classes:
-        raise RunError(f"The generator in {folder} has {config.classes} classes and {len(names)} names of them.")
-    return LoadedGenerator(network, config, names)
+        raise RunError(f"The generator in {folder} is inconsistent: {error}") from error
+    if len(names) != sampler.classes:
+        raise RunError(f"The generator in {folder} has {sampler.classes} classes and {len(names)} names of them.")
+    return LoadedGenerator(sampler, names)

@@ -39,7 +39,7 @@ from accountant.composition.rdp import RdpAccountant
 from accountant.composition.segments import compose_segments
 from accountant.errors import LedgerError
 from accountant.ledger.entry import read_entries
-from accountant.ledger.outside_head import files_at_hand
+from accountant.ledger.outside_head import OutsideHead, heads_at_hand
 from accountant.ledger.replay import verify_ledger
 from accountant.ledger.state import LedgerState, Segment, charged
 from accountant.plans.cost_shares import Share, shares_of
@@ -116,6 +116,7 @@ def audit_run(run: Path | str, *, public_key: str | None = None, anchor: Path | 
     path = run if alone else release_of(run) / "ledger.jsonl"
     if not path.exists():
         raise LedgerError(f"There is no ledger in {run}; name a run's folder, such as runs/NAME, or a ledger's file.")
+    remembered = _remembered(path, anchor)
     try:
         state = verify_ledger(path, public_key=public_key)
         entries = read_entries(path)
@@ -123,7 +124,6 @@ def audit_run(run: Path | str, *, public_key: str | None = None, anchor: Path | 
         return _unreadable(run, str(error))
     except _MALFORMED as error:
         return _unreadable(run, f"an entry does not have the form of a ledger's ({type(error).__name__}: {error})")
-    remembered = files_at_hand(entries[0].digest, anchor=anchor)
     spent = price(state.segments, state.budget)
     guarantee = guarantee_of(state, spent)
     private = None if alone else run / "private"
@@ -151,6 +151,14 @@ def audit_run(run: Path | str, *, public_key: str | None = None, anchor: Path | 
             remembered=bool(remembered),
         ),
     )
+
+
+def _remembered(path: Path, anchor: Path | None) -> tuple[tuple[Path, OutsideHead], ...] | None:
+    """What is remembered of a ledger outside its folder, before the ledger is read; None where that is damaged."""
+    try:
+        return heads_at_hand(read_entries(path)[0].digest, anchor=anchor)
+    except (LedgerError, *_MALFORMED):
+        return None
 
 
 def _folder_checks(state: LedgerState, release: Path, private: Path) -> list[Check]:

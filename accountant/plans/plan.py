@@ -15,7 +15,9 @@ value, saved as JSON with a schema name, and refuses fields that it does not kno
 
 from __future__ import annotations
 
+import errno
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,6 +48,7 @@ from accountant.plans.parts import (
     Verified,
 )
 from accountant.plans.plan_json import PlanJson
+from accountant.plans.planned_method import GAN, require_method_name
 from accountant.plans.public_facts import PublicFacts
 from accountant.plans.warm_start import WarmStart
 from accountant.scalars import keep_plain
@@ -62,6 +65,7 @@ class Plan:
         epsilon: of the promise, > 0. delta: of it, in (0, 1). neighbouring: its adjacency.
         dataset: public name of the data set, or None when only its size was given.
         dataset_size: N, stated and public, integer >= 1; it is not counted when training begins.
+        method: what is trained, by name; it decides which parts there are.
         public_facts: classes, shape and how images are resized, or None where the plan states none of them.
         feedback: which error feedback.
         bands: b; 1 unless feedback is banded.
@@ -83,6 +87,7 @@ class Plan:
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE
     dataset: str | None = None
     dataset_size: int
+    method: str = GAN.name
     public_facts: PublicFacts | None = None
     feedback: Feedback = Feedback.BANDED
     bands: int = 1
@@ -101,6 +106,7 @@ class Plan:
         keep_plain(self)
         Budget(epsilon=self.epsilon, delta=self.delta, neighbouring=self.neighbouring)
         require_count(self.dataset_size, "dataset_size", least=1)
+        require_method_name(self.method)
         require_count(self.bands, "bands", least=1)
         require_count(self.spare_blocks, "spare_blocks", least=0)
         Phase(
@@ -250,6 +256,8 @@ class Plan:
             "verified": None if self.verified is None else self.verified.to_json(),
             "defaults": dict(self.defaults),
         }
+        if self.method != GAN.name:
+            written["method"] = self.method
         if self.warm_start is not None:
             written["warm_start"] = self.warm_start.to_json()
         if self.public_facts is not None:
@@ -286,6 +294,7 @@ class Plan:
             neighbouring=Neighbouring(read.text("neighbouring")),
             dataset=read.optional_text("dataset"),
             dataset_size=read.integer("dataset_size"),
+            method=read.text("method") if "method" in read else GAN.name,
             public_facts=None if facts is None else PublicFacts.from_json(facts),
             feedback=Feedback(read.text("feedback")),
             bands=read.integer("bands"),
@@ -311,14 +320,17 @@ class Plan:
         path = Path(path)
         try:
             if path.stat().st_size > LARGEST_FILE:
-                raise PlanError(f"{path} is too large to be a plan; make one with privgen plan --out {path}.")
+                raise PlanError(_no_plan(path, "it is too large"))
             data = parse_object(path.read_bytes())
         except OSError as error:
-            raise PlanError(
-                f"Cannot read the plan {path}: {error.strerror}; make one with privgen plan --out {path}."
-            ) from error
+            if error.errno == errno.ENOENT:
+                remedy = f"make one with privgen plan --out {shlex.quote(str(path))}"
+            else:
+                remedy = "name a file that privgen plan --out wrote"
+            raise PlanError(f"Cannot read the plan {path}: {error.strerror}; {remedy}.") from error
         except ValueError as error:
-            raise PlanError(f"{path} is damaged ({error}); make a new one with privgen plan --out {path}.") from error
+            why = "it is not text" if isinstance(error, UnicodeDecodeError) else str(error)
+            raise PlanError(_no_plan(path, why)) from error
         return cls.from_json(data)
 
     def save(self, path: Path | str) -> None:
@@ -328,3 +340,9 @@ class Plan:
             OSError: the place cannot be written to; whatever stood there is untouched.
         """
         write_durably(Path(path), (json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n").encode())
+
+
+def _no_plan(path: Path, why: str) -> str:
+    """What is said of a file that is something else: never to write a plan over it."""
+    found = f"is damaged ({why})" if path.suffix == ".json" else "is no plan, which would be a .json file"
+    return f"{path} {found}; name the file that privgen plan --out wrote, or plan anew into another."

@@ -37,6 +37,7 @@ class PlanJson(_Always, total=False):
 
     spare_blocks: int
     caps: list[CapJson]
+    method: str
     warm_start: WarmStartJson
     public_facts: PublicFactsJson
     risk: object

@@ -29,9 +29,9 @@ from accountant.plans.parts import Part
 from privgen.gradients.clipped_sums import private_sums
 from privgen.mechanism.error_feedback import FeedbackMemory, PublishedError
 from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.part_feedback import feed_back, weighting_of
 from privgen.mechanism.release import gaussian
 from privgen.mechanism.sampling import Coins, PoissonSampler, assign_groups
-from privgen.training.private_step import feed_back, weighting_of
 
 Scores = NDArray[np.float64]
 

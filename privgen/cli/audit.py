@@ -138,7 +138,9 @@ def command(
         _refuse(ctx, ("bands", "feedback_ratio"))
         if opacus_history is None:
             _refuse(ctx, ("delta", "neighbouring"))
-    colour = out is None and form == "terminal" and sys.stdout.isatty()
+    from privgen.cli.console import in_colour
+
+    colour = out is None and form == "terminal" and in_colour()
     if run is not None:
         attack = _Attack(trials=trials, confidence=confidence, seed=seed, data_dir=data_dir) if empirical else None
         _audit_run(run, form, out, public_key, anchor, attack, group_size, referee=referee, colour=colour)
@@ -147,7 +149,7 @@ def command(
         noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, iterations=iterations, bands=bands,
         feedback_ratio=feedback_ratio, delta=delta, neighbouring=neighbouring,
     )  # fmt: skip
-    _deliver(render_claim(claim_of(claim_name, opacus_history, settings), form, colour=colour), out)
+    _deliver(render_claim(claim_of(claim_name, opacus_history, settings), form, colour=colour), form, out)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,7 +191,7 @@ def _audit_run(
         audit = replace(audit, group_sizes=(*audit.group_sizes, group_size))
     found = _attacked(audit, run, attack) if attack is not None and audit.state is not None else None
     opinions = _second_opinions(audit) if referee else ()
-    _deliver(_render(audit, run, form, found, opinions, colour=colour), out)
+    _deliver(_render(audit, run, form, found, opinions, colour=colour), form, out)
     if audit.verdict == "failed":
         _fail(audit)
     if found is not None and not found.holds:
@@ -272,11 +274,12 @@ def _for_terminal(audit: Audit, found: Empirical | None, opinions: tuple[Opinion
     return text
 
 
-def _deliver(text: str, out: Path | None) -> None:
+def _deliver(text: str, form: str, out: Path | None) -> None:
     # A lone surrogate, which a ledger can hold, is no UTF-8; its escape is JSON, and harmless elsewhere.
     data = text.encode("utf-8", "backslashreplace")
     if out is None:
-        click.echo(data, nl=False, color=True)
+        # A terminal's text in the terminal's letters; what a script or a browser reads is UTF-8 everywhere.
+        click.echo(text if form == "terminal" else data, nl=False, color=True)
         return
     from accountant.files import write_durably
 

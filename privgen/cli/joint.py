@@ -17,22 +17,20 @@ def step_cost(made: Plan) -> StepCost:
     import torch
 
     from planners import StepCost
+    from privgen.catalogue import method_named
     from privgen.cli.console import err_console
-    from privgen.config import default_config, warm_config
-    from privgen.methods.gan.networks import NetworkConfig
+    from privgen.training.method import RecordFacts
     from privgen.training.step_timing import measure_step
 
     facts = made.public_facts
     if facts is None:
         raise click.UsageError("To measure a step the shape of the images must be known; give --dataset.")
     height, width, channels = facts.shape
-    warm = made.warm_start is not None
-    config = (warm_config if warm else default_config)(made.dataset_size)
-    network = NetworkConfig.of(
-        config, image_shape=(channels, height, width), classes=len(facts.classes), warm_start=warm
-    )
+    method = method_named(made.method)
+    settings = method.default_settings(made.dataset_size, warm_start=made.warm_start is not None)
+    known = RecordFacts(shape=(channels, height, width), class_names=facts.classes)
     err_console.print("Measuring a training step on made-up images ...", markup=False)
-    fixed, per_record = measure_step(made, network, config, torch.device("cpu"))
+    fixed, per_record = measure_step(made, method, known, settings, torch.device("cpu"))
     return StepCost(fixed=fixed, per_record=per_record)
 
 

@@ -5,7 +5,6 @@ Loads no torch, but where a step is to be measured.
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +12,10 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
+from privgen.catalogue import METHODS
+from privgen.cli.encoding import echo_json
 from privgen.cli.facts import StatedData, facts_options, remember_source, state_data
-from privgen.cli.option_types import Duration, Phases, Shares
+from privgen.cli.option_types import DataName, Duration, OneOf, Phases, Shares
 from privgen.cli.plan_risk import accept_option, group_size_option, require_acceptance, risks_for, say_risk
 from privgen.cli.spent_before import tell_where_at_hand
 
@@ -51,6 +52,7 @@ class PlanOptions(TypedDict):
     delta: float | None
     dataset: str | None
     dataset_size: int | None
+    method: str
     data_name: str | None
     classes: tuple[str, ...] | None
     shape: tuple[int, int, int] | None
@@ -66,7 +68,7 @@ class PlanOptions(TypedDict):
     residual_ratio: float | None
     feedback_ratio: float | None
     phases: tuple[PhaseShape, ...] | None
-    warm_start: float
+    warm_start: float | None
     spare_releases: int
     spare_blocks: int
     shares: dict[str, float] | None
@@ -86,8 +88,19 @@ class PlanOptions(TypedDict):
 @click.command(epilog=EPILOG)
 @click.option("--epsilon", type=float, required=True, help="ε of the budget, > 0 (natural logarithm).")
 @click.option("--delta", type=float, help="δ of the budget.  [default: from N, well below 1/N]")
-@click.option("--dataset", help="Name of the data set, or your own data, which N and public facts are proposed from.")
+@click.option(
+    "--dataset",
+    type=DataName(),
+    help="Name of the data set, or your own data, which N and public facts are proposed from.",
+)
 @click.option("--dataset-size", type=int, help="N, the number of training records; public.")
+@click.option(
+    "--method",
+    type=OneOf(lambda: METHODS),
+    default="gan",
+    show_default=True,
+    help="What is trained: " + "; ".join(f"{name}, {known.summary}" for name, known in METHODS.items()) + ".",
+)
 @facts_options
 @click.option("--batch-size", type=float, help="Expected batch size, qN.")
 @click.option("--sampling-rate", type=float, help="q, instead of --batch-size.")
@@ -113,9 +126,8 @@ class PlanOptions(TypedDict):
 @click.option(
     "--warm-start",
     type=float,
-    default=0.0,
-    show_default=True,
-    help="Part of ε that statistics of each class, released before the first step, cost by themselves.",
+    help="Part of ε that statistics of each class, released before the first step, cost by themselves.  [default: the "
+    "method's: " + ", ".join(f"{name} {known.planned.warm_start:g}" for name, known in METHODS.items()) + "]",
 )
 @click.option(
     "--spare-releases",
@@ -181,7 +193,7 @@ def command(**given: Unpack[PlanOptions]) -> None:
     found = replace(found, plan=replace(found.plan, defaults={**found.plan.defaults, **stated.reasons}))
     out, plot = given["out"], given["plot"]
     _warn_of(found.plan, assumed_size=stated.size is None)
-    tell_where_at_hand(found.plan, stated.source, given["data_dir"])
+    tell_where_at_hand(found.plan, stated.source, stated.dataset if given["dataset"] else None, given["data_dir"])
     if out is not None:
         found.plan.save(out)
         if stated.source is not None:
@@ -189,8 +201,7 @@ def command(**given: Unpack[PlanOptions]) -> None:
     if plot is not None:
         _plot(found, plot)
     if given["as_json"]:
-        written = {**found.plan.to_json(), "risk": risks_for(found.plan, given["group_size"]).to_json()}
-        click.echo(json.dumps(written, indent=2, ensure_ascii=False, allow_nan=False))
+        echo_json({**found.plan.to_json(), "risk": risks_for(found.plan, given["group_size"]).to_json()})
     else:
         _show(found, out, given["dataset"], given["group_size"])
 
@@ -201,11 +212,13 @@ def _request(given: PlanOptions, stated: StatedData) -> PlanRequest:
     from planners import PlanRequest
     from planners.schedule import WHOLE
 
+    method = METHODS[given["method"]].planned
     return PlanRequest(
         epsilon=given["epsilon"],
         delta=given["delta"],
         dataset=stated.dataset,
         dataset_size=stated.size,
+        method=method,
         public_facts=stated.facts,
         batch_size=given["batch_size"],
         sampling_rate=given["sampling_rate"],
@@ -302,7 +315,8 @@ def _show(found: _Found, out: Path | None, dataset: str | None, group_size: int 
     if made.verified is not None and made.verified.prv is not None:
         console.print(saving(made, phases), markup=False, soft_wrap=True)
     file = out if out is not None else "plan.json"
-    hint = f"privgen train --plan {file}" + (f" --dataset {shlex.quote(dataset)}" if dataset else " --dataset NAME")
+    source = "NAME" if dataset is None else shlex.quote(dataset)
+    hint = f"privgen train --plan {shlex.quote(str(file))} --dataset {source}"
     prefix = "Next: " if out is not None else "Next: the same with --out plan.json, then "
     console.print(prefix + hint + " --out runs/NAME", markup=False, soft_wrap=True)
 

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +87,12 @@ class ImageData:
             class_names=self.class_names,
             ids=self.ids,
         )
+
+    def contents(self) -> Iterator[bytes]:
+        """Each record as training sees it: shape, label and pixels. Private."""
+        for row, label in enumerate(self.labels):
+            image = np.ascontiguousarray(self.images[row])
+            yield f"{image.shape} {int(label)} ".encode() + image.tobytes()
 
     def digest(self) -> str:
         """SHA-256 of these records in this order, read a few at a time. Private: it confirms a guess of them."""

@@ -113,7 +113,7 @@ def _means(
         return (*banded_weights(norms, bands=2, grid_step=part.step, **bounds), raw)
 
     with at_place(task, place):
-        sums = task.record_task().sums(*records, weighting, physical_batch=None)
+        sums = task.record_task().sums(records, weighting, physical_batch=None)
     kept, owed, raw = (_flat(s) * (part.step / len(records[1])) for s in sums.sums)
     return kept, owed, raw, sums.norms
 

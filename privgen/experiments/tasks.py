@@ -1,14 +1,14 @@
 """What is trained in the clipping-bias experiment: two small classifiers, and the critic of a GAN.
 
 A task is a module, a loss for each record, what happens between private steps, and what is measured. The critic
-trains against a generator that learns from it (`privgen.training.private_step.generator_step`), as in `privgen train`.
+trains against a generator that learns from it (`privgen.methods.gan.generator_step`), as in `privgen train`.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from privgen.config import TrainConfig
 from privgen.data import DataSet, ImageData
 from privgen.experiments.results import Scores
 from privgen.experiments.settings import Trial
@@ -25,9 +24,12 @@ from privgen.gradients.passes import losses_of
 from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.methods.gan import losses
 from privgen.methods.gan.fake_pool import FakePool
+from privgen.methods.gan.gan_state import GanState
+from privgen.methods.gan.generator_step import generator_step
 from privgen.methods.gan.networks import NetworkConfig, build_networks
-from privgen.training.private_step import RecordTask, critic_task, generator_step
-from privgen.training.state import TrainState
+from privgen.methods.gan.record_tasks import critic_task
+from privgen.methods.gan.settings import GanSettings
+from privgen.training.method import RecordTask
 
 Weights = dict[str, Tensor]
 _EVALUATED = 2000  # held-out records in one forward pass
@@ -179,7 +181,7 @@ class CriticTask:
     def __init__(self, trial: Trial, data: Records) -> None:
         self._held_out = tuple(t[:_CRITICISED] for t in data.held_out)
         self._steps = 0
-        self._config = TrainConfig(
+        settings = GanSettings(
             preset="tiny",
             critic_rate=trial.learning_rate,
             momentum=trial.momentum,
@@ -191,7 +193,7 @@ class CriticTask:
             preset="tiny",
             image_shape=data.shape,
             classes=data.classes,
-            latent_dim=self._config.latent_dim,
+            latent_dim=settings.latent_dim,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(trial.seed)
@@ -200,14 +202,13 @@ class CriticTask:
         self.module: nn.Module = networks.critic
         rate = trial.learning_rate
         self.optimiser: torch.optim.Optimizer = torch.optim.Adam(self.module.parameters(), lr=rate, betas=betas)
-        free = torch.optim.Adam(networks.generator.parameters(), lr=self._config.generator_rate, betas=betas)
-        self._state = TrainState(
+        free = torch.optim.Adam(networks.generator.parameters(), lr=settings.generator_rate, betas=betas)
+        self._beside = RecordNumbers.insecure_fixed_seed(trial.seed)
+        self._state = GanState(
+            settings=settings,
             networks=networks,
             averaged=copy.deepcopy(networks.generator),
             optimisers={"critic": self.optimiser, "generator": free},
-            event=None,
-            owed={},
-            beside=RecordNumbers.insecure_fixed_seed(trial.seed),
             latents=torch.Generator().manual_seed(trial.seed + 1),
             # Stays empty: each record of this task gets an image that is made for it.
             fakes=FakePool(classes=data.classes, each=1),
@@ -215,13 +216,13 @@ class CriticTask:
 
     def record_task(self) -> RecordTask:
         """Hinge loss of each record against one generated image of its class."""
-        return critic_task(self._state, self._config)
+        return critic_task(self._state, self._beside)
 
     def between(self) -> None:
         """Every fifth time one free update of the generator."""
         self._steps += 1
         if self._steps % _CRITIC_STEPS == 0:
-            generator_step(self._state, self._config, class_weight=0.0)
+            generator_step(self._state, class_weight=0.0)
 
     def companions(self) -> Weights:
         """The generator's weights and the state of its latent vectors."""
@@ -238,8 +239,7 @@ class CriticTask:
     @torch.no_grad()
     def scores(self) -> Scores:
         """Hinge loss of held-out records against generated images, the same latent vectors each time."""
-        own = replace(self._state, beside=RecordNumbers.insecure_fixed_seed(0))
-        task = critic_task(own, self._config)
+        task = critic_task(self._state, RecordNumbers.insecure_fixed_seed(0))
         images, labels = self._held_out
         assert task.beside is not None
         return {"loss": float(losses_of(task.loss, (images, labels, *task.beside(len(labels)))).mean())}

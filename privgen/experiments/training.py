@@ -25,9 +25,9 @@ from privgen.experiments.tasks import Records, Task, part_of, task_of
 from privgen.gradients.clipped_sums import Sums, Weighting
 from privgen.mechanism.error_feedback import FeedbackMemory, PublishedError, banded_weights
 from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.part_feedback import feed_back, weighting_of
 from privgen.mechanism.release import gaussian
 from privgen.mechanism.sampling import PoissonSampler
-from privgen.training.private_step import feed_back, weighting_of
 from privgen.training.state import parameters_of
 
 TensorDict = dict[str, Tensor]
@@ -155,7 +155,7 @@ def _sums_at(run: _Run, trial: Trial, images: Tensor, labels: Tensor, *, keep: b
         _set(weights, {n: p + trial.lookahead * (p - run.before[n]) for n, p in here.items()})
     if keep:
         run.places.appendleft(place_of(task))
-    sums = task.record_task().sums(images, labels, _weighting(run, trial), physical_batch=None)
+    sums = task.record_task().sums((images, labels), _weighting(run, trial), physical_batch=None)
     if trial.lookahead:
         _set(weights, here)
     run.before = here

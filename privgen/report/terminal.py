@@ -64,6 +64,14 @@ def render_report(report: Report, *, colour: bool = True, width: int = 110) -> s
     return buffer.getvalue()
 
 
+def _table(columns: int, title: str | None = None) -> Table:
+    """An empty table whose cells are folded where they are too long, never cut."""
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
+    for _ in range(columns):
+        table.add_column(overflow="fold")
+    return table
+
+
 def _print_risk(audit: Audit, state: LedgerState, console: Console) -> None:
     """What the guarantee means for a person, where there is one."""
     if (risks := audit.risks) is None or audit.guarantee is None:
@@ -80,14 +88,14 @@ def _print_risk(audit: Audit, state: LedgerState, console: Console) -> None:
 
 
 def _generic(block: document.Table) -> Table:
-    table = Table(title=escape(block.caption), title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
+    table = _table(len(block.head), title=escape(block.caption))
     for row in block.rows:
         table.add_row(*(escape(text) for text in row))
     return table
 
 
 def _summary(audit: Audit, state: LedgerState, spent: Certified) -> Table:
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = _table(2)
     for name, value in spend_rows(audit, state, spent):
         table.add_row(name, escape(value))
     for share in audit.shares:
@@ -98,7 +106,7 @@ def _summary(audit: Audit, state: LedgerState, spent: Certified) -> Table:
 
 
 def _checks(audit: Audit) -> Table:
-    table = Table(title="Checks", title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
+    table = _table(3, title="Checks")
     for check in audit.checks:
         mark = Text(_MARK[check.status], style=_STYLE[check.status])
         table.add_row(mark, escape(plain(check.name)), escape(plain(check.detail)))
@@ -106,13 +114,7 @@ def _checks(audit: Audit) -> Table:
 
 
 def _assumptions(audit: Audit) -> Table:
-    table = Table(
-        title="What the theorem needs",
-        title_justify="left",
-        box=None,
-        padding=(0, 2, 0, 0),
-        show_header=False,
-    )
+    table = _table(2, title="What the theorem needs")
     for assumption in audit.assumptions:
         table.add_row(HELD[assumption.held], escape(plain(assumption.text)))
     return table

@@ -31,24 +31,23 @@ from accountant.ledger.replay import replay
 from accountant.ledger.signing import LedgerSigner, load_signer
 from accountant.ledger.writers import PRIVGEN_TRAINING
 from accountant.plans.plan import Plan
-from privgen.config import TrainConfig
-from privgen.data import DataSet
-from privgen.data.planned import private_notes, require_planned_data
+from privgen.config import RunSettings
 from privgen.errors import RunError
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.sampling import PoissonSampler
-from privgen.methods.gan.networks import NetworkConfig
-from privgen.training.canaries import Canaries, draw_canaries
+from privgen.training.canaries import Canaries
 from privgen.training.canary_scores import watch_of
 from privgen.training.checkpoint import (
     checkpoint_name,
     write_checkpoint,
 )
 from privgen.training.disk_room import DiskRoom, room_for
+from privgen.training.method import Method
+from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder, discard
-from privgen.training.session import Options, Session, checkpoint_metadata
+from privgen.training.session import Options, Session, checkpoint_metadata, how_to_rebuild
 from privgen.training.spent_records import enter
-from privgen.training.state import TrainState, new_state, snapshot
+from privgen.training.state import TrainState, snapshot
 
 SAMPLING = "Poisson, 64-bit cryptographic coins"
 
@@ -57,32 +56,43 @@ def begin(
     out: Path | str,
     *,
     plan: Plan,
-    data: DataSet,
-    config: TrainConfig,
-    network: NetworkConfig,
+    method: Method,
+    settings: RunSettings,
+    data: TrainingRecords,
     options: Options,
 ) -> Session:
     """A new run.
 
+    Args:
+        method, settings: what is trained, and with what. data: what it is trained on.
+
     Raises:
-        RunError: the folder exists or cannot be written. DataError: the data are not the planned ones.
+        RunError: the folder exists or cannot be written, or the plan is another method's.
+        DataError: the data are not the planned ones. ConfigError: no network of these settings fits them.
         OSError, LedgerError: no room. In every case nothing was spent and nothing is left behind.
     """
-    require_planned_data(plan, data)
-    if plan.warm_start is not None and not network.mixture_clusters:
-        raise RunError("The plan has a warm start and the generator no mixture for it; set mixture_clusters >= 1.")
+    method.require_planned(plan)
+    data.require_planned(plan)
+    learner = method.begin(plan, data.facts, settings, latents=options.latents(options.device))
+    if plan.warm_start is not None and learner.statistics is None:
+        raise RunError(f"The plan has a warm start, which method {method.name} takes nothing of; plan without.")
+    if options.canaries and not method.watched:
+        raise RunError(f"Method {method.name} feels no canaries in what it releases; omit --canaries.")
+    state = TrainState(learner=learner, beside=options.beside(options.device))
     _require_room(plan, options.account)
     signer = load_signer(options.signing_key) if options.signing_key else None
     folder = RunFolder.create(out)
     try:
-        folder.write_beginning({"config": config.to_json(), "network": network.to_json(), "canaries": options.canaries})
+        folder.write_beginning(
+            {"plan": plan.to_json(), "dataset": data.source, **how_to_rebuild(method.name, learner),
+             "canaries": options.canaries, **beside(options, signer)}
+        )  # fmt: skip
         plan.save(folder.plan)
         folder.write_fingerprint(data.fingerprint())
-        folder.write_source(data.source, private_notes(data, stated_size=plan.dataset_size))
+        folder.write_source(data.source, data.notes(plan))
         planted = _plant(folder, data, options.canaries)
-        state = new_state(plan, network, config, options.latents(options.device), options.beside(options.device))
         salt = os.urandom(16)
-        facts = checkpoint_metadata(None, salt=salt, config=config, network=network)
+        facts = checkpoint_metadata(None, salt=salt, method=method.name, learner=learner)
         digest = write_checkpoint(folder.private, checkpoint_name(0), snapshot(state, facts))
         room = DiskRoom(folder.private, room_for(state, plan))
         room.hold()
@@ -96,13 +106,22 @@ def begin(
         ledger.remember_outside(OutsideHeads.of(folder.ledger, genesis.digest, anchor=options.anchor))
         ledger.append("checkpoint", {"name": checkpoint_name(0), "step": 0, "weights_digest": digest})
         enter_into_register(ledger, folder, plan, data)
-        return open_session(folder, plan, config, network, data, state, ledger, salt, noise, options, planted, room)
+        return open_session(folder, plan, method, data, state, ledger, salt, noise, options, planted, room)
     except BaseException:
         ledger.close()
         if ledger.entries:
             forget(ledger.entries[0].digest)
         discard(folder)
         raise
+
+
+def beside(options: Options, signer: LedgerSigner | None) -> dict[str, Any]:
+    """Who signs a run, what it is charged to, and whether an anchor knows it: the same where it is begun again."""
+    return {
+        "public_key": None if signer is None else signer.public_key,
+        "account": None if options.account is None else options.account.identity,
+        "anchor": options.anchor is not None,
+    }
 
 
 def _require_room(plan: Plan, account: Account | None) -> None:
@@ -114,12 +133,11 @@ def _require_room(plan: Plan, account: Account | None) -> None:
         )
 
 
-def _plant(folder: RunFolder, data: DataSet, count: int) -> Canaries | None:
+def _plant(folder: RunFolder, data: TrainingRecords, count: int) -> Canaries | None:
     """Draw canaries and write them to the private folder, before the genesis names their digest."""
     if not count:
         return None
-    height, width, channels = data.train.images.shape[1:]
-    planted = draw_canaries(count, image_shape=(height, width, channels), classes=len(data.train.class_names))
+    planted = data.canaries(count)
     write_durably(folder.private / CANARIES, planted.to_bytes())
     return planted
 
@@ -155,12 +173,12 @@ def _genesis(
     return body
 
 
-def enter_into_register(ledger: Ledger, folder: RunFolder, plan: Plan, data: DataSet) -> None:
+def enter_into_register(ledger: Ledger, folder: RunFolder, plan: Plan, data: TrainingRecords) -> None:
     """Have this machine know which records the run may spend on; where it cannot, the run goes on all the same."""
     known = replay(ledger.entries)
     with contextlib.suppress(OSError, LedgerError):
         enter(
-            plan, data, register=SpendRegister(), run=ledger.entries[0].digest, name=folder.path.name,
+            plan, data.contents(), register=SpendRegister(), run=ledger.entries[0].digest, name=folder.path.name,
             date=str(known.genesis.get("date")), extra_blocks=known.extra_blocks,
         )  # fmt: skip
 
@@ -168,9 +186,8 @@ def enter_into_register(ledger: Ledger, folder: RunFolder, plan: Plan, data: Dat
 def open_session(
     folder: RunFolder,
     plan: Plan,
-    config: TrainConfig,
-    network: NetworkConfig,
-    data: DataSet,
+    method: Method,
+    data: TrainingRecords,
     state: TrainState,
     ledger: Ledger,
     salt: bytes,
@@ -189,15 +206,14 @@ def open_session(
         account=options.account,
         run=f"{folder.path.name} {ledger.entries[0].body.get('run', 'unnamed')}",
     )
-    drawable = data.train.ids
+    drawable = data.ids
     if planted is not None:
         drawable = np.concatenate([drawable, planted.ids[planted.included]])
     sampler = PoissonSampler(drawable, bands=plan.bands, salt=salt, coins=options.coins)
     return Session(
         folder=folder,
         plan=plan,
-        config=config,
-        network=network,
+        method=method.name,
         data=data,
         state=state,
         guard=guard,
@@ -211,5 +227,7 @@ def open_session(
         accept_loss=options.accept_loss,
         clock=options.clock,
         planted=planted,
-        watch=None if planted is None else watch_of(planted, plan, salt, folder.private, state.latents.device),
+        watch=None
+        if planted is None
+        else watch_of(planted, plan, salt, folder.private, state.learner.device, watched=method.watched),
     )

@@ -22,11 +22,14 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+from torch import Tensor
 
 from accountant.audit.checks import CANARIES
+from privgen.data.batches import to_tensor
 from privgen.errors import CheckpointError
 
 SCORES = "canary-scores.safetensors"
@@ -47,6 +50,10 @@ class Canaries:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def records(self, device: torch.device) -> tuple[Tensor, ...]:
+        """As training takes records: images (m, C, H, W) in [−1, 1] and labels (m,)."""
+        return to_tensor(self.images, device), torch.from_numpy(self.labels).to(device)
 
     def to_bytes(self) -> bytes:
         """As a safetensors file; `read` is its inverse."""

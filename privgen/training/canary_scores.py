@@ -16,7 +16,6 @@ never given the canaries' coins. Scores are made of real records: they stay in `
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,18 +30,15 @@ from accountant.files import write_durably
 from accountant.ledger.receipt import Receipt
 from accountant.plans.parts import Part
 from accountant.plans.plan import Plan
-from privgen.config import TrainConfig
-from privgen.gradients.clipped_sums import Sums, padded, private_sums
+from privgen.gradients.clipped_sums import Beside, Sums, Weighting, padded, private_sums
 from privgen.gradients.passes import record_pass
-from privgen.mechanism.error_feedback import FeedbackMemory, PublishedError
+from privgen.mechanism.part_feedback import Owed, feed_back, weighting_of
 from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.mechanism.sampling import assign_groups
 from privgen.training.canaries import SCORES, Canaries, Scores
-from privgen.training.private_step import RecordTask, feed_back, record_task, weighting_of
+from privgen.training.method import Learner, RecordTask
 from privgen.training.state import TrainState, begin_segment
 
-# The reconstruction's gradient depends on latent vectors that nobody outside the step knows.
-_WATCHED = ("critic", "classifier")
 # Canaries in one pass.
 _AT_ONCE = 64
 TensorDict = dict[str, Tensor]
@@ -53,13 +49,12 @@ class _Turn:
     """The canaries whose turn a step was, as one part saw them then.
 
     Args:
-        task: the part's, at the weights of that step. images, labels: of the canaries. numbers: what stood beside them,
+        task: the part's, at the weights of that step. records: the canaries. numbers: what stood beside them,
             for each pass of `_AT_ONCE`. norms: (n,) of their gradients.
     """
 
     task: RecordTask
-    images: Tensor
-    labels: Tensor
+    records: tuple[Tensor, ...]
     numbers: list[tuple[Tensor, ...]]
     norms: Tensor
 
@@ -85,35 +80,33 @@ class CanaryScorer:
     """The scores of m canaries, growing with each step.
 
     Args:
-        images: (m, C, H, W) in [−1, 1]. labels: (m,). groups: (m,) of the cyclic sampling; 0 at one band.
-        scores: (m,), so far. blocks: that have ended.
+        records: all of them, each tensor (m, ...). watched: parts in which they can be felt.
+        groups: (m,) of the cyclic sampling; 0 at one band. scores: (m,), so far. blocks: that have ended.
     """
 
-    images: Tensor
-    labels: Tensor
+    records: tuple[Tensor, ...]
+    watched: tuple[str, ...]
     groups: NDArray[np.int64]
     scores: NDArray[np.float64]
     blocks: int = 0
     _event: Event | None = None
     _open: list[_Block] = field(default_factory=list)
-    _without: dict[str, FeedbackMemory | PublishedError] = field(default_factory=dict)
+    _without: dict[str, Owed] = field(default_factory=dict)
 
     def step(
         self,
         state: TrainState,
         plan: Plan,
-        config: TrainConfig,
         *,
         parts: tuple[Part, ...],
         receipt: Receipt,
-        images: Tensor,
-        labels: Tensor,
+        records: tuple[Tensor, ...],
     ) -> WatchedStep:
         """One private step with these canaries drawn; what `privgen.training.private_step.private_step` takes
         as `planted`.
 
         Args:
-            images, labels: of the canaries that are in the batch; (n, C, H, W) and (n,).
+            records: the canaries that are in the batch, each tensor (n, ...).
         """
         event = receipt.event
         if receipt.cycle == 0 or event != self._event:
@@ -124,21 +117,21 @@ class CanaryScorer:
         bands = event.bands
         who = np.flatnonzero(self.groups == receipt.cycle % bands)
         chance = min(1.0, bands * event.sampling_rate) / (1 + np.exp(-self.scores[who].clip(-50, 50)))
-        self._open.append(_Block(who=who, expected=torch.from_numpy(chance).to(self.images.device)))
-        # The parameters change before the block ends.
-        kept = state
-        if bands > 1:
-            kept = replace(state, networks=copy.deepcopy(state.networks), fakes=copy.deepcopy(state.fakes))
+        self._open.append(_Block(who=who, expected=torch.from_numpy(chance).to(self.device)))
         return WatchedStep(
             watch=self,
-            kept=replace(kept, beside=RecordNumbers(device=self.images.device)),
-            config=config,
-            parts={part.name: part for part in parts if part.name in _WATCHED},
+            # The parameters change before the block ends.
+            kept=state.learner if bands == 1 else state.learner.frozen(),
+            parts={part.name: part for part in parts if part.name in self.watched},
             event=event,
             batch_size=event.sampling_rate * plan.dataset_size,
-            images=images,
-            labels=labels,
+            records=records,
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the canaries are."""
+        return self.records[0].device
 
     def save(self, private: Path) -> None:
         """Write the scores to private/canary-scores.safetensors."""
@@ -161,13 +154,11 @@ class WatchedStep:
     """One step: what the canaries are not expected to do is told apart, and what is released is looked at."""
 
     watch: CanaryScorer
-    kept: TrainState
-    config: TrainConfig
+    kept: Learner
     parts: Mapping[str, Part]
     event: Event
     batch_size: float
-    images: Tensor
-    labels: Tensor
+    records: tuple[Tensor, ...]
     _without: dict[str, TensorDict] = field(default_factory=dict)
 
     def merge_sums(self, part: Part, own: Sums, planted: Sums) -> Sums:
@@ -181,9 +172,9 @@ class WatchedStep:
     def _expected(self, part: Part) -> Sums:
         """Sums over all canaries whose turn it is, each times its chance to be in."""
         block, watch = self.watch._open[-1], self.watch
-        rows = torch.from_numpy(block.who).to(watch.images.device)
-        images, labels = watch.images[rows], watch.labels[rows]
-        task = record_task(part.name, self.kept, self.config)
+        rows = torch.from_numpy(block.who).to(watch.device)
+        records = tuple(tensor[rows] for tensor in watch.records)
+        task = self.kept.record_task(part.name, RecordNumbers(device=watch.device))
         weigh = weighting_of(part, self.event)
         found, numbers = None, []
         for at in range(0, max(1, len(rows)), _AT_ONCE):
@@ -193,15 +184,14 @@ class WatchedStep:
             sums = private_sums(
                 task.module,
                 task.loss,
-                (images[chunk], labels[chunk]),
-                # Asked for no norms too, and for those of a whole pass at once.
-                lambda norms, chance=chance: tuple(chance[: len(norms)] * w for w in weigh(norms)),
-                beside=lambda _, drawn=numbers[-1]: drawn,
+                tuple(tensor[chunk] for tensor in records),
+                _by_chance(weigh, chance),
+                beside=_given(numbers[-1]),
                 physical_batch=_AT_ONCE,
             )
             found = sums if found is None else _added(found, sums)
         assert found is not None
-        block.turns[part.name] = _Turn(task=task, images=images, labels=labels, numbers=numbers, norms=found.norms)
+        block.turns[part.name] = _Turn(task=task, records=records, numbers=numbers, norms=found.norms)
         return found
 
     def observe_release(self, noised: Mapping[str, TensorDict]) -> None:
@@ -241,9 +231,18 @@ def _along(turn: _Turn, direction: TensorDict) -> Tensor:
     for index, numbers in enumerate(turn.numbers):
         first = index * _AT_ONCE
         held = min(_AT_ONCE, len(turn.norms) - first)
-        records = tuple(padded(rows, first, held, _AT_ONCE) for rows in (turn.images, turn.labels))
+        records = tuple(padded(rows, first, held, _AT_ONCE) for rows in turn.records)
         found.append(record_pass(turn.task.module, turn.task.loss, records + numbers).inner_products(direction)[:held])
     return torch.cat(found)
+
+
+def _by_chance(weigh: Weighting, chance: Tensor) -> Weighting:
+    """Each record's weights times its chance; asked for no norms too, and for those of a whole pass at once."""
+    return lambda norms: tuple(chance[: len(norms)] * w for w in weigh(norms))
+
+
+def _given(drawn: tuple[Tensor, ...]) -> Beside:
+    return lambda size: drawn
 
 
 def _padded_to_pass(chance: Tensor) -> Tensor:
@@ -251,11 +250,13 @@ def _padded_to_pass(chance: Tensor) -> Tensor:
     return torch.cat([chance, chance.new_zeros(_AT_ONCE - len(chance))])
 
 
-def watch_of(planted: Canaries, plan: Plan, salt: bytes, private: Path, device: torch.device) -> CanaryScorer:
+def watch_of(
+    planted: Canaries, plan: Plan, salt: bytes, private: Path, device: torch.device, *, watched: tuple[str, ...]
+) -> CanaryScorer:
     """The watch of a run's canaries, with the scores that its private folder has.
 
     Args:
-        salt: of the group assignment.
+        salt: of the group assignment. watched: parts in which they can be felt.
 
     Raises:
         CheckpointError: the scores cannot be read.
@@ -263,6 +264,10 @@ def watch_of(planted: Canaries, plan: Plan, salt: bytes, private: Path, device: 
     groups = assign_groups(planted.ids, bands=plan.bands, salt=salt)
     file = private / SCORES
     before = Scores.read(file.read_bytes()) if file.exists() else Scores(values=np.zeros(len(planted)), blocks=0)
-    images = torch.from_numpy(planted.images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-    labels = torch.from_numpy(planted.labels).to(device)
-    return CanaryScorer(images=images, labels=labels, groups=groups, scores=before.values.copy(), blocks=before.blocks)
+    return CanaryScorer(
+        records=planted.records(device),
+        watched=watched,
+        groups=groups,
+        scores=before.values.copy(),
+        blocks=before.blocks,
+    )

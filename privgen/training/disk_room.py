@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from accountant.plans.plan import Plan
-from privgen.training.state import TrainState, parameters_of, trained_by
+from privgen.training.state import TrainState, parameters_of
 
 _NAME = ".room"
 # State files, the ledger's next lines, a grid of samples, and the folders themselves.
@@ -63,15 +63,17 @@ def _allocate(descriptor: int, size: int, path: Path) -> None:
 def room_for(state: TrainState, plan: Plan) -> int:
     """Bytes of the largest checkpoint that a run can come to, and of what it releases, with a margin.
 
-    Networks, twice as much for their optimisers, the average twice (it is released), and what each part owes: a
+    Networks, twice as much for their optimisers, what is released twice, and what each part owes: a
     number of eight bytes for each of its parameters and each band.
     """
-    modules = (state.networks.generator, state.networks.critic, state.networks.classifier, state.networks.encoder)
+    learner = state.learner
+    modules = learner.modules().values()
     networks = sum(t.numel() * t.element_size() for module in modules for t in module.state_dict().values())
-    average = sum(t.numel() * t.element_size() for t in state.averaged.state_dict().values())
-    owed = sum(
+    released = sum(t.numel() * t.element_size() for t in learner.released().state_dict().values())
+    owed: int = sum(
         p.numel() * _LONGEST_NUMBER * (plan.bands + 1)
         for part in plan.parts
-        for p in parameters_of(trained_by(part.name, state.networks)).values()
+        for p in parameters_of(learner.module_of(part.name)).values()
     )
-    return 3 * networks + 2 * average + owed + _BESIDE
+    needed: int = 3 * networks + 2 * released + owed + _BESIDE
+    return needed

@@ -21,19 +21,13 @@ from numpy.typing import NDArray
 from accountant.errors import BudgetExhausted
 from accountant.ledger.receipt import Receipt
 from accountant.plans.parts import STATISTICS, Part, Phase
-from privgen.data.batches import drawn_images, to_tensor
-from privgen.data.export import write_grid
 from privgen.errors import RunError
-from privgen.generate import load_generator, save_generator
-from privgen.methods.class_mixture.warm_start import statistics_step
 from privgen.training.canary_scores import WatchedStep
-from privgen.training.private_step import average_generator, generator_step, private_step, refresh_fakes
+from privgen.training.private_step import private_step
 from privgen.training.row_checks import check_parts
-from privgen.training.run_folder import RELEASED
 from privgen.training.session import Session
 from privgen.training.state import begin_segment
-
-_GRID_ROWS = 8
+from privgen.training.statistics_step import statistics_step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +38,7 @@ class StepReport:
         step: steps charged so far, this one included, without those that stand reserved. planned: the plan's.
         charged: the same with what stands reserved. held: how many of them are in the weights.
         epsilon_spent: by RDP, of `charged`; no guarantee by itself. epsilon: the budget's.
-        losses: of the generator on what it generated: post-processing, may be shown to anyone.
+        losses: of released or generated values: post-processing, may be shown to anyone.
         nonfinite: records of this draw that counted as zero because a gradient was not finite; private.
         checkpoint: name of the checkpoint written after this step, or None.
     """
@@ -60,11 +54,14 @@ class StepReport:
     checkpoint: str | None = None
 
 
-def run(session: Session, *, stop: Callable[[], bool] = lambda: False) -> Iterator[StepReport]:
+def run(
+    session: Session, *, stop: Callable[[], bool] = lambda: False, keep: Callable[[], bool] = lambda: False
+) -> Iterator[StepReport]:
     """Take steps until the plan's end, the budget's end, or `stop()`.
 
     Args:
         stop: asked before each step; True checkpoints and ends with outcome "interrupted".
+        keep: asked after each step; True checkpoints and goes on.
 
     Yields:
         One report a step. `session.outcome` says afterwards why it ended.
@@ -92,7 +89,7 @@ def run(session: Session, *, stop: Callable[[], bool] = lambda: False) -> Iterat
                 report = _step(session, phase, receipt)
         if report is None:
             break
-        yield replace(report, checkpoint=_save(session)) if session.checkpoint_due else report
+        yield replace(report, checkpoint=_save(session)) if keep() or session.checkpoint_due else report
     session.outcome = _finish(session, reason)
 
 
@@ -106,28 +103,26 @@ def _why(session: Session, exhausted: BudgetExhausted) -> str:
 
 
 def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
-    state, config = session.state, session.config
+    state, learner = session.state, session.state.learner
     if receipt.cycle == 0 or state.event != receipt.event:
         begin_segment(state, session.plan, receipt.event)
     if phase.releases == STATISTICS:
         return _warm_step(session, receipt)
     progress = (session.guard.held - session.plan.warm_steps) / session.plan.iterations
-    state.networks.generator.schedule_noise(progress)
+    learner.begin_step(progress)
     chosen, canaries = _chosen(session, receipt)
     parts = session.plan.parts_in(phase)
     _look_at_rows(session, parts)
     drawn = private_step(
         state,
         session.plan,
-        config,
         parts=parts,
         receipt=receipt,
-        images=drawn_images(session.data.train.images, chosen, state.latents.device),
-        labels=torch.from_numpy(session.data.train.labels[chosen]).to(state.latents.device),
+        records=session.data.drawn(chosen, learner.device),
         noise=session.noise,
         planted=_watched(session, parts, receipt, canaries),
     )
-    losses = _free_steps(session, progress)
+    losses = learner.free_step(progress, session.guard.steps)
     session.folder.append_metrics(
         {
             "step": session.guard.steps,
@@ -159,63 +154,49 @@ def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
     """The row check, once for each reservation."""
     if session.rows_checked_at == session.guard.reservations:
         return
-    found = check_parts(
-        session.state, session.config, parts, first=session.rows_checked_at is None, seed=session.guard.steps
-    )
+    first, begun = session.rows_checked_at is None, session.clock()
+    found = check_parts(session.state, parts, first=first, seed=session.guard.steps)
+    if first:
+        session.pace_by(session.clock() - begun)
     session.rows_checked_at = session.guard.reservations
     session.folder.append_row_check({"step": session.guard.steps, **found})
 
 
 def _warm_step(session: Session, receipt: Receipt) -> StepReport:
     """One release of the warm start."""
-    statistics_step(session.state, session.plan, receipt=receipt, records=session.data.train, noise=session.noise)
-    average_generator(session.state, 1.0)  # no weight moves, and the average's mixture is the generator's
+    statistics_step(
+        session.state.learner, session.plan, receipt=receipt, records=session.data.everything, noise=session.noise
+    )
     return _report(session, losses={})
 
 
 def _chosen(session: Session, receipt: Receipt) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """One draw: rows of the data, and of the canaries that are in."""
     chosen = session.sampler.draw(receipt.event, receipt.cycle)
-    records = len(session.data.train.labels)
+    records = len(session.data.ids)
     return chosen[chosen < records], chosen[chosen >= records] - records
 
 
 def _watched(
     session: Session, parts: tuple[Part, ...], receipt: Receipt, rows: NDArray[np.int64]
 ) -> WatchedStep | None:
-    planted, watch, device = session.planted, session.watch, session.state.latents.device
+    planted, watch = session.planted, session.watch
     if planted is None or watch is None:
         return None
+    drawn = torch.from_numpy(np.flatnonzero(planted.included)[rows]).to(watch.device)
     return watch.step(
         session.state,
         session.plan,
-        session.config,
         parts=parts,
         receipt=receipt,
-        images=to_tensor(planted.images[planted.included][rows], device),
-        labels=torch.from_numpy(planted.labels[planted.included][rows]).to(device),
+        records=tuple(tensor[drawn] for tensor in watch.records),
     )
-
-
-def _free_steps(session: Session, progress: float) -> dict[str, float]:
-    """The generator's own updates: they touch released networks only."""
-    config = session.config
-    weight = config.class_weight if progress >= config.class_start else 0.0
-    losses: dict[str, float] = {}
-    for _ in range(config.generator_steps if progress >= config.generator_start else 0):
-        losses = generator_step(session.state, config, class_weight=weight)
-    if not losses:
-        refresh_fakes(session.state, config)
-    # A young average would remember the initial weights for 1 / (1 − decay) steps.
-    steps = session.guard.steps
-    average_generator(session.state, min(config.ema_decay, (1 + steps) / (10 + steps)))
-    return losses
 
 
 def _save(session: Session) -> str:
     """A checkpoint, unless a weight is no longer finite: the last one must stay a good one."""
-    networks = session.state.networks
-    modules = (networks.generator, networks.critic, networks.classifier, networks.encoder, session.state.averaged)
+    learner = session.state.learner
+    modules = (*learner.modules().values(), learner.released())
     if not all(bool(torch.isfinite(p).all()) for module in modules for p in module.parameters()):
         raise _diverged(session)
     return session.save()
@@ -224,7 +205,7 @@ def _save(session: Session) -> str:
 def _diverged(session: Session) -> RunError:
     return RunError(
         f"Training diverged at step {session.guard.steps}: a loss or a weight is no longer finite. The last "
-        f"checkpoint is good: resume with privgen train --resume --out {session.folder.path} (the steps since "
+        f"checkpoint is good: resume with privgen train --resume --out {session.folder.argument} (the steps since "
         "then stay charged), or begin anew with lower learning rates."
     )
 
@@ -247,19 +228,9 @@ def _finish(session: Session, reason: str) -> str:
     with session.turn():
         session.room.let_go()
         release = session.folder.release
-        save_generator(session.state.averaged, session.network, session.data.train.class_names, release)
-        _write_samples(session)
-        digests = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in RELEASED}
+        released = session.state.learner.save(release, session.data.facts.class_names)
+        digests = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in released}
         session.ledger.append("release", {"files": digests})
         session.guard.halt(reason)
         session.released = True
     return reason
-
-
-def _write_samples(session: Session) -> None:
-    """A grid of samples, one column a class: made from the released generator alone."""
-    generator = load_generator(session.folder.release)
-    classes = len(session.data.train.class_names)
-    labels = [k for _ in range(_GRID_ROWS) for k in range(classes)]
-    images = generator(len(labels), labels=labels, seed=0)
-    write_grid(images, session.folder.release / "samples.png", columns=classes)

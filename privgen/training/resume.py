@@ -15,6 +15,7 @@ from typing import Any
 
 from accountant.audit.checks import CANARIES
 from accountant.events import event_from_json
+from accountant.json_reader import JsonObject
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Head, Ledger
 from accountant.ledger.entry import parse_entries
@@ -24,13 +25,10 @@ from accountant.ledger.replay import replay
 from accountant.ledger.signing import LedgerSigner, load_signer
 from accountant.ledger.state import CheckpointRecord, LedgerState
 from accountant.plans.plan import Plan
-from privgen.config import TrainConfig
-from privgen.data import DataSet
-from privgen.data.planned import require_planned_data
 from privgen.errors import CheckpointError, RunError
+from privgen.generate import FIRST_METHOD
 from privgen.mechanism.floored_gaussian import ExactGaussian
-from privgen.methods.gan.networks import NetworkConfig
-from privgen.training.begin import SAMPLING, begin, enter_into_register, open_session
+from privgen.training.begin import SAMPLING, begin, beside, enter_into_register, open_session
 from privgen.training.canaries import Canaries
 from privgen.training.checkpoint import (
     Snapshot,
@@ -41,9 +39,11 @@ from privgen.training.checkpoint import (
     released_digest,
 )
 from privgen.training.disk_room import DiskRoom, room_for
+from privgen.training.method import Method
+from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder, discard
 from privgen.training.session import Halted, Options, Session
-from privgen.training.state import TrainState, new_state, restore
+from privgen.training.state import TrainState, restore
 
 _INSECURE = "insecure-fixed-seed"
 NOTHING_REMAINS = "nothing remains of its budget beside what the plan's phases may charge"
@@ -53,7 +53,8 @@ FLOORED_GAUSSIAN = "floored-gaussian"
 def resume(
     out: Path | str,
     *,
-    data: DataSet,
+    method: Method,
+    data: TrainingRecords,
     options: Options,
     plan: Plan | None = None,
     checkpoint: str | None = None,
@@ -61,6 +62,7 @@ def resume(
     """Go on with a run.
 
     Args:
+        method: that it was begun with. data: what it is trained on.
         plan: if given, must be the run's own. checkpoint: its name, or None for the newest.
 
     Returns:
@@ -73,7 +75,7 @@ def resume(
     folder = RunFolder.existing(out)
     signer = load_signer(options.signing_key) if options.signing_key else None
     if not folder.begun:
-        return _begin_again(folder, plan, data, options)
+        return _begin_again(folder, plan, method, data, options, signer)
     _write_first_head(folder)
     ledger = Ledger.open(folder.ledger, head_path=folder.head, signer=signer.sign if signer else None)
     try:
@@ -84,62 +86,81 @@ def resume(
         own = _own_plan(known, plan, folder)
         _require_signer(known, signer)
         _require_account(known, options.account)
-        require_planned_data(own, data)
-        folder.require_fingerprint(data.fingerprint())
+        _require_begun_with(folder, own, method, data)
         record = _record(known, checkpoint)
         doubt = _doubt(ledger, folder, options)
-        snap = _read_recorded(folder, record, [one.name for one in known.checkpoints])
+        snap = _read_recorded(folder, known, record)
         clean = known.clean_head and record.seq == known.entries - 1 and doubt is None
-        session_parts = _restored(own, snap, options, clean=clean)
+        state, salt = _restored(own, method, snap, options, clean=clean)
         planted = _planted(folder, known)
-        noise = options.noise()
-        _require_no_less_secrecy(known, noise, options)
-        body: dict[str, Any] = {
-            "checkpoint_seq": record.seq,
-            "clean": clean,
-            "extend": options.extend,
-            "noise": noise.kind,
-        }
-        if options.extend:
-            extra = known.extra_blocks or blocks_beside(own)
-            if known.halted is not None and not extra:
-                ledger.close()
-                return Halted(reason=f"{known.halted}; {NOTHING_REMAINS}", steps=known.steps_charged)
-            body["extra_blocks"] = extra
+        noise = _noise(known, options)
+        body = {"checkpoint_seq": record.seq, "clean": clean, "noise": noise.kind} | _extension(known, own, options)
+        if known.halted is not None and not body["extra_blocks"]:
+            ledger.close()
+            return Halted(reason=f"{known.halted}; {NOTHING_REMAINS}", steps=known.steps_charged)
         if ledger.repaired is not None:
             body["repaired"] = ledger.repaired
         folder.sweep()
-        config, network, state, salt = session_parts
         room = DiskRoom(folder.private, room_for(state, own))
         room.hold()
         ledger.append("resume", body)
         enter_into_register(ledger, folder, own, data)
-        names = [one.name for one in known.checkpoints] or [record.name]
-        drop_old_checkpoints(folder.private, recorded=names, keep=len(names))
-        return open_session(
-            folder, own, config, network, data, state, ledger, salt, noise, options, planted, room, doubt
-        )
+        _keep_recorded(folder, known, record)
+        return open_session(folder, own, method, data, state, ledger, salt, noise, options, planted, room, doubt)
     except BaseException:
         ledger.close()
         raise
 
 
-def _begin_again(folder: RunFolder, plan: Plan | None, data: DataSet, options: Options) -> Session:
+def _require_begun_with(folder: RunFolder, plan: Plan, method: Method, data: TrainingRecords) -> None:
+    """Raise RunError or DataError unless the run was begun with this method and on these data."""
+    method.require_planned(plan)
+    data.require_planned(plan)
+    folder.require_fingerprint(data.fingerprint())
+
+
+def _keep_recorded(folder: RunFolder, known: LedgerState, record: CheckpointRecord) -> None:
+    """Remove checkpoints that the ledger does not name, and what interrupted writes left behind."""
+    names = [one.name for one in known.checkpoints] or [record.name]
+    drop_old_checkpoints(folder.private, recorded=names, keep=len(names))
+
+
+def _extension(known: LedgerState, plan: Plan, options: Options) -> dict[str, Any]:
+    """What a resume's entry says of going on past the plan's end."""
+    if not options.extend:
+        return {"extend": False}
+    return {"extend": True, "extra_blocks": known.extra_blocks or blocks_beside(plan)}
+
+
+def _begin_again(
+    folder: RunFolder,
+    plan: Plan | None,
+    method: Method,
+    data: TrainingRecords,
+    options: Options,
+    signer: LedgerSigner | None,
+) -> Session:
     """Begin a run that was killed before it began, as it was to be begun."""
     facts = folder.read_beginning()
-    own = Plan.load(folder.plan) if folder.plan.exists() else plan
+    own = folder.known_plan() or plan
     if own is None:
         raise RunError(f"{folder.path} was interrupted before it began and spent nothing; give its --plan.")
+    if any(facts.get(name, now) != now for name, now in beside(options, signer).items()):
+        raise RunError(
+            f"{folder.path} was to be begun with another --account, --signing-key or --anchor, or without; give the "
+            "same."
+        )
     if plan is not None and plan.digest != own.digest:
         raise RunError(f"The plan is not the one that {folder.path} was to be begun with; omit --plan to use that.")
-    require_planned_data(own, data)
+    method.require_planned(own)
+    data.require_planned(own)
     try:
-        config, network = TrainConfig.from_json(facts["config"]), NetworkConfig.from_json(facts["network"])
+        settings = method.settings_from_json(facts["config"])
         options = replace(options, canaries=int(facts["canaries"]))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder.path} does not say how it was to be begun ({error}); begin another run.") from error
     discard(folder)
-    return begin(folder.path, plan=own, data=data, config=config, network=network, options=options)
+    return begin(folder.path, plan=own, method=method, settings=settings, data=data, options=options)
 
 
 def _planted(folder: RunFolder, known: LedgerState) -> Canaries | None:
@@ -182,9 +203,9 @@ def _doubt(ledger: Ledger, folder: RunFolder, options: Options) -> str | None:
     return ledger.outside.doubts(entries) if ledger.outside is not None else None
 
 
-def _require_no_less_secrecy(known: LedgerState, noise: ExactGaussian, options: Options) -> None:
-    """Raise RunError if noise or coins would be weaker than what the genesis says of the whole run."""
-    own = known.genesis.get("noise")
+def _noise(known: LedgerState, options: Options) -> ExactGaussian:
+    """A fresh source; raises RunError if noise or coins would be weaker than what the genesis says of the whole run."""
+    noise, own = options.noise(), known.genesis.get("noise")
     if own not in (FLOORED_GAUSSIAN, _INSECURE):
         raise RunError(
             f"The run was begun with {own!r} noise, which is not exact in floating point: what it releases costs more "
@@ -195,11 +216,17 @@ def _require_no_less_secrecy(known: LedgerState, noise: ExactGaussian, options: 
             "The run was begun with noise and batches that nobody can guess; a fixed seed would void what it "
             "promises: omit --insecure-fixed-seed."
         )
+    return noise
 
 
 def _own_plan(known: LedgerState, plan: Plan | None, folder: RunFolder) -> Plan:
     if known.plan is None:
         raise RunError(f"{folder.path} was not begun by privgen train; it has no plan to go on with.")
+    if plan is not None and plan.method != known.plan.method:
+        raise RunError(
+            f"The plan is for method {plan.method}, and {folder.path} was begun with {known.plan.method}; omit --plan "
+            "to use the run's own, or begin another run with another --out."
+        )
     if plan is not None and plan.digest != known.plan.digest:
         raise RunError(
             f"The plan is not the one that {folder.path} was begun with; omit --plan to use the run's own, "
@@ -216,11 +243,11 @@ def _require_signer(known: LedgerState, signer: LedgerSigner | None) -> None:
 
 
 def _require_account(known: LedgerState, account: Account | None) -> None:
-    own = known.genesis.get("account")
+    own = JsonObject(known.genesis, "the genesis").optional_child("account")
     if own is None and account is None:
         return
-    if own is None or account is None or own.get("identity") != account.identity:
-        remedy = f"give its --account {own.get('name')}" if own else "omit --account"
+    if own is None or account is None or own.optional_text("identity") != account.identity:
+        remedy = f"give its --account {own.optional_text('name')}" if own else "omit --account"
         raise RunError(f"The run was begun {'under another' if own else 'without an'} account; {remedy}.")
 
 
@@ -236,8 +263,8 @@ def _record(known: LedgerState, name: str | None) -> CheckpointRecord:
     raise CheckpointError(f"{name} is not in this ledger's past; the newest that is: {known.checkpoints[-1].name}.")
 
 
-def _read_recorded(folder: RunFolder, record: CheckpointRecord, recorded: list[str]) -> Snapshot:
-    snap = read_checkpoint(folder.private, record.name, recorded=recorded)
+def _read_recorded(folder: RunFolder, known: LedgerState, record: CheckpointRecord) -> Snapshot:
+    snap = read_checkpoint(folder.private, record.name, recorded=[one.name for one in known.checkpoints])
     if record.weights_digest and released_digest(folder.private, record.name) != record.weights_digest:
         raise CheckpointError(
             f"{folder.private / record.name} is not the checkpoint that the ledger names: its weights differ."
@@ -245,17 +272,18 @@ def _read_recorded(folder: RunFolder, record: CheckpointRecord, recorded: list[s
     return snap
 
 
-def _restored(
-    plan: Plan, snap: Snapshot, options: Options, *, clean: bool
-) -> tuple[TrainConfig, NetworkConfig, TrainState, bytes]:
+def _restored(plan: Plan, method: Method, snap: Snapshot, options: Options, *, clean: bool) -> tuple[TrainState, bytes]:
     facts: Mapping[str, Any] = snap.state
+    made = facts.get("method", FIRST_METHOD)
+    if made != method.name:
+        raise CheckpointError(f"The checkpoint is of method {made}, not of {method.name}; resume with its own.")
     try:
-        config = TrainConfig.from_json(facts["config"])
-        network = NetworkConfig.from_json(facts["network"])
+        settings = method.settings_from_json(facts["config"])
+        learner = method.rebuild(plan, facts["network"], settings, latents=options.latents(options.device))
         salt = bytes.fromhex(facts["salt"])
         event = None if facts["event"] is None else event_from_json(facts["event"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"The checkpoint's state.json is inconsistent: {error}") from error
-    state = new_state(plan, network, config, options.latents(options.device), options.beside(options.device))
+    state = TrainState(learner=learner, beside=options.beside(options.device))
     restore(state, snap, plan=plan, event=event, clean=clean)
-    return config, network, state, salt
+    return state, salt

@@ -11,17 +11,13 @@ from typing import Any
 import torch
 
 from accountant.plans.parts import Part
-from privgen.config import TrainConfig
 from privgen.errors import ConfigError
 from privgen.gradients.kernels import flushes_subnormals
 from privgen.gradients.row_check import check_rows, safe_physical_batch
-from privgen.training.private_step import record_task
 from privgen.training.state import TrainState
 
 
-def check_parts(
-    state: TrainState, config: TrainConfig, parts: tuple[Part, ...], *, first: bool, seed: int
-) -> dict[str, Any]:
+def check_parts(state: TrainState, parts: tuple[Part, ...], *, first: bool, seed: int) -> dict[str, Any]:
     """Look at each part, and set the size of its passes.
 
     Args:
@@ -34,15 +30,13 @@ def check_parts(
     Raises:
         UnsupportedLayer: a record's gradient depends on others even where it passes alone.
     """
-    require_deterministic(state.latents.device)
+    learner = state.learner
+    require_deterministic(learner.device)
     found: dict[str, Any] = {}
-    like = (
-        torch.zeros(0, *state.networks.config.image_shape, device=state.latents.device),
-        torch.zeros(0, dtype=torch.int64, device=state.latents.device),
-    )
+    like = learner.like()
     for part in parts:
-        task = record_task(part.name, state, config)
-        size = state.physical_batches.get(part.name, config.physical_batch)
+        task = learner.record_task(part.name, state.beside)
+        size = state.physical_batches.get(part.name, learner.settings.physical_batch)
         check = None
         if not first:
             check = check_rows(

@@ -7,6 +7,7 @@ happen. It holds the ledger's lock until it is closed.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,14 +22,11 @@ from accountant.ledger.account import Account
 from accountant.ledger.chain import Ledger
 from accountant.ledger.guard import BudgetGuard
 from accountant.plans.plan import Plan
-from privgen.config import TrainConfig
-from privgen.data import DataSet
 from privgen.errors import RunError
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.mechanism.sampling import PoissonSampler
 from privgen.mechanism.system_generator import system_generator
-from privgen.methods.gan.networks import NetworkConfig
 from privgen.training.canaries import Canaries
 from privgen.training.canary_scores import CanaryScorer
 from privgen.training.checkpoint import (
@@ -37,12 +35,16 @@ from privgen.training.checkpoint import (
     write_checkpoint,
 )
 from privgen.training.disk_room import DiskRoom
+from privgen.training.method import Learner
+from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder
 from privgen.training.state import TrainState, snapshot
 
 # Of the charged steps, so much must be in the weights of a run that is released unasked.
 LEAST_HELD = 0.8
 _MOST_SECONDS = 300.0
+# Passes of a whole row check, of which each is worth two of a step's: their rows are hashed.
+_PASSES = 4.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +84,7 @@ class Session:
     """A run that may take steps: it holds the ledger's lock until `close`.
 
     Args:
-        folder: the run's. plan, config: what it runs with. data: what it trains on.
+        folder: the run's. plan: what it runs with. method: name of what is trained. data: what it trains on.
         state: networks, optimisers, owed error. guard: the only way to a receipt.
         sampler, noise: fresh in every session.
         salt: of the group assignment; persists over resumes.
@@ -93,6 +95,9 @@ class Session:
         released: whether the run has ended with a release.
         planted: canaries, or None. watch: how they are felt.
         rows_checked_at: the reservation at which rows were last looked at, or None.
+        pace: steps that take some minutes here, as told by the first row check, which sees no record. The clock of the
+            steps themselves decides nothing: it tells how large the batches were, and where checkpoints stand is
+            in the ledger.
         outcome: why `loop.run` ended: None while it runs.
 
     A turn (a step, a checkpoint, the end) that did not come to its own end leaves the session dead: what is owed, the
@@ -101,9 +106,8 @@ class Session:
 
     folder: RunFolder
     plan: Plan
-    config: TrainConfig
-    network: NetworkConfig
-    data: DataSet
+    method: str
+    data: TrainingRecords
     state: TrainState
     guard: BudgetGuard
     ledger: Ledger
@@ -119,21 +123,28 @@ class Session:
     planted: Canaries | None = None
     watch: CanaryScorer | None = None
     rows_checked_at: int | None = None
+    pace: int | None = None
     outcome: str | None = None
     _inside: bool = field(default=False, init=False)
-    _saved_at: float = field(default=0.0, init=False)
+    _saved_at: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._saved_at = self.clock()
+        self._saved_at = self.guard.steps
 
     @property
     def checkpoint_due(self) -> bool:
-        """At a reservation's end, so that a crash never costs more than a block; after so many steps, or minutes."""
+        """At a reservation's end: a crash costs a block at most; else after so many steps, or at the pace."""
         return (
             self.guard.reserved_ahead == 0
-            or self.guard.steps % self.config.checkpoint_every == 0
-            or self.clock() - self._saved_at >= _MOST_SECONDS
+            or self.guard.steps % self.state.learner.settings.checkpoint_every == 0
+            or (self.pace is not None and self.guard.steps - self._saved_at >= self.pace)
         )
+
+    def pace_by(self, seconds: float) -> None:
+        """Have a checkpoint every few minutes, by how long the first row check took."""
+        size = max(1, min(self.state.physical_batches.values(), default=1))
+        passes = max(1, math.ceil(self.plan.expected_batch_size / size))
+        self.pace = max(1, int(_MOST_SECONDS / max(seconds * passes / _PASSES, 1e-3)))
 
     @property
     def loss(self) -> str | None:
@@ -149,7 +160,7 @@ class Session:
             raise RunError(
                 f"This session was interrupted inside a step (after {self.guard.steps} charged steps) and is dead: "
                 "going on with it could pay the same residual twice. Close it, then resume the run: "
-                f"privgen train --resume --out {self.folder.path}"
+                f"privgen train --resume --out {self.folder.argument}"
             )
 
     @contextmanager
@@ -176,7 +187,7 @@ class Session:
             return self._save()
 
     def _save(self) -> str:
-        self._saved_at = self.clock()
+        self._saved_at = self.guard.steps
         newest = self.ledger.entries[-1]
         if newest.kind == "checkpoint":
             # A step would have reserved: nothing has happened since.
@@ -189,7 +200,7 @@ class Session:
             self.watch.save(self.folder.private)
         self.ledger.append("checkpoint", {"name": name, "step": self.guard.steps, "weights_digest": digest})
         recorded = [str(entry.body["name"]) for entry in self.ledger.entries if entry.kind == "checkpoint"]
-        drop_old_checkpoints(self.folder.private, recorded=recorded, keep=self.config.keep_checkpoints)
+        drop_old_checkpoints(self.folder.private, recorded=recorded, keep=self.state.learner.settings.keep_checkpoints)
         self.room.hold()
         return name
 
@@ -203,7 +214,7 @@ class Session:
         self.ledger.append("release", {"files": files})
 
     def _facts(self) -> dict[str, Any]:
-        return checkpoint_metadata(self.state.event, salt=self.salt, config=self.config, network=self.network)
+        return checkpoint_metadata(self.state.event, salt=self.salt, method=self.method, learner=self.state.learner)
 
     def close(self) -> None:
         """Let go of the ledger, and of the room on disk."""
@@ -229,13 +240,15 @@ class Halted:
     steps: int
 
 
-def checkpoint_metadata(
-    event: Event | None, *, salt: bytes, config: TrainConfig, network: NetworkConfig
-) -> dict[str, Any]:
+def checkpoint_metadata(event: Event | None, *, salt: bytes, method: str, learner: Learner) -> dict[str, Any]:
     """What a checkpoint's state.json says beside the tensors."""
     return {
         "event": None if event is None else event_to_json(event),
         "salt": salt.hex(),
-        "config": config.to_json(),
-        "network": network.to_json(),
+        **how_to_rebuild(method, learner),
     }
+
+
+def how_to_rebuild(method: str, learner: Learner) -> dict[str, Any]:
+    """JSON by which `Method.rebuild` makes the same networks; a checkpoint without a method is of the GAN."""
+    return {"method": method, "config": learner.settings.to_json(), "network": dict(learner.network)}

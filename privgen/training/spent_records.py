@@ -5,15 +5,12 @@ Private: it says which records were used together, so it is said on the screen a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
 
 from accountant.ledger.account import default_order
 from accountant.ledger.register import Digests, EarlierRun, SpendRegister, together
 from accountant.plans.plan import Plan
-from privgen.data import DataSet, ImageData
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,10 +29,13 @@ class SpentBefore:
     order: float
 
 
-def spent_before(plan: Plan, data: DataSet, *, register: SpendRegister, but: str | None = None) -> SpentBefore | None:
+def spent_before(
+    plan: Plan, contents: Iterable[bytes], *, register: SpendRegister, but: str | None = None
+) -> SpentBefore | None:
     """What the register knows of the data's training records, or None where it knows nothing.
 
     Args:
+        contents: each record as training sees it (`ImageData.contents`).
         but: a run that is not counted, by the digest of its ledger's first entry.
 
     Raises:
@@ -43,7 +43,7 @@ def spent_before(plan: Plan, data: DataSet, *, register: SpendRegister, but: str
     """
     if register.empty:
         return None
-    runs = register.earlier(register.digests(records_of(data.train)), but=but)
+    runs = register.earlier(register.digests(contents), but=but)
     if not runs:
         return None
     order, charges = runs[0].order, [run.charges for run in runs]
@@ -57,23 +57,23 @@ def spent_before(plan: Plan, data: DataSet, *, register: SpendRegister, but: str
 
 
 def enter(
-    plan: Plan, data: DataSet, *, register: SpendRegister, run: str, name: str, date: str, extra_blocks: int = 0
+    plan: Plan,
+    contents: Iterable[bytes],
+    *,
+    register: SpendRegister,
+    run: str,
+    name: str,
+    date: str,
+    extra_blocks: int = 0,
 ) -> None:
     """Enter a run into the register, with all that its caps allow.
 
     Raises:
         OSError, LedgerError: the register cannot be written to or read.
     """
-    digests: Digests = register.digests(records_of(data.train))
+    digests: Digests = register.digests(contents)
     earlier = () if register.empty else register.earlier(digests, but=run)
     # The first run on these records fixes the order, before a later one is chosen.
     order = earlier[0].order if earlier else default_order(plan.budget, plan.event_of(plan.schedule()[0]))
     charges = plan.caps(extra_blocks=extra_blocks).composition()
     register.remember(run=run, name=name, date=date, charges=charges, order=order, records=digests)
-
-
-def records_of(part: ImageData) -> Iterator[bytes]:
-    """Each record as training sees it: shape, label and pixels."""
-    for row, label in enumerate(part.labels):
-        image = np.ascontiguousarray(part.images[row])
-        yield f"{image.shape} {int(label)} ".encode() + image.tobytes()

@@ -14,9 +14,9 @@ from privgen.training.loop import run
 
 PLACES = {
     "before the draw": "privgen.training.loop._chosen",
-    "in the sums": "privgen.training.private_step.private_sums",
+    "in the sums": "privgen.training.method.private_sums",
     "in the release": "privgen.training.private_step.gaussian",
-    "in the free steps": "privgen.training.loop._free_steps",
+    "in the free steps": "privgen.methods.gan.learner.GanLearner.free_step",
     "in a checkpoint": "privgen.training.session.write_checkpoint",
 }
 

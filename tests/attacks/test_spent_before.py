@@ -15,7 +15,7 @@ from accountant.ledger.register import SpendRegister
 from privgen.cli import main
 from privgen.data import load_data
 from privgen.training.loop import run
-from privgen.training.spent_records import spent_before
+from privgen.training.spent_records import enter, spent_before
 
 
 @pytest.fixture(autouse=True)
@@ -30,13 +30,13 @@ def finish(session):
 
 def test_a_second_run_on_the_same_records_is_told_what_both_cost_together(lab, tmp_path):
     plan, data = lab.plan(iterations=3), lab.data()
-    assert spent_before(plan, data, register=SpendRegister()) is None
+    assert spent_before(plan, data.train.contents(), register=SpendRegister()) is None
     finish(lab.begin(tmp_path / "first", plan=plan))
-    found = spent_before(plan, data, register=SpendRegister())
+    found = spent_before(plan, data.train.contents(), register=SpendRegister())
     assert ([one.name for one in found.runs], found.records) == (["first"], 200)
     assert plan.epsilon - 0.2 < found.epsilon < found.with_plan < 2 * plan.epsilon
     finish(lab.begin(tmp_path / "second", plan=plan))
-    third = spent_before(plan, data, register=SpendRegister())
+    third = spent_before(plan, data.train.contents(), register=SpendRegister())
     assert [one.name for one in third.runs] == ["first", "second"] or len(third.runs) == 2
     assert third.epsilon == pytest.approx(found.with_plan)
     assert third.order == found.order  # fixed by the first, before the second was chosen
@@ -46,18 +46,18 @@ def test_shuffled_and_partly_new_records_are_the_same_records_and_others_are_not
     data = lab.data()
     finish(lab.begin(tmp_path / "first", plan=lab.plan(iterations=3)))
     half = data.train.subset(np.random.default_rng(0).permutation(200)[:100])
-    found = spent_before(lab.plan(), dataclasses.replace(data, train=half), register=SpendRegister())
+    found = spent_before(lab.plan(), half.contents(), register=SpendRegister())
     assert found.records == 100
-    assert spent_before(lab.plan(), lab.data(seed=7), register=SpendRegister()) is None
+    assert spent_before(lab.plan(), lab.data(seed=7).train.contents(), register=SpendRegister()) is None
     relabelled = dataclasses.replace(data.train, labels=(data.train.labels + 1) % 3)
-    assert spent_before(lab.plan(), dataclasses.replace(data, train=relabelled), register=SpendRegister()) is None
+    assert spent_before(lab.plan(), relabelled.contents(), register=SpendRegister()) is None
 
 
 def test_a_resume_is_the_same_run_and_pays_once(lab, tmp_path):
     with lab.begin(tmp_path / "run", plan=lab.plan(iterations=6)) as session:
         lab.stop_after(session, 2)
     finish(lab.resume(tmp_path / "run"))
-    assert len(spent_before(lab.plan(), lab.data(), register=SpendRegister()).runs) == 1
+    assert len(spent_before(lab.plan(), lab.data().train.contents(), register=SpendRegister()).runs) == 1
 
 
 def test_train_and_plan_say_it_on_stderr_and_nothing_of_it_is_released(lab, tmp_path, npz_file):
@@ -95,3 +95,23 @@ def test_a_plan_that_was_found_is_confirmed_in_a_terminal_and_by_yes_in_a_script
     assert CliRunner().invoke(main, common, input="y\n").exit_code == 0
     again = CliRunner().invoke(main, [*common[:4], "again", *common[5:], "--yes"])
     assert again.exit_code == 0 and "Train with it?" not in again.output
+    # Nobody is asked in a script, but what is trained is shown there too.
+    monkeypatch.setattr("privgen.cli.train.in_a_terminal", lambda: False)
+    script = CliRunner().invoke(main, [*common[:4], "script", *common[5:]])
+    for done in (again, script):
+        assert "Found plan.json: 2 steps on" in " ".join(done.stderr.split())
+    assert script.exit_code == 0 and "Train with it?" not in script.output
+
+
+def test_a_plan_for_a_published_set_that_is_at_hand_says_it_too(lab, tmp_path, monkeypatch):
+    """Only data of one's own were once looked at; what is not at hand is not fetched for it."""
+    digits, register = load_data("digits"), SpendRegister()
+    plan = lab.plan(dataset="digits", dataset_size=1437)
+    asked = ["plan", "--epsilon", "5", "--batch-size", "20", "--iterations", "3", "--json", "--dataset"]
+    assert "Spent before" not in CliRunner().invoke(main, [*asked, "digits"]).stderr
+    enter(plan, digits, register=register, run="0" * 64, name="run-of-last-year", date="2025-01-01")
+    done = CliRunner().invoke(main, [*asked, "digits"])
+    assert done.exit_code == 0 and "1437 of these 1437 records were in run-of-last-year" in done.stderr
+    monkeypatch.setattr("privgen.data.load.find_dataset_folder", lambda *args: None)
+    monkeypatch.setattr("privgen.data.load._download", lambda *args: pytest.fail("a plan downloads nothing"))
+    assert "Spent before" not in CliRunner().invoke(main, [*asked, "mnist"]).stderr

@@ -39,7 +39,9 @@ def test_the_divisor_and_the_noise_are_of_the_stated_size_whatever_was_counted(l
     released = []
     for count in (200, 199):
         with lab.begin(tmp_path / str(count), data=of_size(lab, count)) as session:
-            released.append((session.plan.to_json(), session.config.to_json(), session.network.to_json()))
+            released.append(
+                (session.plan.to_json(), session.state.learner.settings.to_json(), dict(session.state.learner.network))
+            )
     assert released[0] == released[1]
 
 

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 import planners
 from accountant import Feedback, InvalidValue, Neighbouring
+from accountant.plans.planned_method import GAN
 from planners import ContradictoryRequest, PhaseShape, PlanRequest, plan, plan_of
 from privgen.catalogue import DATASETS
 from privgen.cli import main
@@ -55,7 +56,7 @@ def test_every_option_of_the_command_line_arrives_in_the_request(monkeypatch):
     assert request == expected
     # Whatever a request holds can be asked for; what cannot stand beside the above is asked for by itself.
     untouched = {name for name in FIELDS if getattr(request, name) == FIELDS[name].default} - {"feedback"}
-    assert untouched == {"dataset", "batch_size", "feedback_ratio", "public_facts"}
+    assert untouched == {"dataset", "batch_size", "feedback_ratio", "method", "public_facts"}
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,7 @@ def test_every_option_of_the_command_line_arrives_in_the_request(monkeypatch):
         ("--dataset", "digits", "dataset_size", 1437),
         ("--dataset", "digits", "public_facts", DATASETS["digits"].facts),
         ("--batch-size", 64, "batch_size", 64.0),
+        ("--method", "gan", "method", GAN),
     ],
 )
 def test_an_option_by_itself_arrives(monkeypatch, option, value, field, expected):

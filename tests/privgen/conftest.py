@@ -12,11 +12,12 @@ from accountant.ledger.entry import read_entries
 from accountant.ledger.outside_head import OutsideHeads
 from accountant.plans.public_facts import PublicFacts
 from planners import plan
-from privgen.config import TrainConfig
 from privgen.data.records import DataSet, ImageData, identities
-from privgen.methods.gan.networks import NetworkConfig
+from privgen.methods.gan.method import METHOD
+from privgen.methods.gan.settings import GanSettings
 from privgen.training.begin import begin
 from privgen.training.loop import run
+from privgen.training.records import ImageRecords
 from privgen.training.resume import resume
 from privgen.training.session import Options
 
@@ -64,27 +65,25 @@ def make_own_plan(size, **changes):
 def make_config(**changes):
     values = {"preset": "tiny", "latent_dim": 8, "generator_batch": 4, "checkpoint_every": 100}
     values["physical_batch"] = 24  # batches here are of about twenty
-    return TrainConfig(**{**values, **changes})
+    return GanSettings(**{**values, **changes})
 
 
-def make_network(config, *, warm_start=False):
-    return NetworkConfig.of(config, image_shape=(1, 16, 16), classes=len(CLASSES), warm_start=warm_start)
-
-
-def make_run(out, *, plan=None, data=None, config=None, **options):
-    config, plan = config or make_config(), plan or make_plan()
+def make_run(out, *, plan=None, data=None, config=None, method=METHOD, **options):
     return begin(
         out,
-        plan=plan,
-        data=data or make_data(),
-        config=config,
-        network=make_network(config, warm_start=plan.warm_start is not None),
+        plan=plan or make_plan(),
+        method=method,
+        settings=config or make_config(),
+        data=ImageRecords(data or make_data()),
         options=Options(**options),
     )
 
 
-def resume_run(out, *, plan=None, data=None, checkpoint=None, **options):
-    return resume(out, data=data or make_data(), plan=plan, checkpoint=checkpoint, options=Options(**options))
+def resume_run(out, *, plan=None, data=None, checkpoint=None, method=METHOD, **options):
+    return resume(
+        out, method=method, data=ImageRecords(data or make_data()), plan=plan, checkpoint=checkpoint,
+        options=Options(**options),
+    )  # fmt: skip
 
 
 def take(session, steps):
@@ -125,7 +124,6 @@ def lab():
         own_plan=make_own_plan,
         own_facts=OWN_FACTS,
         config=make_config,
-        network=make_network,
         begin=make_run,
         resume=resume_run,
         take=take,

@@ -16,8 +16,9 @@ import privgen
 from accountant import files
 from privgen.data.export import write_folder, write_grid, write_npz
 from privgen.errors import ConfigError, RunError
-from privgen.generate import load_generator, save_generator
+from privgen.generate import load_generator
 from privgen.methods.gan.networks import Generator, NetworkConfig
+from privgen.methods.gan.release import save_generator
 
 CONFIG = NetworkConfig(preset="tiny", image_shape=(3, 16, 16), classes=3, latent_dim=8, upsampling_noise=0.1)
 NAMES = ("a", "b", "c")

@@ -1,1 +1,1 @@
-"""The paper's GAN: networks, losses and the generator's free steps."""
+"""The paper's GAN: networks, losses, what its parts ask of records, and the generator's free steps."""

@@ -17,11 +17,11 @@ from privgen.attacks.mechanism import attack
 from privgen.attacks.worlds import Setting, seeded_coins
 from privgen.data.records import identities
 from privgen.mechanism import error_feedback, release, sampling
+from privgen.mechanism import part_feedback as steps
 from privgen.mechanism.error_feedback import FeedbackMemory
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.sampling import PoissonSampler
 from privgen.training import loop as train
-from privgen.training import private_step as steps
 from privgen.training import resume as resuming
 
 BANDS = 4

@@ -155,7 +155,7 @@ def test_a_run_from_disk_is_the_run_from_memory_and_reads_nothing_before_its_ste
             )
             order.clear()
             lab.take(session, 3)
-            return [p.detach().clone() for p in session.state.networks.critic.parameters()]
+            return [p.detach().clone() for p in session.state.learner.networks.critic.parameters()]
 
     from_disk = trained("disk", mapped_data)
     assert order[0] == "admit" and "read" in order

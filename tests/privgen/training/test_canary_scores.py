@@ -11,10 +11,11 @@ from privgen.attacks.worlds import seeded_coins
 from privgen.data.batches import to_tensor
 from privgen.errors import CheckpointError
 from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.part_feedback import weighting_of
 from privgen.mechanism.record_numbers import RecordNumbers
-from privgen.training import begin as begin_module
 from privgen.training import canaries
 from privgen.training import private_step as steps
+from privgen.training import records as records_module
 from privgen.training.canaries import Canaries, Scores
 
 
@@ -27,16 +28,16 @@ def watched_step(session, rows):
     receipt = session.guard.admit(session.plan.event_of(phase))
     images, labels = session.planted.images[rows], session.planted.labels[rows]
     step = session.watch.step(
-        session.state, session.plan, session.config, parts=session.plan.parts_in(phase), receipt=receipt,
-        images=to_tensor(images, torch.device("cpu")), labels=torch.from_numpy(labels),
+        session.state, session.plan, parts=session.plan.parts_in(phase), receipt=receipt,
+        records=(to_tensor(images, torch.device("cpu")), torch.from_numpy(labels)),
     )  # fmt: skip
     return step, receipt
 
 
 def classifier_sums(session, event, images, labels):
     part = next(part for part in session.plan.parts if part.name == "classifier")
-    task = steps.record_task(part.name, session.state, session.config)
-    return part, task.sums(images, labels, steps.weighting_of(part, event), physical_batch=24)
+    task = session.state.learner.record_task(part.name, session.state.beside)
+    return part, task.sums((images, labels), weighting_of(part, event), physical_batch=24)
 
 
 def test_sums_with_canaries_are_the_sums_of_one_batch(lab, tmp_path):
@@ -44,10 +45,10 @@ def test_sums_with_canaries_are_the_sums_of_one_batch(lab, tmp_path):
         step, receipt = watched_step(session, [3, 5, 8])
         train = session.data.train
         own = (to_tensor(train.images[:7], torch.device("cpu")), torch.from_numpy(train.labels[:7]))
-        whole = [torch.cat(pair) for pair in zip(own, (step.images, step.labels), strict=True)]
+        whole = [torch.cat(pair) for pair in zip(own, step.records, strict=True)]
         part, together = classifier_sums(session, receipt.event, *whole)
         _, apart = classifier_sums(session, receipt.event, *own)
-        _, planted = classifier_sums(session, receipt.event, step.images, step.labels)
+        _, planted = classifier_sums(session, receipt.event, *step.records)
         both = step.merge_sums(part, apart, planted)
         for one, other in zip(both.sums, together.sums, strict=True):
             for name in one:
@@ -61,7 +62,7 @@ def seeded_canaries(monkeypatch, count):
     with monkeypatch.context() as patch:
         patch.setattr(canaries.os, "urandom", seeded.bytes)
         planted = canaries.draw_canaries(count, image_shape=(16, 16, 1), classes=3)
-    monkeypatch.setattr(begin_module, "draw_canaries", lambda *_, **__: planted)
+    monkeypatch.setattr(records_module, "draw_canaries", lambda *_, **__: planted)
     return planted
 
 
@@ -78,8 +79,8 @@ def test_without_noise_who_was_drawn_is_felt_and_who_was_not_is_not(lab, tmp_pat
         step, receipt = watched_step(session, rows)
         train = session.data.train
         steps.private_step(
-            session.state, session.plan, session.config, parts=session.plan.parts, receipt=receipt,
-            images=to_tensor(train.images[:20], torch.device("cpu")), labels=torch.from_numpy(train.labels[:20]),
+            session.state, session.plan, parts=session.plan.parts, receipt=receipt,
+            records=(to_tensor(train.images[:20], torch.device("cpu")), torch.from_numpy(train.labels[:20])),
             noise=session.noise, planted=step,
         )  # fmt: skip
         assert session.watch.blocks == 1

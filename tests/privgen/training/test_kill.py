@@ -59,7 +59,7 @@ def life(lab, tmp_path, trial):
     with lab.begin(out, plan=lab.plan(iterations=100), noise=counted, config=lab.config(checkpoint_every=3)) as session:
         lab.stop_after(session, 5)
         parts = session.plan.parts
-        draws = sum(len(trial.parameters_of(trial.trained_by(p.name, session.state.networks))) for p in parts)
+        draws = sum(len(trial.parameters_of(session.state.learner.module_of(p.name))) for p in parts)
     (side / "saved").write_text("checkpoint-0000005")
     return out, [side], draws
 

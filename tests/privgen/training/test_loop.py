@@ -22,6 +22,7 @@ from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.training import begin as begin_module
 from privgen.training import loop as train_module
+from privgen.training import records as records_module
 from privgen.training.checkpoint import kept_checkpoints, read_checkpoint
 from privgen.training.loop import run
 
@@ -49,7 +50,7 @@ def kinds(ledger):
 
 
 def weights(session, name):
-    return torch.cat([p.detach().flatten().clone() for p in getattr(session.state.networks, name).parameters()])
+    return torch.cat([p.detach().flatten().clone() for p in getattr(session.state.learner.networks, name).parameters()])
 
 
 def test_it_can_be_taken_step_by_step(lab, tmp_path):
@@ -214,9 +215,9 @@ def test_every_critic_trains_resumes_and_passes_its_audit(lab, tmp_path, adversa
     with lab.begin(tmp_path / "run", plan=plan, config=config) as session:
         begun = weights(session, "critic")
         lab.stop_after(session, 3)
-        stopped = session.state.networks.critic.state_dict()
+        stopped = session.state.learner.networks.critic.state_dict()
     with lab.resume(tmp_path / "run") as session:
-        restored = session.state.networks.critic.state_dict()
+        restored = session.state.learner.networks.critic.state_dict()
         assert all(torch.equal(stopped[name], restored[name]) for name in stopped)
         list(run(session))
         assert not torch.equal(weights(session, "critic"), begun)
@@ -229,11 +230,11 @@ def test_each_kind_of_upsampling_noise_is_released_and_comes_back_after_a_resume
     config = lab.config(**settings, generator_rate=0.05, ema_decay=0.0)
     with lab.begin(tmp_path / "run", config=config) as session:
         lab.stop_after(session, 6)
-        before = session.state.networks.generator.noise_levels()
+        before = session.state.learner.networks.generator.noise_levels()
     with lab.resume(tmp_path / "run") as session:
-        assert session.state.networks.generator.noise_levels() == before
+        assert session.state.learner.networks.generator.noise_levels() == before
         list(run(session))
-        last = session.state.averaged.noise_levels()
+        last = session.state.learner.averaged.noise_levels()
     # Of 12 steps six are done: half of the way from 0.2 to 0.08.
     assert (before == pytest.approx([0.14, 0.14])) == (kind == "scheduled")
     assert (last == pytest.approx([0.08, 0.08])) == (kind == "scheduled")
@@ -306,7 +307,7 @@ def test_an_empty_batch_is_charged_noised_and_trained_with(lab, tmp_path, monkey
 def test_records_whose_gradient_is_not_finite_count_as_zero_and_the_step_is_charged(lab, tmp_path, monkeypatch):
     """With no noise, what trains on such records alone does not move."""
     monkeypatch.setattr(
-        train_module, "drawn_images", lambda _, chosen, device: torch.full((len(chosen), 1, 16, 16), math.nan)
+        records_module, "drawn_images", lambda _, chosen, device: torch.full((len(chosen), 1, 16, 16), math.nan)
     )
     config = lab.config(optimiser="sgd", generator_steps=0)
     with lab.begin(tmp_path / "run", config=config, noise=NoNoise, plan=lab.plan(feedback="none")) as session:
@@ -320,7 +321,7 @@ def test_records_whose_gradient_is_not_finite_count_as_zero_and_the_step_is_char
 
 def test_records_beside_one_that_is_not_finite_count_as_ever(lab, tmp_path, monkeypatch):
     def moved(name, rows, poisoned):
-        clean = train_module.drawn_images
+        clean = records_module.drawn_images
 
         def poison(images, chosen, device):
             tensor = clean(images, chosen, device)
@@ -332,7 +333,7 @@ def test_records_beside_one_that_is_not_finite_count_as_ever(lab, tmp_path, monk
             lab.begin(tmp_path / name, config=config, noise=NoNoise, latents=seeded) as session,
             monkeypatch.context() as m,
         ):
-            m.setattr(train_module, "drawn_images", poison)
+            m.setattr(records_module, "drawn_images", poison)
             m.setattr(session.sampler, "draw", lambda *args: np.array(rows))
             before = weights(session, "classifier")
             lab.take(session, 1)
@@ -389,7 +390,7 @@ def test_the_physical_batch_changes_no_sum(lab, tmp_path, monkeypatch):
 def test_equal_seeds_give_equal_weights_and_nothing_else_that_is_equal(lab, tmp_path):
     with lab.begin(tmp_path / "one") as one, lab.begin(tmp_path / "two") as two:
         assert torch.equal(weights(one, "generator"), weights(two, "generator"))
-        draws = [torch.randn(8, generator=session.state.latents) for session in (one, two)]
+        draws = [torch.randn(8, generator=session.state.learner.latents) for session in (one, two)]
         assert not torch.equal(*draws)
         noises = [session.noise.floored(8, std=2.0**20) for session in (one, two)]
         assert not np.array_equal(*noises)
@@ -442,7 +443,7 @@ def test_the_newest_checkpoints_are_kept_and_can_be_read(lab, tmp_path):
 
 def poison(session, name):
     with torch.no_grad():
-        next(getattr(session.state.networks, name).parameters()).fill_(math.nan)
+        next(getattr(session.state.learner.networks, name).parameters()).fill_(math.nan)
 
 
 @pytest.mark.parametrize("name", ["generator", "critic"])

@@ -8,12 +8,13 @@ import torch
 
 from accountant import BudgetGuard
 from planners import plan
-from privgen.config import TrainConfig
 from privgen.mechanism.floored_gaussian import ExactGaussian
-from privgen.methods.gan.networks import NetworkConfig
+from privgen.methods.gan.method import METHOD
+from privgen.methods.gan.settings import GanSettings
 from privgen.training import private_step as steps
+from privgen.training.method import RecordFacts
 from privgen.training.private_step import private_step
-from privgen.training.state import begin_segment, new_state
+from privgen.training.state import TrainState, begin_segment
 
 SHAPE, OTHERS = (1, 28, 28), 6
 
@@ -44,20 +45,20 @@ def records(kind, count):
 
 def released_sums(monkeypatch, made, batches, **settings):
     """The sums of each step before noise, at parameters that stay where they are."""
-    config = TrainConfig(
+    config = GanSettings(
         **{
             "preset": "tiny", "upsampling_noise": 0.0, "physical_batch": 8, "optimiser": "sgd", "critic_rate": 1e-30,
             "classifier_rate": 1e-30, "encoder_rate": 1e-30, "reconstruction_rate": 1e-30, "generator_batch": 4,
             **settings,
         }
     )  # fmt: skip
-    network = NetworkConfig.of(config, image_shape=SHAPE, classes=3)
-    state = new_state(made, network, config, torch.Generator().manual_seed(0))
+    facts = RecordFacts(shape=SHAPE, class_names=("a", "b", "c"))
+    learner = METHOD.begin(made, facts, config, latents=torch.Generator().manual_seed(0))
+    # Each record keeps its numbers in both worlds, as in the proof: here by its place in every pass.
+    state = TrainState(learner=learner, beside=SameNumbers())
     phase = made.schedule()[0]
     begin_segment(state, made, made.event_of(phase))
     guard, seen = BudgetGuard(made.budget), []
-    # Each record keeps its numbers in both worlds, as in the proof: here by its place in every pass.
-    state.beside = SameNumbers()
 
     def keep(sums, **options):
         seen.append({part: torch.cat([t.flatten() for t in tensors.values()]) for part, tensors in sums.items()})
@@ -66,8 +67,8 @@ def released_sums(monkeypatch, made, batches, **settings):
     monkeypatch.setattr(steps, "gaussian", keep)
     for images, labels in batches:
         private_step(
-            state, made, config, parts=made.parts_in(phase), receipt=guard.admit(made.event_of(phase)),
-            images=images, labels=labels, noise=ExactGaussian(),
+            state, made, parts=made.parts_in(phase), receipt=guard.admit(made.event_of(phase)),
+            records=(images, labels), noise=ExactGaussian(),
         )  # fmt: skip
     return seen
 

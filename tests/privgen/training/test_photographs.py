@@ -13,10 +13,7 @@ from sklearn.datasets import load_sample_images
 from privgen import load_generator
 from privgen.cli import main
 from privgen.data import load_data
-from privgen.methods.gan.networks import NetworkConfig
-from privgen.training.begin import begin
 from privgen.training.loop import run
-from privgen.training.session import Options
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "photographs.py"
 
@@ -82,7 +79,6 @@ def test_each_preset_takes_private_steps_on_photographs_of_64_pixels(lab, tmp_pa
         epsilon=10.0, dataset=data.name, dataset_size=len(data.train.labels), sampling_rate=0.02, iterations=2, bands=1
     )
     config = lab.config(preset=preset)
-    network = NetworkConfig.of(config, image_shape=(3, 64, 64), classes=2)
-    with begin(tmp_path / "run", plan=plan, data=data, config=config, network=network, options=Options()) as session:
+    with lab.begin(tmp_path / "run", plan=plan, data=data, config=config) as session:
         assert len(list(run(session))) == 2
     assert load_generator(tmp_path / "run")(3, seed=0).shape == (3, 64, 64, 3)

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from privgen.catalogue import EXPECTED, upsamplings
-from privgen.config import UPSAMPLING_NOISE_KINDS, TrainConfig
 from privgen.errors import ConfigError
+from privgen.methods.gan.settings import UPSAMPLING_NOISE_KINDS, GanSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +98,7 @@ class NetworkConfig:
 
     @classmethod
     def of(
-        cls, config: TrainConfig, *, image_shape: tuple[int, int, int], classes: int, warm_start: bool = False
+        cls, config: GanSettings, *, image_shape: tuple[int, int, int], classes: int, warm_start: bool = False
     ) -> NetworkConfig:
         """The networks that a run's settings ask for.
 
@@ -129,7 +129,8 @@ class NetworkConfig:
     @property
     def start(self) -> int:
         """Height at which the generator starts."""
-        return self.image_shape[1] // 2**self.upsamplings
+        height: int = self.image_shape[1] // 2**self.upsamplings
+        return height
 
     @property
     def sizes(self) -> Sizes:
@@ -153,4 +154,4 @@ class NetworkConfig:
         try:
             return cls(**{**data, "image_shape": tuple(data["image_shape"])})
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"The network settings do not hold together: {error}") from error
+            raise ConfigError(f"The network settings are inconsistent: {error}") from error

@@ -1,6 +1,7 @@
 """A run that begins from class statistics: what it charges, what it releases, and how it resumes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,10 @@ from accountant.plans.exact_release import grid_step_for
 from privgen.errors import RunError
 from privgen.generate import load_generator
 from privgen.mechanism.floored_gaussian import ExactGaussian
-from privgen.methods.class_mixture import warm_start as warm_start_module
+from privgen.methods.class_mixture import statistics as warm_start_module
 from privgen.methods.class_mixture.class_sums import as_sums
-from privgen.training.begin import begin
+from privgen.methods.gan.method import GanMethod
 from privgen.training.loop import run
-from privgen.training.session import Options
 
 WARM = {"warm_start": 0.5, "iterations": 8}
 
@@ -54,7 +54,7 @@ def test_its_audit_passes_and_prices_the_statistics(warm_run):
 
 def test_the_released_generator_holds_the_mixture(warm_run):
     generator = load_generator(warm_run)
-    assert generator.config.mixture_clusters == 2
+    assert generator.sampler.generator.config.mixture_clusters == 2
     images = generator(30, seed=0)
     assert images.shape == (30, 16, 16, 1)
     assert np.array_equal(images, generator(30, seed=0))
@@ -102,9 +102,9 @@ def test_a_clean_resume_after_the_warm_start_goes_on_from_its_mixture(lab, tmp_p
     out, plan = tmp_path / "run", lab.plan(**WARM)
     with lab.begin(out, plan=plan) as session:
         lab.stop_after(session, 7)
-        mixture = {n: b.clone() for n, b in session.state.networks.generator.mixture.named_buffers()}
+        mixture = {n: b.clone() for n, b in session.state.learner.networks.generator.mixture.named_buffers()}
     with lab.resume(out) as session:
-        for name, buffer in session.state.networks.generator.mixture.named_buffers():
+        for name, buffer in session.state.learner.networks.generator.mixture.named_buffers():
             assert torch.equal(buffer, mixture[name]), name
         for _ in run(session):
             pass
@@ -127,12 +127,14 @@ def test_after_a_crash_within_it_what_was_charged_stays_charged(lab, tmp_path, k
 
 
 def test_a_plan_with_a_warm_start_needs_a_mixture_to_take_it(lab, tmp_path):
-    config = lab.config()
-    with pytest.raises(RunError, match="mixture_clusters"):
-        begin(
-            tmp_path / "run", plan=lab.plan(**WARM), data=lab.data(), config=config, network=lab.network(config),
-            options=Options(),
-        )  # fmt: skip
+    class Without(GanMethod):
+        """A method that takes no statistics."""
+
+        def begin(self, plan, facts, settings, *, latents):
+            return super().begin(replace(plan, warm_start=None), facts, settings, latents=latents)
+
+    with pytest.raises(RunError, match="takes nothing of"):
+        lab.begin(tmp_path / "run", plan=lab.plan(**WARM), method=Without())
     assert not (tmp_path / "run").exists()
 
 

@@ -5,14 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from privgen.config import default_config
 from privgen.data import load_data
 from privgen.data.records import DataSet
 from privgen.generate import load_generator
-from privgen.methods.gan.networks import NetworkConfig
-from privgen.training.begin import begin
+from privgen.methods.gan.settings import default_settings
 from privgen.training.loop import run
-from privgen.training.session import Options
 
 # Three runs of these settings gave 0.56; with no diversity loss and class_weight 5, which collapses, 0.42.
 _LEAST = 0.48
@@ -47,10 +44,9 @@ def trained(lab, tmp_path_factory):
         epsilon=10.0, dataset="small-digits", dataset_size=len(data.train.labels), sampling_rate=0.04, iterations=40,
         shares={"critic": 0.7, "classifier": 0.3},
     )  # fmt: skip
-    config = dataclasses.replace(default_config(plan.dataset_size), generator_batch=32, ema_decay=0.9)
+    config = dataclasses.replace(default_settings(plan.dataset_size), generator_batch=32, ema_decay=0.9)
     assert config.preset == "tiny"
-    network = NetworkConfig.of(config, image_shape=(1, 16, 16), classes=10)
-    with begin(out, plan=plan, data=data, config=config, network=network, options=Options()) as session:
+    with lab.begin(out, plan=plan, data=data, config=config) as session:
         list(run(session))
     return load_generator(out), spread(data.train.images, data.train.labels)
 

@@ -4,7 +4,6 @@ import torch
 
 from privgen.gradients.passes import losses_of
 from privgen.methods.gan.fake_pool import FakePool
-from privgen.training import private_step as steps
 from privgen.training.loop import run
 
 
@@ -49,7 +48,7 @@ def test_an_empty_draw_takes_nothing():
 def test_training_makes_images_once_for_critic_and_generator(lab, tmp_path, monkeypatch):
     made = []
     with lab.begin(tmp_path / "run", config=lab.config(generator_batch=6, fake_batches=2)) as session:
-        generator = session.state.networks.generator
+        generator = session.state.learner.networks.generator
         plain = generator.forward
         monkeypatch.setattr(generator, "forward", lambda z, *rest: (made.append(len(z)), plain(z, *rest))[1])
         reports = run(session)
@@ -66,18 +65,18 @@ def test_the_pool_is_refreshed_while_the_generator_waits(lab, tmp_path):
     with lab.begin(tmp_path / "run", config=config) as session:
         reports = run(session)
         next(reports)
-        before = session.state.fakes._images.clone()
+        before = session.state.learner.fakes._images.clone()
         next(reports)
-        assert not torch.equal(before, session.state.fakes._images)
+        assert not torch.equal(before, session.state.learner.fakes._images)
 
 
 def test_no_pool_makes_a_new_image_for_each_record(lab, tmp_path):
     with lab.begin(tmp_path / "run", config=lab.config(fake_batches=0)) as session:
         labels = torch.zeros(40, dtype=torch.long)
         seen = []
-        critic = session.state.networks.critic
+        critic = session.state.learner.networks.critic
         critic.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][1]))
-        task = steps.record_task("critic", session.state, session.config)
+        task = session.state.learner.record_task("critic", session.state.beside)
 
         def loss(*record):
             task.loss(*record)
@@ -85,4 +84,4 @@ def test_no_pool_makes_a_new_image_for_each_record(lab, tmp_path):
 
         sums = losses_of(loss, (torch.zeros(40, 1, 16, 16), labels, *task.beside(40)))
         assert len(torch.unique(sums)) == 40
-        assert not session.state.fakes.ready
+        assert not session.state.learner.fakes.ready

@@ -5,13 +5,16 @@ import torch
 
 from accountant import BudgetGuard
 from planners import plan
-from privgen.config import TrainConfig
 from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.methods.gan.gradient_penalty import penalty_gradient
+from privgen.methods.gan.method import METHOD
 from privgen.methods.gan.networks import NetworkConfig, build_networks
+from privgen.methods.gan.settings import GanSettings
 from privgen.training import private_step as steps
+from privgen.training.method import RecordFacts
 from privgen.training.private_step import private_step
-from privgen.training.state import begin_segment, new_state
+from privgen.training.state import TrainState, begin_segment
 
 SHAPE = (1, 28, 28)
 
@@ -66,10 +69,11 @@ CONSTRAINTS = ("none", "spectral-norm", "gradient-penalty")
 def critic_after(monkeypatch, constraint, images, labels):
     """The critic after two steps in which the same numbers are released, whatever the records were."""
     made = plan(epsilon=10.0, dataset_size=200, batch_size=20, iterations=8, bands=2)
-    config = TrainConfig(
+    config = GanSettings(
         preset="tiny", generator_batch=4, latent_dim=8, adversarial="wasserstein", critic_constraint=constraint
     )
-    state = new_state(made, NetworkConfig.of(config, image_shape=SHAPE, classes=3), config, seeded())
+    learner = METHOD.begin(made, RecordFacts(shape=SHAPE, class_names=("a", "b", "c")), config, latents=seeded())
+    state = TrainState(learner=learner, beside=RecordNumbers())
     phase = made.schedule()[0]
     begin_segment(state, made, made.event_of(phase))
     released = seeded(5)
@@ -85,10 +89,10 @@ def critic_after(monkeypatch, constraint, images, labels):
         guard = BudgetGuard(made.budget)
         for _ in range(2):
             private_step(
-                state, made, config, parts=made.parts_in(phase), receipt=guard.admit(made.event_of(phase)),
-                images=images, labels=labels, noise=ExactGaussian(),
+                state, made, parts=made.parts_in(phase), receipt=guard.admit(made.event_of(phase)),
+                records=(images, labels), noise=ExactGaussian(),
             )  # fmt: skip
-    return state.networks.critic.state_dict()
+    return learner.networks.critic.state_dict()
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS)

@@ -1,0 +1,138 @@
+"""`GanLearner`: a GAN as training sees it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from accountant.plans.parts import Part
+from accountant.plans.plan import Plan
+from privgen.mechanism.record_numbers import RecordNumbers
+from privgen.methods.class_mixture.statistics import MixtureStatistics
+from privgen.methods.gan.gan_state import GanState, initial_parts, trained_by
+from privgen.methods.gan.generator_step import average_generator, generator_step, refresh_fakes
+from privgen.methods.gan.gradient_penalty import penalty_gradient
+from privgen.methods.gan.networks import NetworkConfig
+from privgen.methods.gan.record_tasks import record_task
+from privgen.methods.gan.release import save_generator
+from privgen.methods.gan.settings import GanSettings
+from privgen.methods.samples import SAMPLES, write_samples
+from privgen.training.method import Learner, RecordTask
+
+
+@dataclass(kw_only=True)
+class GanLearner(GanState, Learner):
+    """The paper's GAN: critic, classifier and reconstruction see records, the generator learns from them for free.
+
+    Args:
+        plan: of the run, whose parts have optimisers here; the others are left as they are.
+    """
+
+    settings: GanSettings
+    plan: Plan
+
+    def __post_init__(self) -> None:
+        generator, start = self.networks.generator, self.plan.warm_start
+        if start is not None and self.networks.config.mixture_clusters:
+            self.statistics = MixtureStatistics(generator.mixture, start, self.latents)
+
+    @classmethod
+    def of(cls, plan: Plan, network: NetworkConfig, settings: GanSettings, latents: torch.Generator) -> GanLearner:
+        """A new one, on the device of `latents`."""
+        networks, averaged, optimisers, fakes = initial_parts(plan.parts, network, settings, latents.device)
+        return cls(
+            plan=plan, settings=settings, networks=networks, averaged=averaged, optimisers=optimisers, latents=latents,
+            fakes=fakes,
+        )  # fmt: skip
+
+    @property
+    def network(self) -> Mapping[str, Any]:
+        """What the networks are built from."""
+        return self.networks.config.to_json()
+
+    @property
+    def device(self) -> torch.device:
+        """That of the latent vectors."""
+        return self.latents.device
+
+    def module_of(self, part: str) -> nn.Module:
+        """Critic, classifier, or encoder and generator."""
+        return trained_by(part, self.networks)
+
+    def record_task(self, part: str, beside: RecordNumbers) -> RecordTask:
+        """Loss of one image under one label."""
+        return record_task(part, self, beside)
+
+    def like(self) -> tuple[Tensor, ...]:
+        """No images and no labels."""
+        shape, device = self.networks.config.image_shape, self.device
+        return torch.zeros(0, *shape, device=device), torch.zeros(0, dtype=torch.int64, device=device)
+
+    def frozen(self) -> GanLearner:
+        """A copy of the networks and of the pool as they are."""
+        return replace(self, networks=copy.deepcopy(self.networks), fakes=copy.deepcopy(self.fakes))
+
+    def begin_step(self, progress: float) -> None:
+        """The generator's injected noise, where it is scheduled."""
+        self.networks.generator.schedule_noise(progress)
+
+    def free_gradient(self, part: Part) -> Mapping[str, Tensor]:
+        """The critic's gradient penalty, on generated images."""
+        if part.name != "critic" or self.settings.critic_constraint != "gradient-penalty":
+            return {}
+        return penalty_gradient(
+            self.networks,
+            self.latents,
+            images=self.settings.generator_batch,
+            weight=self.settings.penalty_weight,
+            # As long as the mean of records that all agree.
+            largest=part.clip_norm + part.residual_clip_norm,
+        )
+
+    def after_update(self, part: str) -> None:
+        """Spectral norms of the critic's new weights."""
+        if part == "critic":
+            self.networks.critic.update_spectral_norms()
+
+    def free_step(self, progress: float, steps: int) -> Mapping[str, float]:
+        """The generator's own updates: they touch released networks only."""
+        settings = self.settings
+        weight = settings.class_weight if progress >= settings.class_start else 0.0
+        losses: dict[str, float] = {}
+        for _ in range(settings.generator_steps if progress >= settings.generator_start else 0):
+            losses = generator_step(self, class_weight=weight)
+        if not losses:
+            refresh_fakes(self)
+        # A young average would remember the initial weights for 1 / (1 − decay) steps.
+        average_generator(self, min(settings.ema_decay, (1 + steps) / (10 + steps)))
+        return losses
+
+    def after_statistics(self) -> None:
+        """The average takes the mixture; no weight has moved."""
+        average_generator(self, 1.0)
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """All four networks."""
+        networks = self.networks
+        return {
+            "generator": networks.generator,
+            "critic": networks.critic,
+            "classifier": networks.classifier,
+            "encoder": networks.encoder,
+        }
+
+    def released(self) -> nn.Module:
+        """The generator's moving average."""
+        return self.averaged
+
+    def save(self, folder: Path, class_names: Sequence[str]) -> tuple[str, ...]:
+        """The averaged generator, and a grid of samples."""
+        save_generator(self.averaged, self.networks.config, class_names, folder)
+        write_samples(folder)
+        return "generator.safetensors", "generator.json", SAMPLES
