@@ -38,7 +38,7 @@ from accountant.event_registry import event_to_json as event_to_json
 from accountant.event_registry import register_event as register_event
 from accountant.event_registry import require_event as require_event
 from accountant.mixtures import AT_ZERO, MixturePair, drawn
-from accountant.scalars import is_integer, is_number, keep_plain
+from accountant.scalars import is_integer, is_number, keep_plain, plain
 
 
 def require_sampling_rate(value: float, name: str = "sampling_rate") -> None:
@@ -306,6 +306,7 @@ def joint_noise_multiplier(*noise_multipliers: float) -> float:
         raise InvalidValue("Expected at least one noise_multiplier; a step without a release costs nothing.")
     for value in noise_multipliers:
         require_noise_multiplier(value)
+    noise_multipliers = tuple(plain(value) for value in noise_multipliers)
     smallest = min(noise_multipliers)
     # Scaled by the smallest so that neither tiny nor huge values over- or underflow.
     return smallest / math.sqrt(math.fsum((smallest / value) ** 2 for value in noise_multipliers))

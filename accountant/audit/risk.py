@@ -35,6 +35,7 @@ from accountant.composition.segments import Composition, compose_segments
 from accountant.events import require_count
 from accountant.mixtures import Floats
 from accountant.plans.plan import Plan
+from accountant.scalars import plain
 
 FALSE_POSITIVE_RATES = (0.001, 0.01, 0.1)
 PRIORS = (0.5, 0.01)
@@ -191,7 +192,7 @@ def risk_of(
     """
     require_delta(delta)
     require_count(group_size, "group_size", least=1)
-    return _risk_of(tuple(composition), delta, neighbouring, group_size)
+    return _risk_of(tuple(composition), plain(delta), neighbouring, plain(group_size))
 
 
 def risks_of_promise(*, epsilon: float, delta: float, group_sizes: Iterable[int] = GROUP_SIZES) -> Risks:
@@ -204,6 +205,7 @@ def risks_of_promise(*, epsilon: float, delta: float, group_sizes: Iterable[int]
         epsilon: >= 0, may be infinite. delta: in (0, 1). group_sizes: of the groups; one record is always there.
     """
     require_delta(delta)
+    epsilon, delta = plain(epsilon), plain(delta)
     one, *groups = (_risk_of_promise(epsilon, delta, size) for size in sorted({1, *group_sizes}))
     return Risks(one=one, groups=tuple(groups))
 

@@ -75,8 +75,9 @@ class PrvAccountant:
         if delta_error is not None:
             require_delta(delta_error, "delta_error")
         self.neighbouring = neighbouring
-        self.eps_error = eps_error
-        self.delta_error = delta_error
+        # As Python's own: in a smaller kind of float none of the bounds on rounding would hold.
+        self.eps_error = plain(eps_error)
+        self.delta_error = plain(delta_error)
         self.group_size = group_size
         self._charges: dict[MixturePair, int] = {}
         self._meter = BlockMeter(group_size)
@@ -129,6 +130,7 @@ class PrvAccountant:
             InvalidValue: target_delta is out of range.
         """
         require_delta(target_delta, "target_delta")
+        target_delta = plain(target_delta)
         delta_error = self.delta_error or target_delta / 1000
         return _epsilon_bounds(tuple(self._charges.items()), target_delta, self.eps_error, delta_error)
 
@@ -142,7 +144,7 @@ class PrvAccountant:
             raise InvalidValue(f"Expected target_epsilon={target_epsilon!r} >= 0.")
         return delta_at(
             tuple(self._charges.items()),
-            target_epsilon,
+            plain(target_epsilon),
             self.eps_error,
             self.delta_error,
         )

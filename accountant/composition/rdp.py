@@ -145,7 +145,7 @@ class RdpAccountant:
         """
         if not (is_number(target_epsilon) and target_epsilon >= 0):
             raise InvalidValue(f"Expected target_epsilon={target_epsilon!r} >= 0.")
-        return delta_of(self._total(), self.orders, epsilon=target_epsilon)
+        return delta_of(self._total(), self.orders, epsilon=plain(target_epsilon))
 
     def epsilon_after(self, event: Event, steps: int, delta: float) -> float:
         """What `get_epsilon(delta)` would say after `steps` more of this event. Changes nothing."""
@@ -173,7 +173,7 @@ class RdpAccountant:
         known = self._conversions.get(delta)
         if known is None:
             require_delta(delta, "target_delta")
-            known = self._conversions[delta] = Conversion.at(self.orders, delta=delta)
+            known = self._conversions[delta] = Conversion.at(self.orders, delta=plain(delta))
         return known
 
 

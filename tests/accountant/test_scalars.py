@@ -105,3 +105,19 @@ def test_parts_histories_and_joint_noise_take_them_too():
     for wrong in ([True, 0.1, 3], [1.5, True, 3], [1.5, 0.1, True], [1.5, 0.1, float("inf")], [1.5, 0.1, 2.5]):
         with pytest.raises(InvalidValue):
             from_opacus_history([wrong])
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_a_small_float_is_computed_with_as_the_number_that_it_is(kind):
+    """In float32 a δ's square and quotient were rounded at 6e-8, where every bound on rounding counts with 1e-16."""
+    event = SubsampledGaussian(sampling_rate=0.01, noise_multiplier=1.0)
+    small, delta = kind(0.3), kind(1e-3)
+    for accountant in (RdpAccountant().compose(event, 100), PrvAccountant(eps_error=small).compose(event, 100)):
+        same = accountant if isinstance(accountant, RdpAccountant) else PrvAccountant(eps_error=float(small)).compose(
+            event, 100
+        )  # fmt: skip
+        assert accountant.get_epsilon(delta) == same.get_epsilon(float(delta))
+        assert accountant.get_delta(small) == same.get_delta(float(small))
+        assert type(accountant.get_epsilon(delta)) is float
+    joint = joint_noise_multiplier(kind(2), 3)
+    assert type(joint) is float and joint == joint_noise_multiplier(2.0, 3)
