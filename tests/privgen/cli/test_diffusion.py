@@ -113,5 +113,5 @@ def test_images_of_another_shape_are_refused(folder, tmp_path):
 def test_settings_and_presets_of_the_other_method_are_refused(folder, tmp_path):
     for given in (["--preset", "paper"], ["--set", "critic_rate=1"]):
         trained = privgen("train", "--plan", folder / "plan.json", "--out", tmp_path / "run", *given)
-        one_line_error(trained)
+        one_line_error(trained, 2)
     assert not (tmp_path / "run").exists()
