@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+import os
 from pathlib import Path
 
 import click
@@ -17,6 +19,7 @@ Examples:
 SEED = click.IntRange(0, 2**62)
 _LARGEST_GRID = 400
 _NAMES_SHOWN = 12
+_MANY = 100_000  # images before it is asked whether they fit into memory
 # Endings that somebody means as a file, of a kind that is not made.
 _OTHER_FILES = {".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".npy", ".pt", ".zip", ".csv"}
 
@@ -64,6 +67,8 @@ def command(
     if grid and count > _LARGEST_GRID:
         warn(f"A grid shows {_LARGEST_GRID} images; making that many. For more give --out NAME.npz or a folder.")
         count = _LARGEST_GRID
+    if count >= _MANY:
+        _require_room(count, generator(1, [wanted[0]], seed).shape[1:])
     chosen = np.asarray(wanted, dtype=np.int64)[np.arange(count) % len(wanted)]
     with Progress(console=err_console, transient=True) as progress:
         task = progress.add_task("sampling", total=count)
@@ -87,6 +92,20 @@ def _require_place(out: Path) -> None:
         raise FileExistsError(17, "Exists already", str(out))
     if not out.parent.is_dir():
         raise FileNotFoundError(2, "No such folder", str(out.parent))
+
+
+def _require_room(count: int, shape: tuple[int, ...]) -> None:
+    """All images are made in memory; more than it holds is said at once and not after an hour."""
+    if not hasattr(os, "sysconf"):
+        return
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    needed = 2 * count * math.prod(shape)  # once in parts and once together
+    if needed > memory:
+        raise click.BadParameter(
+            f"{count} images of {'×'.join(map(str, shape))} take {needed / 1e9:.0f} GB and this machine has "
+            f"{memory / 1e9:.0f}; make them in parts, each by a --seed of its own",
+            param_hint="-n",
+        )
 
 
 def _labels(text: str | None, class_names: tuple[str, ...]) -> list[int]:

@@ -209,3 +209,9 @@ def test_audit_sample_and_evaluate_work_on_a_system_without_fcntl(halted_run, np
         environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
+
+
+def test_more_images_than_fit_into_memory_are_refused_before_any_is_made(halted_run, tmp_path):
+    done = privgen("sample", halted_run, "-n", 10**12, "--out", tmp_path / "x.npz")
+    assert "1000000000000 images of 16×16×1 take" in usage(done) and "--seed" in usage(done)
+    assert list(tmp_path.iterdir()) == []
