@@ -109,7 +109,7 @@ def test_a_plan_for_a_published_set_that_is_at_hand_says_it_too(lab, tmp_path, m
     plan = lab.plan(dataset="digits", dataset_size=1437)
     asked = ["plan", "--epsilon", "5", "--batch-size", "20", "--iterations", "3", "--json", "--dataset"]
     assert "Spent before" not in CliRunner().invoke(main, [*asked, "digits"]).stderr
-    enter(plan, digits, register=register, run="0" * 64, name="run-of-last-year", date="2025-01-01")
+    enter(plan, digits.train.contents(), register=register, run="0" * 64, name="run-of-last-year", date="2025-01-01")
     done = CliRunner().invoke(main, [*asked, "digits"])
     assert done.exit_code == 0 and "1437 of these 1437 records were in run-of-last-year" in done.stderr
     monkeypatch.setattr("privgen.data.load.find_dataset_folder", lambda *args: None)
