@@ -48,8 +48,11 @@ _STEPS = {
         ("the library's step adds exact noise of the charged standard deviation, once for a receipt", BY_CONSTRUCTION),
         _RESERVED,
         ("somebody's loop around these steps keeps, prints and trains nothing else that the records touch", ON_TRUST),
-        ("a record as the data set gives it is a function of that record alone, not of others or of a count", ON_TRUST),
-        ("the loss remembers nothing between records, and the optimiser and its schedule see what is released", ON_TRUST),
+        ("what the data set gives for a record is a function of that record alone", ON_TRUST),
+        (
+            "the loss remembers nothing of records; optimiser and schedule see only what is released",
+            ON_TRUST,
+        ),
     ),
     OWN_LOOP: (
         (
@@ -131,8 +134,18 @@ def assumptions_of(
     outside = (_REMEMBERED, _COPIES) if remembered else (_COPIES,)
     noise = () if writer == OWN_LOOP else tuple((text, ON_TRUST) for text in _EXACT)
     named = _IDENTITIES.get(str(state.genesis.get("identities")))
-    planned += () if named is None else ((named, ON_TRUST),)
-    every = (*_COMMON, *_STEPS[writer], *planned, *_of_mechanism(state, writer), written, *outside, *noise, _LAST)
+    identities = () if named is None else ((named, ON_TRUST),)
+    every = (
+        *_COMMON,
+        *_STEPS[writer],
+        *identities,
+        *planned,
+        *_of_mechanism(state, writer),
+        written,
+        *outside,
+        *noise,
+        _LAST,
+    )
     return tuple(Assumption(text=text, held=held) for text, held in every)
 
 

@@ -27,9 +27,7 @@ _PRIVATE = frozenset((
     "networks.safetensors", "optimisers.safetensors", "owed.safetensors", "state.json", "manifest.json", "head.json",
     "begin.json", "fingerprint.json", "metrics.jsonl", "row-checks.jsonl", "canaries.safetensors",
 ))  # fmt: skip
-_INTERRUPTED = re.compile(
-    r"\.((generator|model)\.(safetensors|json)|samples\.png|plan\.json|report\.\w+)\.\d+\.tmp"
-)
+_INTERRUPTED = re.compile(r"\.((generator|model)\.(safetensors|json)|samples\.png|plan\.json|report\.\w+)\.\d+\.tmp")
 _NAMES_SHOWN = 5
 
 

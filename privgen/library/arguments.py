@@ -35,7 +35,7 @@ class PlanArguments(TypedDict, total=False):
     phases: Sequence[PhaseShape]
     spare_blocks: int
     accountant: str
-    neighbouring: Neighbouring
+    neighbouring: Neighbouring | str
 
 
 class SettingArguments(TypedDict, total=False):

@@ -20,7 +20,7 @@ from accountant.ledger.writers import PRIVGEN_LIBRARY
 from accountant.plans.plan import Plan
 from accountant.plans.planned_method import PlannedMethod
 from privgen.config import RunSettings
-from privgen.errors import RunError
+from privgen.errors import ConfigError, RunError
 from privgen.library.optimiser import Optimiser, Schedule, progress_of, restore_progress
 from privgen.library.record_form import RecordForm
 from privgen.mechanism.record_numbers import RecordNumbers
@@ -80,9 +80,9 @@ class RecordLossOf:
             tensors, drawn = given[:held], dict(zip(self.numbers, given[held:], strict=True))
             beside = (drawn,) if drawn else ()
             if self.views is None:
-                return self.loss(model, self.form.record(tensors), *beside)
+                return _scalar(self.loss(model, self.form.record(tensors), *beside))
             views = [self.form.record([t[view] for t in tensors]) for view in range(self.views)]
-            return torch.stack([self.loss(model, view, *beside) for view in views]).mean()
+            return torch.stack([_scalar(self.loss(model, view, *beside)) for view in views]).mean()
 
         return loss
 
@@ -204,8 +204,8 @@ class ModelMethod(Method):
             begun = dict(network).get("parameters", {})
             other = sorted(set(found["parameters"].items()) ^ {(k, v) for k, v in begun.items()})
             raise RunError(
-                f"The model is not built as the one that the run was begun with: {other[:2] or found['kind']}. Build the "
-                "same model, or begin another run with another out=."
+                f"The model is not built as the one that the run was begun with: {other[:2] or found['kind']}. "
+                "Build the same model, or begin another run with another out=."
             )
         return ModelLearner(self, settings)
 
@@ -215,6 +215,13 @@ def described(model: nn.Module) -> dict[str, Any]:
     tensors = {name: f"{list(t.shape)} {t.dtype}" for name, t in model.state_dict().items()}
     trained = sorted(name for name, p in model.named_parameters() if p.requires_grad)
     return {"kind": type(model).__name__, "parameters": tensors, "trained": trained}
+
+
+def _scalar(loss: Any) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.dim():
+        found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise ConfigError(f"Expected one loss a record, a scalar, got {found} for one record.")
+    return loss
 
 
 def _still(model: nn.Module) -> nn.Module:

@@ -20,7 +20,7 @@ Schedule = torch.optim.lr_scheduler.LRScheduler
 
 
 def require_optimiser(optimiser: Any, model: nn.Module) -> None:
-    """Raise ConfigError unless an optimiser is one of the model's trainable parameters, and steps by gradients alone."""
+    """Raise ConfigError unless an optimiser is of the model's trainable parameters, and steps by gradients alone."""
     if not isinstance(optimiser, Optimiser):
         raise ConfigError(f"Expected an optimiser of torch.optim, got {type(optimiser).__name__}.")
     if isinstance(optimiser, torch.optim.LBFGS):
@@ -33,7 +33,7 @@ def require_optimiser(optimiser: Any, model: nn.Module) -> None:
     held = {id(p) for group in optimiser.param_groups for p in group["params"]}
     if others := len(held - set(named)):
         raise ConfigError(
-            f"The optimiser has {others} parameters that are not the model's, which no private gradient would reach: make "
+            f"The optimiser has {others} parameters that are not the model's, which no private gradient reaches: make "
             "it of model.parameters(), after every layer is replaced and moved to its device."
         )
     missing = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held]
@@ -75,7 +75,7 @@ def progress_of(optimiser: Optimiser, schedule: Schedule | None) -> dict[str, An
         return dict(json.loads(json.dumps(found, allow_nan=False)))
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"The optimiser or its schedule keeps something that no checkpoint can hold ({error}); expected numbers and "
+            f"The optimiser or its schedule keeps something that no checkpoint holds ({error}); expected numbers and "
             "text: a learning rate that is no tensor, a schedule of torch.optim.lr_scheduler."
         ) from error
 

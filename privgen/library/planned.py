@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from accountant.budget import Neighbouring
 from accountant.plans.plan import Plan
 from planners import plan as solved
 from privgen.errors import ConfigError, RunError
@@ -31,8 +32,8 @@ def plan_for(folder: RunFolder, *, given: Plan | None, asked: Mapping[str, Any],
         raise ConfigError("Give epsilon=, delta=, batch_size= and steps=, or plan=: what the training may cost.")
     if begun is not None and begun.digest != wanted.digest:
         raise RunError(
-            f"{folder.path} was begun with another plan ({_differences(begun, wanted)}); omit it to go on with the run's "
-            "own, or give another out=."
+            f"{folder.path} was begun with another plan ({_differences(begun, wanted)}); omit it to go on with "
+            "the run's own, or give another out=."
         )
     return wanted
 
@@ -43,11 +44,14 @@ def _solved(asked: Mapping[str, Any], records: int) -> Plan:
         raise ConfigError("Give epsilon=: what the training may cost.")
     if "steps" in values:
         values["iterations"] = values.pop("steps")
+    named = values.get("neighbouring")
+    if named in [one.value for one in Neighbouring]:
+        values["neighbouring"] = Neighbouring(named)
     return solved(**{"dataset_size": records, **values}, method=LIBRARY)
 
 
 def _differences(begun: Plan, wanted: Plan) -> str:
     """The values that differ, in words."""
-    one, other = begun.to_json(), wanted.to_json()
+    one, other = dict(begun.to_json()), dict(wanted.to_json())
     names = [name for name in one if name != "defaults" and one[name] != other.get(name)]
     return "; ".join(f"{name} {one[name]!r:.40}, not {other.get(name)!r:.40}" for name in names[:3]) or "other defaults"

@@ -1,10 +1,10 @@
 """What one record of a map-style data set is made of: its tensors, one after another, and how they stand in it.
 
-    >>> form = RecordForm.of((torch.zeros(3), 1))
-    >>> [tuple(t.shape) for t in form.tensors((torch.ones(3), 0))]
-    [(3,), ()]
-    >>> form.record((torch.ones(3), torch.tensor(0)))
-    (tensor([1., 1., 1.]), tensor(0))
+>>> form = RecordForm.of((torch.zeros(3), 1))
+>>> [tuple(t.shape) for t in form.tensors((torch.ones(3), 0))]
+[(3,), ()]
+>>> form.record((torch.ones(3), torch.tensor(0)))
+(tensor([1., 1., 1.]), tensor(0))
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class RecordForm:
         found = tuple(_tensors_in(record))
         if tuple(t.shape for t in found) != self.shapes or tuple(t.dtype for t in found) != self.types:
             raise DataError(
-                f"A record has tensors {[(*t.shape,) for t in found]} of {[str(t.dtype) for t in found]}, and the first "
-                f"one has {[(*s,) for s in self.shapes]} of {[str(t) for t in self.types]}; give all of them one form: "
+                f"A record has tensors {[(*t.shape,) for t in found]} of {[str(t.dtype) for t in found]}, and the "
+                f"first has {[(*s,) for s in self.shapes]} of {[str(t) for t in self.types]}; give all one form: "
                 "resize, crop or pad in the data set."
             )
         return found
@@ -106,8 +106,8 @@ def _tensor(value: Any) -> Tensor:
     if isinstance(value, bool | int | float):
         return torch.tensor(value)
     raise DataError(
-        f"A record has a {type(value).__name__} in it; expected tensors, arrays and numbers, in tuples, lists or dicts: "
-        "convert it in the data set."
+        f"A record has a {type(value).__name__} in it; expected tensors, arrays and numbers, in tuples, lists or "
+        "dicts: convert it in the data set."
     )
 
 

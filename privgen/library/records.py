@@ -82,8 +82,8 @@ def records_of(dataset: Any) -> Records:
         return _Columns(dataset, single=False)
     if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise ConfigError(
-            f"Expected a map-style data set (len and [i]) or tensors, got {type(dataset).__name__}: a Poisson draw takes "
-            "each record by itself. Read a stream into a list first."
+            f"Expected a map-style data set (len and [i]) or tensors, got {type(dataset).__name__}: a Poisson draw "
+            "takes each record by itself. Read a stream into a list first."
         )
     found: Records = dataset
     return found
@@ -154,8 +154,8 @@ class LibraryRecords:
         """Raise DataError if the data set has another number of records than when it was read."""
         if len(self._dataset) != self._count:
             raise DataError(
-                f"The data set had {self._count} records and has {len(self._dataset)}; what is trained on may not change "
-                "while it is trained on."
+                f"The data set had {self._count} records and has {len(self._dataset)}; what is trained on may not "
+                "change while it is trained on."
             )
 
     @property

@@ -1,5 +1,7 @@
 """A model of one's own, on few and tiny records."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -50,3 +52,9 @@ def train(tmp_path):
         return PrivateTraining(model, optimizer, records() if dataset is None else dataset, **{**values, **changes})
 
     return made
+
+
+@pytest.fixture
+def own():
+    """The tiny model and its records."""
+    return SimpleNamespace(records=records, network=network, Listed=Listed, per_record=per_record)

@@ -7,7 +7,6 @@ import sys
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import Listed, network, records
 from safetensors.torch import load_file
 from torch import nn
 
@@ -20,7 +19,6 @@ from accountant.plans.plan import Plan
 from privgen import PrivateTraining, load_generator
 from privgen.cli import main
 from privgen.errors import RunError
-from privgen.training import private_step
 from privgen.training.loop import StepReport
 
 
@@ -45,14 +43,14 @@ def test_it_ends_by_itself_at_the_plans_end_and_its_audit_passes(train, tmp_path
     assert "model" in (tmp_path / "run" / "release" / "report.html").read_text()
 
 
-def test_what_is_released_is_the_model_and_no_pickle(train, tmp_path):
+def test_what_is_released_is_the_model_and_no_pickle(train, tmp_path, own):
     training = train()
     list(training)
     release = tmp_path / "run" / "release"
     assert {path.name for path in release.iterdir()} == {
         "ledger.jsonl", "plan.json", "model.safetensors", "model.json", "report.md", "report.html"
     }  # fmt: skip
-    fresh = network(seed=5)
+    fresh = own.network(seed=5)
     fresh.load_state_dict(load_file(release / "model.safetensors"))
     assert torch.equal(weights(fresh), weights(training.model))
     with pytest.raises(RunError, match=r"no generator; load model\.safetensors"):
@@ -82,11 +80,11 @@ def test_a_plan_that_is_loaded_is_carried_out(train, tmp_path):
     assert audit_run(tmp_path / "run").verdict == "passed"
 
 
-def test_the_ledger_says_that_a_library_loop_wrote_it_and_what_is_on_trust(train, tmp_path):
+def test_the_ledger_says_that_a_library_loop_wrote_it_and_what_is_on_trust(train, tmp_path, own):
     def on_trust(name, **changes):
-        training = train(out=tmp_path / name, dataset=Listed(), **changes)
+        training = train(out=tmp_path / name, dataset=own.Listed(), **changes)
         next(iter(training))
-        body = read_entries((tmp_path / name / "release" / "ledger.jsonl").read_bytes())[0].body
+        body = read_entries(tmp_path / name / "release" / "ledger.jsonl")[0].body
         audit = audit_run(tmp_path / name)
         return body, " ".join(a.text for a in audit.assumptions if a.held == "on-trust")
 
@@ -97,14 +95,14 @@ def test_the_ledger_says_that_a_library_loop_wrote_it_and_what_is_on_trust(train
     assert "column or a function" in on_trust("given", identity=lambda record: f"{record[0].tolist()}")[1]
 
 
-def test_leaving_the_loop_and_coming_back_is_a_clean_stop(train, tmp_path):
+def test_leaving_the_loop_and_coming_back_is_a_clean_stop(train, tmp_path, own):
     training = train()
     for report in training:
         if report.step == 3:
             break
     assert training.outcome == "interrupted"
     stopped = weights(training.model)
-    again = train(model=network(seed=9), resume=True)
+    again = train(model=own.network(seed=9), resume=True)
     assert not torch.equal(weights(again.model), stopped)
     steps = iter(again)
     assert next(steps).step == 4
@@ -130,7 +128,7 @@ OPTIMISERS = ["SGD", "Adam", "AdamW", "Adagrad", "Adadelta", "Adamax", "ASGD", "
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
-def test_a_resume_is_as_if_nothing_had_been_between(train, tmp_path, name):
+def test_a_resume_is_as_if_nothing_had_been_between(train, tmp_path, name, own):
     """Under one seed the checkpoint of a run that was stopped holds all that decides what comes next."""
 
     def at(out, *, stop, model, resume=False):
@@ -149,8 +147,8 @@ def test_a_resume_is_as_if_nothing_had_been_between(train, tmp_path, name):
         rates = [group["lr"] for group in optimiser.param_groups]
         return training, state, rates, schedule.last_epoch
 
-    first, state, rates, epoch = at("run", stop=3, model=network())
-    again = train_again = network(seed=3)
+    first, state, rates, epoch = at("run", stop=3, model=own.network())
+    again = train_again = own.network(seed=3)
     optimiser = getattr(torch.optim, name)(again.parameters(), lr=0.05, **({"momentum": 0.9} if name == "SGD" else {}))
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [2, 4], gamma=0.5)
     resumed = train(train_again, optimiser, out=tmp_path / "run", schedule=schedule, resume=True, feedback="none",
@@ -169,18 +167,16 @@ def test_a_resume_is_as_if_nothing_had_been_between(train, tmp_path, name):
 
 
 def test_an_interrupted_step_counts_as_a_crash_and_stays_charged(train, tmp_path, monkeypatch):
-    training = train()
-    steps = iter(training)
+    steps = iter(train(spare_blocks=6))
     next(steps)
     with monkeypatch.context() as patch:
         patch.setattr("privgen.training.private_step.gaussian", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             next(steps)
-    assert private_step.gaussian
-    assert list(train(resume=True))
+    assert len(list(train(spare_blocks=6, resume=True, accept_loss=True))) == 6
     state = verify_ledger(tmp_path / "run")
-    assert state.crashes == 1 and state.steps_charged >= 6
-    assert audit_run(tmp_path / "run").verdict in ("passed", "failed") and state.budget.epsilon == 8.0
+    assert state.crashes == 1 and state.steps_charged > 6
+    assert audit_run(tmp_path / "run").verdict == "passed"
 
 
 def test_an_account_and_a_signing_key_go_through(train, tmp_path):
@@ -191,7 +187,7 @@ def test_an_account_and_a_signing_key_go_through(train, tmp_path):
     account = Account.new(tmp_path / "mine.json", budget=train().plan.budget)
     training = train(signing_key=key, account=account.path)
     list(training)
-    body = read_entries((tmp_path / "run" / "release" / "ledger.jsonl").read_bytes())[0].body
+    body = read_entries(tmp_path / "run" / "release" / "ledger.jsonl")[0].body
     assert body["account"]["name"] == "mine" and body["public_key"]
     assert account.state().epsilon_spent > 0
 
@@ -212,8 +208,8 @@ def test_tied_weights_are_checkpointed_and_released(train, tmp_path):
     assert torch.equal(saved["out.weight"], saved["inside.weight"])
 
 
-def test_frozen_parts_stay_as_they_are(train):
-    model = network()
+def test_frozen_parts_stay_as_they_are(train, own):
+    model = own.network()
     model[0].requires_grad_(False)
     before = model[0].weight.clone()
     list(train(model, torch.optim.SGD(model[2].parameters(), lr=0.1), steps=2))
@@ -241,14 +237,16 @@ def test_numbers_beside_a_record_reach_the_loss(train):
 
     def noisy(model, record, numbers):
         shapes.append((numbers["noise"].shape, numbers["keep"].shape))
-        return nn.functional.cross_entropy(model(record[0] + 0.1 * numbers["noise"] * (numbers["keep"] < 0.5)), record[1])
+        return nn.functional.cross_entropy(
+            model(record[0] + 0.1 * numbers["noise"] * (numbers["keep"] < 0.5)), record[1]
+        )
 
     list(train(loss=noisy, numbers={"noise": ("normal", (6,)), "keep": ("uniform", ())}, steps=2))
     assert set(shapes) == {(torch.Size([6]), torch.Size([]))}
 
 
-def test_records_may_be_dicts_and_a_column_their_identity(train, tmp_path):
-    x, y = records()
+def test_records_may_be_dicts_and_a_column_their_identity(train, tmp_path, own):
+    x, y = own.records()
     rows = [{"id": f"patient {i}", "x": x[i], "y": int(y[i])} for i in range(len(x))]
 
     def loss(model, record):
