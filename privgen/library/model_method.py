@@ -168,19 +168,28 @@ class ModelMethod(Method):
     """One model, one optimiser, one loss.
 
     Args:
-        model, optimiser, schedule: the caller's own; the run changes them. loss: of one record.
+        model, optimiser, schedule: the caller's own; the run changes them. loss: of one record. settings: what she asks
+            for; a run that goes on keeps its own.
     """
 
     name = LIBRARY.name
     parts = LIBRARY.parts
     writer = PRIVGEN_LIBRARY
 
-    def __init__(self, model: nn.Module, optimiser: Optimiser, schedule: Schedule | None, loss: RecordLossOf) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        optimiser: Optimiser,
+        schedule: Schedule | None,
+        loss: RecordLossOf,
+        settings: ModelSettings,
+    ) -> None:
         self.model, self.optimiser, self.schedule, self.loss = model, optimiser, schedule, loss
+        self.settings = settings
 
     def default_settings(self, dataset_size: int, *, warm_start: bool) -> ModelSettings:
-        """None but the defaults."""
-        return ModelSettings()
+        """What was asked for."""
+        return self.settings
 
     def settings_from_json(self, data: Mapping[str, Any]) -> ModelSettings:
         """See Method."""
@@ -207,6 +216,9 @@ class ModelMethod(Method):
                 f"The model is not built as the one that the run was begun with: {other[:2] or found['kind']}. "
                 "Build the same model, or begin another run with another out=."
             )
+        for name in ("ema", "views"):
+            if (begun := getattr(settings, name)) != (asked := getattr(self.settings, name)):
+                raise RunError(f"The run was begun with {name}={begun!r}, and {name}={asked!r} is given; give it again.")
         return ModelLearner(self, settings)
 
 

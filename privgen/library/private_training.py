@@ -98,7 +98,7 @@ class PrivateTraining:
             loss=loss, form=self._data.drawn_form, views=None if augment is None else views,
             numbers=require_numbers(numbers or {}),
         )  # fmt: skip
-        self._method = ModelMethod(model, optimizer, schedule, record_loss)
+        self._method = ModelMethod(model, optimizer, schedule, record_loss, self._settings)
         self.plan = plan_for(self._folder, given=plan, asked=planned, records=len(self._data), resume=resume)
         self._method.require_planned(self.plan)
         self._data.require_planned(self.plan)
@@ -120,8 +120,8 @@ class PrivateTraining:
             f"Private training of {type(self._method.model).__name__} on N = {plan.dataset_size} records: "
             f"{plan.iterations} steps of expected batch {plan.sampling_rate * plan.dataset_size:.6g}, noise multiplier "
             f"{plan.noise_multiplier:.4f}, clip norm {part.clip_norm:g}, {fed[plan.feedback]}. It spends at most ε = "
-            f"{upper_text(min(bounds, default=plan.epsilon))} of {exact_text(plan.epsilon)} at δ = {exact_text(plan.delta)} "
-            f"({plan.neighbouring.value}). Run: {self._folder.path}"
+            f"{upper_text(min(bounds, default=plan.epsilon))} of {exact_text(plan.epsilon)} at δ = "
+            f"{exact_text(plan.delta)} ({plan.neighbouring.value}). Run: {self._folder.path}"
         )
 
     @property
