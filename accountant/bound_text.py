@@ -4,6 +4,10 @@
 ('8.8957', '8.8956', '∞')
 >>> upper_text(1e-09), upper_text(9.9978035517), lower_text(0.0012345678)
 ('1.001e-9', '9.9979', '1.234e-3')
+>>> upper_percent(0.10691), upper_percent(0.00102), upper_percent(1.0)
+('10.7 %', '0.11 %', '100 %')
+>>> upper_percent(0.9997712), upper_percent(0.99999999999)
+('99.978 %', '100 %')
 >>> exact_text(1e-05), exact_text(0.1 + 0.2)
 ('1e-05', '0.30000000000000004')
 """
@@ -24,6 +28,16 @@ def upper_text(bound: float) -> str:
 def lower_text(bound: float) -> str:
     """A lower bound rounded down, likewise; 0 where there is none."""
     return _rounded(bound, ROUND_FLOOR) if math.isfinite(bound) else "0.0000"
+
+
+def upper_percent(rate: float) -> str:
+    """An upper bound on a rate in per cent, rounded up: to a decimal, below 1 % to two digits, above 99 % to three."""
+    exact = min(Decimal(rate), Decimal(1)) * 100
+    places = Decimal("0.1") if not 0 < exact < 1 else Decimal(1).scaleb(exact.adjusted() - 1)
+    if exact > 99:
+        places = Decimal("0.001")
+    text = f"{exact.quantize(places, rounding=ROUND_CEILING):f}"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 
 
 def _rounded(bound: float, rounding: str) -> str:

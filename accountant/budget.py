@@ -26,7 +26,10 @@ class Neighbouring(Enum):
 def require_epsilon(epsilon: float, name: str = "epsilon") -> None:
     """Raise InvalidValue unless epsilon is a finite number above zero."""
     if not (is_number(epsilon) and math.isfinite(epsilon) and epsilon > 0):
-        raise InvalidValue(f"Expected {name}={epsilon!r} to be a finite number > 0; try --epsilon 10.")
+        raise InvalidValue(
+            f"Expected {name}={epsilon!r} to be a finite number > 0; for data about people 1 to 3 are strong, and up "
+            "to 10 is usual."
+        )
 
 
 def require_delta(delta: float, name: str = "delta") -> None:

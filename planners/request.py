@@ -25,6 +25,9 @@ from accountant.scalars import is_number, keep_plain
 from planners.errors import ContradictoryRequest
 from planners.schedule import WHOLE, PhaseShape, require_whole
 
+# Thirds are written 0.333: what is missing of 1 is divided among the parts.
+_SHARES_OFF = 0.01
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanRequest:
@@ -124,6 +127,11 @@ class PlanRequest:
             raise InvalidValue(
                 f"Expected a share > 0 for {' or '.join(essential)}, got {dict(self.shares)!r}: "
                 f"{method.essential_reason}."
+            )
+        if abs(sum(self.shares.values()) - 1) > _SHARES_OFF:
+            raise InvalidValue(
+                f"Expected the shares to sum to 1, got {sum(self.shares.values()):g} of {dict(self.shares)!r}; each is "
+                "a part's share of the whole privacy cost."
             )
 
     def _require_one_feedback(self) -> None:

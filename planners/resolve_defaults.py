@@ -147,6 +147,9 @@ def warm_start(request: PlanRequest, chosen: dict[str, str]) -> float:
     """
     method, fraction = request.method, request.warm_start
     if fraction is None:
+        if method.warm_start:
+            begins = f", which {method.name} begins from" if method.needs_warm_start else ""
+            chosen["warm_start"] = f"on by default{begins}"
         return method.warm_start
     if method.needs_warm_start and fraction == 0:
         raise InvalidValue(

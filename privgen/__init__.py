@@ -40,4 +40,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """What is offered, without what this module needs itself."""
+    return sorted(__all__)

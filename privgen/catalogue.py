@@ -197,6 +197,18 @@ METHODS: dict[str, TrainableMethod] = {
             presets=("tiny", "small", "paper"),
             place="privgen.methods.gan.method:METHOD",
         ),
+        TrainableMethod(
+            planned=PlannedMethod(
+                name="diffusion",
+                shares={"denoiser": 1.0},
+                essential_reason="nothing else is trained",
+                warm_start=0.5,
+                needs_warm_start=True,
+            ),
+            summary="a denoiser over the class mixture of a warm start",
+            presets=("tiny", "small", "large"),
+            place="privgen.methods.diffusion.method:METHOD",
+        ),
     )
 }
 

@@ -9,8 +9,10 @@ own settings are a subclass with learning rates, schedules and sizes beside. The
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import Any, Self
 
 from privgen.errors import ConfigError
@@ -38,6 +40,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         """Check the values; a subclass checks its own, and calls this first."""
+        for one in fields(self):
+            _require_kind(one.name, getattr(self, one.name), str(one.type))
         self.require("checkpoint_every", self.checkpoint_every >= 1, ">= 1")
         self.require("keep_checkpoints", self.keep_checkpoints >= 2, ">= 2")
         self.require("physical_batch", self.physical_batch is None or self.physical_batch >= 1, ">= 1")
@@ -65,3 +69,24 @@ class RunSettings:
             return cls(**data)
         except TypeError as error:
             raise ConfigError(f"The training settings are inconsistent: {error}") from error
+
+
+# What a value in JSON may be, for each type of a field; a bool is a number to Python and to nobody else.
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "str": ("a word", lambda value: isinstance(value, str)),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "int": ("a whole number", lambda value: isinstance(value, Integral) and not isinstance(value, bool)),
+    "float": (
+        "a finite number",
+        lambda value: isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value),
+    ),
+}
+
+
+def _require_kind(name: str, value: Any, kind: str) -> None:
+    """Raise ConfigError unless a value is of its field's type, such as "int | None"; other types a method checks."""
+    words = kind.split(" | ")
+    allowed = [_KINDS[word] for word in words if word in _KINDS]
+    if not allowed or (value is None and "None" in words) or any(holds(value) for _, holds in allowed):
+        return
+    raise ConfigError(f"Expected {name}={value!r} to be {' or '.join(words for words, _ in allowed)}.")

@@ -139,7 +139,8 @@ class LoadedGenerator:
 
         images = self.sampler(labels.to(device), normal)  # (n, C, H, W) in [−1, 1]
         pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).cpu().numpy()
+        made: NDArray[np.uint8] = pixels.permute(0, 2, 3, 1).cpu().numpy()
+        return made
 
     def labels_for(self, n: int) -> NDArray[np.int64]:
         """Balanced labels 0, 1, …, 0, 1, … for n images."""
@@ -168,7 +169,7 @@ def load_generator(run: Path | str) -> LoadedGenerator:
     if (folder / "model.json").exists():
         raise RunError(f"{folder} has a model and no generator; load model.safetensors into the model.")
     try:
-        about = parse_object((folder / "generator.json").read_bytes())
+        about: dict[str, Any] = parse_object((folder / "generator.json").read_bytes())
         weights = load((folder / "generator.safetensors").read_bytes())
     except OSError as error:
         raise RunError(

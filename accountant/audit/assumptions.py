@@ -22,7 +22,11 @@ from accountant.plans.parts import Feedback
 CHECKED, BY_CONSTRUCTION, ON_TRUST = "checked", "by-construction", "on-trust"
 
 _COMMON = (
-    ("one person is one record; N is public and so are all hyper-parameters", ON_TRUST),
+    (
+        "one person is one record; N, the data set's name, its classes, the images' shape and all hyper-parameters are "
+        "public, and who stated them may let anybody know them",
+        ON_TRUST,
+    ),
     ("hyper-parameters were not chosen by looking at this data set, or their search was charged", ON_TRUST),
     ("what other runs spent on the same records is not in this figure, unless an account adds it up", ON_TRUST),
     ("whoever stopped, resumed or extended the run had seen of it only what it releases", ON_TRUST),
@@ -47,6 +51,7 @@ _STEPS = {
         ("the library's step clips each record's own integer vector; a loss sees one record", BY_CONSTRUCTION),
         ("the library's step adds exact noise of the charged standard deviation, once for a receipt", BY_CONSTRUCTION),
         _RESERVED,
+        ("a loss reads no record but the one that it is given, and keeps nothing between its calls", ON_TRUST),
         ("somebody's loop around these steps keeps, prints and trains nothing else that the records touch", ON_TRUST),
         ("what the data set gives for a record is a function of that record alone", ON_TRUST),
         (

@@ -32,13 +32,14 @@ from accountant.audit.checks import (
 )
 from accountant.audit.guarantee import Guarantee, guarantee_of
 from accountant.audit.release_files import release_checks
+from accountant.audit.risk import GROUP_SIZES, Risks, risks_of_guarantee, risks_of_promise
 from accountant.budget import Budget
 from accountant.composition.certified import Certified, certify
 from accountant.composition.rdp import RdpAccountant
 from accountant.composition.segments import compose_segments
 from accountant.errors import LedgerError
 from accountant.ledger.entry import read_entries
-from accountant.ledger.outside_head import files_at_hand
+from accountant.ledger.outside_head import OutsideHead, heads_at_hand
 from accountant.ledger.replay import verify_ledger
 from accountant.ledger.state import LedgerState, Segment, charged
 from accountant.plans.cost_shares import Share, shares_of
@@ -57,6 +58,7 @@ class Audit:
         guarantee: what holds of it: for a plan ε of its caps, whatever was charged so far.
         claimed: for `paper` feedback the ε that the published analysis says of the same steps, which is no bound.
         checks, assumptions: what was looked at, and what the theorem needs beside it.
+        group_sizes: of how many records together the risk is said, beside that of one.
     """
 
     run: str
@@ -66,6 +68,18 @@ class Audit:
     claimed: float | None = None
     checks: tuple[Check, ...]
     assumptions: tuple[Assumption, ...]
+    group_sizes: tuple[int, ...] = GROUP_SIZES
+
+    @property
+    def risks(self) -> Risks | None:
+        """What any attack on what is released could reach; None where the ledger could not be read as one."""
+        if self.state is None or self.guarantee is None:
+            return None
+        try:
+            return risks_of_guarantee(self.guarantee, self.state.budget, self.group_sizes)
+        except ArithmeticError:
+            # Numbers that nobody trains with: no bound was found, so everything is possible.
+            return risks_of_promise(epsilon=math.inf, delta=self.state.budget.delta, group_sizes=self.group_sizes)
 
     @property
     def verdict(self) -> str:
@@ -102,6 +116,7 @@ def audit_run(run: Path | str, *, public_key: str | None = None, anchor: Path | 
     path = run if alone else release_of(run) / "ledger.jsonl"
     if not path.exists():
         raise LedgerError(f"There is no ledger in {run}; name a run's folder, such as runs/NAME, or a ledger's file.")
+    remembered = _remembered(path, anchor)
     try:
         state = verify_ledger(path, public_key=public_key)
         entries = read_entries(path)
@@ -109,7 +124,6 @@ def audit_run(run: Path | str, *, public_key: str | None = None, anchor: Path | 
         return _unreadable(run, str(error))
     except _MALFORMED as error:
         return _unreadable(run, f"an entry does not have the form of a ledger's ({type(error).__name__}: {error})")
-    remembered = files_at_hand(entries[0].digest, anchor=anchor)
     spent = price(state.segments, state.budget)
     guarantee = guarantee_of(state, spent)
     private = None if alone else run / "private"
@@ -137,6 +151,14 @@ def audit_run(run: Path | str, *, public_key: str | None = None, anchor: Path | 
             remembered=bool(remembered),
         ),
     )
+
+
+def _remembered(path: Path, anchor: Path | None) -> tuple[tuple[Path, OutsideHead], ...] | None:
+    """What is remembered of a ledger outside its folder, before the ledger is read; None where that is damaged."""
+    try:
+        return heads_at_hand(read_entries(path)[0].digest, anchor=anchor)
+    except (LedgerError, *_MALFORMED):
+        return None
 
 
 def _folder_checks(state: LedgerState, release: Path, private: Path) -> list[Check]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypedDict
 
+from accountant.audit.risk import RisksJson
 from accountant.budget import Budget
 from accountant.composition.certified import CertifiedJson, finite
 from accountant.ledger.state import LedgerState
@@ -158,6 +159,7 @@ class AuditJson(TypedDict):
     spent: SpentJson | None
     guarantee: GuaranteeJson | None
     claimed: ClaimedJson | None
+    risk: RisksJson | None
     steps: StepsJson | None
     weights: WeightsJson | None
     halted: str | None
@@ -179,6 +181,7 @@ def audit_to_json(audit: Audit) -> AuditJson:
         "spent": None if spent is None else {**spent.to_json(), "epsilon": finite(spent.epsilon)},
         "guarantee": None if guarantee is None else {"epsilon": finite(guarantee.epsilon), "by": guarantee.by},
         "claimed": None if audit.claimed is None else {"epsilon": finite(audit.claimed), "label": CLAIMED_LABEL},
+        "risk": None if (risks := audit.risks) is None else risks.to_json(),
         "steps": None if state is None else _steps(state),
         "weights": None if state is None else {"held": state.held, "charged": state.steps_charged},
         "halted": None if state is None else state.halted,

@@ -17,7 +17,7 @@ from pathlib import Path
 from accountant.bound_text import exact_text, upper_text
 from accountant.errors import AccountantError, LedgerError
 from accountant.ledger.chain import Head
-from accountant.ledger.outside_head import Chained, require_in
+from accountant.ledger.outside_head import Chained, OutsideHead, require_in
 from accountant.ledger.replay import verify_ledger
 from accountant.ledger.state import CheckpointRecord, LedgerState
 from accountant.plans.plan import Plan
@@ -66,23 +66,29 @@ def head_check(path: Path, private: Path, entries: int) -> Check:
     return Check(name=name, status=PASSED, detail="the last entry is the one that the private folder remembers")
 
 
-def remembered_check(path: Path, entries: Sequence[Chained], files: tuple[Path, ...]) -> Check:
+def remembered_check(
+    path: Path, entries: Sequence[Chained], heads: tuple[tuple[Path, OutsideHead], ...] | None
+) -> Check:
     """The ledger against what is remembered outside its folder: a copy or a backup of one that went on lacks that.
 
     Args:
-        path: the ledger's. entries: its own. files: that remember a head of it (`accountant.ledger.outside_head`).
+        path: the ledger's. entries: its own. heads: that are remembered of it, and in which files, read before the
+            ledger was (`accountant.ledger.outside_head`); None where they cannot be read.
     """
     name = "not put back to an older state"
-    if not files:
+    if heads is None:
+        detail = "what is remembered of it outside its folder cannot be read; restore it"
+        return Check(name=name, status=FAILED, detail=detail)
+    if not heads:
         detail = "nothing outside the folder remembers this ledger's end here: another machine may know more of it"
         return Check(name=name, status=NOT_CHECKED, detail=detail)
     try:
-        require_in(files, entries, path=path)
+        require_in(heads, entries, path=path)
     except LedgerError:
         # The paths in the error are private, and a report may be published.
         detail = "it lacks an entry that is remembered outside its folder: it is a copy or a backup of one that went on"
         return Check(name=name, status=FAILED, detail=detail)
-    detail = f"what is remembered in {len(files)} place{'s' if len(files) > 1 else ''} outside its folder is in it"
+    detail = f"what is remembered in {len(heads)} place{'s' if len(heads) > 1 else ''} outside its folder is in it"
     return Check(name=name, status=PASSED, detail=detail)
 
 

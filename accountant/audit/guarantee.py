@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 
 from accountant.composition.certified import Certified, certify
+from accountant.composition.segments import Composition
 from accountant.ledger.state import LedgerState, charged
 from accountant.plans.caps import Caps
 
@@ -26,13 +27,15 @@ class Guarantee:
 
     Args:
         epsilon: upper bound, may be infinite. by: what was fixed beforehand, in a clause.
+        composition: all that can ever be charged, where that was fixed; else None, and (ε, δ) is all that is known.
     """
 
     epsilon: float
     by: str
+    composition: Composition | None = None
 
 
-NOTHING = Guarantee(epsilon=0.0, by="nothing was spent")
+NOTHING = Guarantee(epsilon=0.0, by="nothing was spent", composition=())
 
 
 def guarantee_of(state: LedgerState, spent: Certified) -> Guarantee:
@@ -47,7 +50,8 @@ def guarantee_of(state: LedgerState, spent: Certified) -> Guarantee:
     if capped <= budget:
         if state.extra_blocks:
             return Guarantee(epsilon=budget, by="the budget, which an extension may use up")
-        return Guarantee(epsilon=capped, by="all that the plan's caps allow")
+        allowed = state.caps.composition()
+        return Guarantee(epsilon=capped, by="all that the plan's caps allow", composition=allowed)
     kinds = {segment.event for segment in state.segments if segment.reserved}
     if within and (len(kinds) == 1 or not state.crashes):
         return Guarantee(epsilon=budget, by="the budget, at which the guard stops, for the plan's caps would cost more")

@@ -60,7 +60,7 @@ def tilt(law: Law, theta: float, *, upwards: bool) -> tuple[Tilted, float]:
     largest = float(exponents.max())
     with np.errstate(under="ignore", invalid="ignore"):
         weights = np.exp(exponents - largest)
-        off = U * (3 * np.abs(slope) + 8 * np.abs(law.logs) + 2 * abs(largest) + 24)
+        off = U * (4 * np.abs(slope) + 8 * np.abs(law.logs) + 2 * abs(largest) + 24)
         weights = np.where(weights > 0, weights * (1 + off if upwards else 1 - off), 0.0)
     total = float(weights.sum())
     # Dividing rounds once more; the logarithm takes it back.

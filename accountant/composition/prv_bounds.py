@@ -24,6 +24,8 @@ from accountant.mixtures import MixturePair
 
 Charges = tuple[tuple[MixturePair, int], ...]
 LARGEST_SIZE, _SMALLEST_SIZE = 1 << 21, 1 << 10
+# From so many different charges on, the mesh may be 2^0.2 times as coarse as was asked for.
+_MANY, _COARSER = 32, 0.2
 # Chances, under the tilt, that the cheaper law's moves add up to less than is allowed for: e^(−this). The larger serves
 # where the tilt is right, the smaller where it is not.
 _UNLIKELY = (12.0, 30.0)
@@ -49,8 +51,10 @@ class Composition:
             PrvFailure: a loss is too wide for the mesh, or could not be inverted.
         """
         wanted = 2 * scales.window / scales.mesh
-        size = min(LARGEST_SIZE, max(_SMALLEST_SIZE, 1 << math.ceil(math.log2(wanted))))
-        # No coarser than asked for, and as fine as the window's nodes allow.
+        # Of many different charges every node takes time: rather a seventh coarser than twice as many.
+        coarser = _COARSER if len(charges) >= _MANY else 0.0
+        size = min(LARGEST_SIZE, max(_SMALLEST_SIZE, 1 << math.ceil(math.log2(wanted) - coarser)))
+        # As fine as the window's nodes allow.
         mesh = max(2 * scales.window / size, scales.mesh / 2)
         scales = replace(scales, mesh=mesh)
         cells = tuple((LossCells.of(pair, mesh=mesh, reach=scales.reach), count) for pair, count in charges)
@@ -94,7 +98,7 @@ def _placed(laws: list[tuple[Law, int]], scales: Scales, size: int, *, upwards: 
     # K at the other tilts; the lower window's are asked for from below only.
     tilts = beyond if upwards else (*beyond, *below)
     moments = dict.fromkeys(tilts, 0.0)
-    parts, total, mean, rounding = [], 0.0, 0.0, 0.0
+    parts, total, mean, rounding, inflated = [], 0.0, 0.0, 0.0, 0.0
     for law, count in laws:
         tilted, moment = tilt(law, theta, upwards=upwards)
         nodes = np.arange(law.first, law.first + len(law.logs))
@@ -103,13 +107,17 @@ def _placed(laws: list[tuple[Law, int]], scales: Scales, size: int, *, upwards: 
         for other in moments:
             moments[other] += count * log_moment(law, other)
         rounding += count * abs(moment)
+        # `tilt` moves each log M by at most (112 + 4|largest|)·U, twice that in all, and each weight by so much more;
+        # no mass is below e^(−746), and no law has e^32 nodes.
+        farthest = theta * mesh * max(abs(law.first), abs(law.first + len(law.logs)))
+        inflated += count * U * (10 * abs(moment) + 4 * farthest + 6600)
         parts.append((tilted, count))
     lowest = math.floor(mean) - size // 2
     spare = 8 * U * rounding * len(laws)
-    least = total - (spare if upwards else -spare) - 4 * U * abs(theta * lowest * mesh)
+    least = total - inflated - spare - 4 * U * abs(theta * lowest * mesh)
 
     def outside(others: tuple[float, ...], end: float) -> float:
-        return min(moments[o] - least - (o - theta) * end for o in others) + 2 * spare
+        return min(moments[o] - least - (o - theta) * end for o in others) + spare
 
     return _Sum(
         parts=parts,
@@ -169,7 +177,8 @@ def _summed_below(laws: list[tuple[Law, int]], scales: Scales, size: int) -> tup
             theta=scales.theta,
             log_moment=placed.log_moment,
             constant=0.0,
-            lost=wrapped + math.exp(-unlikely),
+            # The weights sum to 1 but for 80 U each: to so many charges' power, less than this.
+            lost=(wrapped + math.exp(-unlikely)) * (1 + 1e-4),
         )
         found.append(one)
     return found, mean

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ from accountant.errors import BudgetExhausted, InvalidValue, LedgerBroken, Ledge
 from accountant.events import Event, SubsampledGaussian, event_to_json, require_count
 from accountant.ledger.chain import Ledger
 from accountant.ledger.entry import Entry, read_entries
-from accountant.ledger.outside_head import OutsideHead, OutsideHeads, files_at_hand, require_in
+from accountant.ledger.outside_head import OutsideHead, OutsideHeads, heads_at_hand, require_in
 from accountant.ledger.replay import replay
 from accountant.ledger.state import LedgerState, charged
 
@@ -108,6 +109,11 @@ class Account:
                 f"At order={order:g} not even one release fits ε = {budget.epsilon:g}; omit --order for "
                 f"{default_order(budget):.4g}."
             )
+        if Path(path).exists():
+            raise LedgerError(
+                f"{path} exists already, and an account's budget is never changed; see what is left of it by privgen "
+                f"account show {shlex.quote(str(path))}, or give another name."
+            )
         with Ledger.create(path) as ledger:
             about = {"epsilon": budget.epsilon, "delta": budget.delta, "neighbouring": budget.neighbouring.value}
             # No two accounts begin alike: a run knows its own by the digest of this entry.
@@ -129,8 +135,9 @@ class Account:
     def _entries(self) -> list[Entry]:
         if not self.path.exists():
             raise LedgerError(f"There is no account {self.path}; make one with privgen account new.")
+        known = heads_at_hand(self.identity)
         entries = read_entries(self.path)
-        require_in(files_at_hand(entries[0].digest), entries, path=self.path)
+        require_in(known, entries, path=self.path)
         return entries
 
     def require_newest(self, entries: Sequence[Entry], *, path: Path) -> None:

@@ -111,6 +111,8 @@ class Ledger:
         self.path = path
         self.entries = entries
         self.repaired: str | None = None
+        # Token of the newest guard on it; a guard that is not the newest admits nothing.
+        self.guarded_by: bytes | None = None
         self._descriptor = descriptor
         self._head_path = head_path
         self._signer = signer

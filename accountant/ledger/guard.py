@@ -35,7 +35,7 @@ from accountant.bound_text import upper_text
 from accountant.budget import Budget
 from accountant.composition.rdp import RdpAccountant
 from accountant.composition.segments import compose_segments
-from accountant.errors import BudgetExhausted, InvalidValue, ReceiptError
+from accountant.errors import BudgetExhausted, InvalidValue, LedgerError, ReceiptError
 from accountant.events import Event, event_to_json, require_count
 from accountant.ledger.account import Account
 from accountant.ledger.affordable import largest, most_by_prv
@@ -104,6 +104,8 @@ class BudgetGuard:
         self._process = os.getpid()
         self.token = os.urandom(16)
         know_guard(self)
+        if self.ledger is not None:
+            self.ledger.guarded_by = self.token
         self._used = self._segments[-1].reserved if self._segments else 0
         self._rdp = self._composed()
         self._prv_affordable: dict[tuple[object, ...], int] = {}
@@ -170,6 +172,7 @@ class BudgetGuard:
         """
         if self._halted:
             raise BudgetExhausted("This guard has halted; nothing more is admitted.")
+        self._require_own_ledger()
         phase, left = self._planned(event)
         if self._segments and (self._segments[-1].event, self._segments[-1].phase) != (event, phase):
             # Also where nothing is outstanding: a segment that ended is committed before the next one begins.
@@ -222,6 +225,14 @@ class BudgetGuard:
                 "Open it again and admit the step anew."
             )
         del self._open[number]
+
+    def _require_own_ledger(self) -> None:
+        """Raise LedgerError if a later guard was made on the same ledger: neither would count what the other admits."""
+        if self.ledger is not None and self.ledger.guarded_by != self.token:
+            raise LedgerError(
+                f"Another guard was made on {self.ledger.path} after this one, and is the one that counts its steps; "
+                "use that."
+            )
 
     def __reduce__(self) -> NoReturn:
         raise ReceiptError("A guard cannot be copied: two would spend one budget. Open its ledger again instead.")
@@ -329,6 +340,7 @@ class BudgetGuard:
         """
         if not self._segments:
             return
+        self._require_own_ledger()
         last = self._segments[-1]
         if not self._outstanding and last.committed == last.reserved:
             return

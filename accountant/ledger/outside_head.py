@@ -152,7 +152,8 @@ class OutsideHeads:
 
     def require_in(self, entries: Sequence[Chained]) -> None:
         """Raise LedgerBroken where a head that is remembered is not in this ledger."""
-        require_in(self.files, entries, path=self.path)
+        known = ((file, OutsideHead.load(file)) for file in self.files)
+        require_in([(file, head) for file, head in known if head is not None], entries, path=self.path)
 
     def doubts(self, entries: Sequence[Chained]) -> str | None:
         """Why going on may not be called clean, or None: something outside knows this very end, at this very place."""
@@ -208,12 +209,23 @@ def files_at_hand(genesis: str, *, anchor: Path | None = None, folder: Path | No
     return tuple(file for file in (own, *(() if anchor is None else (anchor,))) if file.exists())
 
 
-def require_in(files: Sequence[Path], entries: Sequence[Chained], *, path: Path) -> None:
-    """Raise LedgerBroken where a head that one of these files remembers is not in the ledger at `path`."""
-    for file in files:
-        head = OutsideHead.load(file)
-        if head is not None:
-            head.require_in(entries, file=file, path=path)
+def heads_at_hand(
+    genesis: str, *, anchor: Path | None = None, folder: Path | None = None
+) -> tuple[tuple[Path, OutsideHead], ...]:
+    """What these files remember. To be read *before* the ledger: of one that grows meanwhile more would be remembered
+    than was read of it, and it would be taken for a backup.
+
+    Raises:
+        LedgerError: one is damaged.
+    """
+    files = files_at_hand(genesis, anchor=anchor, folder=folder)
+    return tuple((file, head) for file in files if (head := OutsideHead.load(file)) is not None)
+
+
+def require_in(heads: Sequence[tuple[Path, OutsideHead]], entries: Sequence[Chained], *, path: Path) -> None:
+    """Raise LedgerBroken where one of these heads is not in the ledger at `path`."""
+    for file, head in heads:
+        head.require_in(entries, file=file, path=path)
 
 
 def forget(genesis: str, *, folder: Path | None = None) -> None:

@@ -88,7 +88,9 @@ def _root_upwards(squared: Fraction) -> float:
     """A float that is at least the square root, and one unit in the last place below it is not."""
     if squared == 0:
         return 0.0
-    root = math.sqrt(squared)
+    # The square of a float can be too small or too large to be a float: so it is rooted near 1.
+    exponent = (squared.numerator.bit_length() - squared.denominator.bit_length()) // 2
+    root = math.ldexp(math.sqrt(squared / Fraction(4) ** exponent), exponent)
     while Fraction(root) ** 2 < squared:
         root = math.nextafter(root, math.inf)
     while Fraction(below := math.nextafter(root, 0.0)) ** 2 >= squared:

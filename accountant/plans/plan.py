@@ -15,7 +15,9 @@ value, saved as JSON with a schema name, and refuses fields that it does not kno
 
 from __future__ import annotations
 
+import errno
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -318,14 +320,17 @@ class Plan:
         path = Path(path)
         try:
             if path.stat().st_size > LARGEST_FILE:
-                raise PlanError(f"{path} is too large to be a plan; make one with privgen plan --out {path}.")
+                raise PlanError(_no_plan(path, "it is too large"))
             data = parse_object(path.read_bytes())
         except OSError as error:
-            raise PlanError(
-                f"Cannot read the plan {path}: {error.strerror}; make one with privgen plan --out {path}."
-            ) from error
+            if error.errno == errno.ENOENT:
+                remedy = f"make one with privgen plan --out {shlex.quote(str(path))}"
+            else:
+                remedy = "name a file that privgen plan --out wrote"
+            raise PlanError(f"Cannot read the plan {path}: {error.strerror}; {remedy}.") from error
         except ValueError as error:
-            raise PlanError(f"{path} is damaged ({error}); make a new one with privgen plan --out {path}.") from error
+            why = "it is not text" if isinstance(error, UnicodeDecodeError) else str(error)
+            raise PlanError(_no_plan(path, why)) from error
         return cls.from_json(data)
 
     def save(self, path: Path | str) -> None:
@@ -335,3 +340,9 @@ class Plan:
             OSError: the place cannot be written to; whatever stood there is untouched.
         """
         write_durably(Path(path), (json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n").encode())
+
+
+def _no_plan(path: Path, why: str) -> str:
+    """What is said of a file that is something else: never to write a plan over it."""
+    found = f"is damaged ({why})" if path.suffix == ".json" else "is no plan, which would be a .json file"
+    return f"{path} {found}; name the file that privgen plan --out wrote, or plan anew into another."

@@ -30,10 +30,14 @@ class _Always(TypedDict):
 
 
 class PlanJson(_Always, total=False):
-    """A plan as JSON. What came later may be missing from a file."""
+    """A plan as JSON. What came later may be missing from a file.
+
+    `risk` is what `privgen plan --json` says beside the plan: computed from it, and never read back.
+    """
 
     spare_blocks: int
     caps: list[CapJson]
     method: str
     warm_start: WarmStartJson
     public_facts: PublicFactsJson
+    risk: object

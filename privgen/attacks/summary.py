@@ -9,9 +9,11 @@ from accountant.bound_text import exact_text, lower_text, upper_text
 from privgen.attacks.membership import RATES, Membership
 from privgen.attacks.one_run import CanaryFinding
 from privgen.report.document import Block, Paragraph, Report, Section, Table
+from privgen.report.risk import reached_section
 from privgen.report.text import plain
 
 if TYPE_CHECKING:
+    from accountant.audit.risk import Risks
     from privgen.attacks.mechanism import Finding
 
 _HEAD = ("What was attacked", "δ", "Shown", "Certified", "Claimed", "How sure")
@@ -82,8 +84,22 @@ def empirical_sections(found: Empirical, *, private: bool) -> tuple[Section, ...
     return tuple(sections)
 
 
-def empirical_report(found: Empirical) -> Report:
-    """The sections as a separate report for the terminal; it must stay private."""
+def reached_sections(risks: Risks | None, found: Empirical, *, private: bool) -> tuple[Section, ...]:
+    """What the attacks on the generator found beside what any attack could; none where nothing may be shown.
+
+    Args:
+        risks: of what is released, or None. private: as for `empirical_sections`.
+    """
+    shown = [one for one in found.memberships if private or not one.private]
+    return (reached_section(risks, shown),) if risks is not None and shown else ()
+
+
+def empirical_report(found: Empirical, risks: Risks | None = None) -> Report:
+    """The sections as a separate report for the terminal; it must stay private.
+
+    Args:
+        risks: of what is released, to be held beside what was reached.
+    """
     says = (
         "no ε above the certified one"
         if found.holds
@@ -95,7 +111,7 @@ def empirical_report(found: Empirical) -> Report:
         headline=f"Attacks show {says}",
         summary=f"It took {found.seconds:.0f} seconds.",
         figures=(),
-        sections=empirical_sections(found, private=True),
+        sections=(*empirical_sections(found, private=True), *reached_sections(risks, found, private=True)),
     )
 
 

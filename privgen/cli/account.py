@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from privgen.cli.encoding import echo_json
+from privgen.cli.suggestions import SuggestingGroup
 
 if TYPE_CHECKING:
     from accountant.ledger.account import Account, AccountState
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 FOLDER = Path("accounts")
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def command() -> None:
     """One budget for a data set over many runs and searches.
 
@@ -90,7 +92,7 @@ def show(name: str, as_json: bool) -> None:
 
     state = Account(_path(name)).state()
     if as_json:
-        click.echo(json.dumps(_to_json(state), indent=2, ensure_ascii=False))
+        echo_json(_to_json(state))
         return
     console.print(_line(state), markup=False, soft_wrap=True)
     for run, steps in state.runs.items():

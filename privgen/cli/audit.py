@@ -5,22 +5,20 @@ Loads no torch, but with --empirical, which runs the release code.
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from privgen.cli.audit_claim import Settings, as_json, claim_of, render_claim
 from privgen.cli.option_types import ClaimName
+from privgen.cli.plan_risk import group_size_option
 
 if TYPE_CHECKING:
     from accountant.audit.audit import Audit
     from accountant.audit.referee import Opinion
-    from accountant.budget import Neighbouring
-    from accountant.claims.claims import Claim
     from privgen.attacks.summary import Empirical
 
 EPILOG = """\b
@@ -36,8 +34,6 @@ Examples:
   privgen audit --noise-multiplier 1.1 --sampling-rate 0.004 --iterations 10000
   privgen audit --opacus-history history.json --delta 1e-6
 """
-# What a history's file may hold: a few thousand entries are plenty.
-_LARGEST_HISTORY = 1_000_000
 _ONE_OF = (
     "Give one of: a run's folder; --claim; --opacus-history; --noise-multiplier with --sampling-rate and --iterations."
 )
@@ -81,6 +77,7 @@ _ONE_OF = (
     show_default=True,
     help="Which data sets count as neighbours, for settings or a history.",
 )
+@group_size_option
 @click.option("--referee", is_flag=True, help="Ask prv-accountant, dp_accounting and Opacus for the same spend.")
 @click.option("--empirical", is_flag=True, help="Attack it too: release code, canaries, generator.")
 @click.option("--trials", type=click.IntRange(min=30), help="Runs of each world.  [default: for a minute or two]")
@@ -109,6 +106,7 @@ def command(
     opacus_history: Path | None,
     delta: float,
     neighbouring: str,
+    group_size: int | None,
     referee: bool,
     empirical: bool,
     trials: int | None,
@@ -129,7 +127,7 @@ def command(
     if sum((run is not None, claim_name is not None, opacus_history is not None, of_settings)) != 1:
         raise click.UsageError(_ONE_OF)
     if run is None:
-        _refuse(ctx, ("public_key", "anchor"), "a run's folder")
+        _refuse(ctx, ("public_key", "anchor", "group_size"), "a run's folder")
     if run is None and empirical:
         raise click.UsageError("--empirical goes with a run's folder.")
     if run is None and referee:
@@ -140,16 +138,18 @@ def command(
         _refuse(ctx, ("bands", "feedback_ratio"))
         if opacus_history is None:
             _refuse(ctx, ("delta", "neighbouring"))
-    colour = out is None and form == "terminal" and sys.stdout.isatty()
+    from privgen.cli.console import in_colour
+
+    colour = out is None and form == "terminal" and in_colour()
     if run is not None:
         attack = _Attack(trials=trials, confidence=confidence, seed=seed, data_dir=data_dir) if empirical else None
-        _audit_run(run, form, out, public_key, anchor, attack, referee=referee, colour=colour)
+        _audit_run(run, form, out, public_key, anchor, attack, group_size, referee=referee, colour=colour)
         return
-    settings = _Settings(
+    settings = Settings(
         noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, iterations=iterations, bands=bands,
         feedback_ratio=feedback_ratio, delta=delta, neighbouring=neighbouring,
     )  # fmt: skip
-    _deliver(_render_claim(_claim(claim_name, opacus_history, settings), form, colour=colour), out)
+    _deliver(render_claim(claim_of(claim_name, opacus_history, settings), form, colour=colour), form, out)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,19 +160,6 @@ class _Attack:
     confidence: float | None
     seed: int | None
     data_dir: Path | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Settings:
-    """Settings of one's own; δ and adjacency are a history's too."""
-
-    noise_multiplier: float | None
-    sampling_rate: float | None
-    iterations: int | None
-    bands: int
-    feedback_ratio: float
-    delta: float
-    neighbouring: str
 
 
 def _refuse(
@@ -191,6 +178,7 @@ def _audit_run(
     public_key: str | None,
     anchor: Path | None,
     attack: _Attack | None,
+    group_size: int | None,
     *,
     referee: bool,
     colour: bool,
@@ -199,9 +187,11 @@ def _audit_run(
     from accountant.ledger.signing import load_public_key
 
     audit = audit_run(run, public_key=load_public_key(public_key) if public_key else None, anchor=anchor)
+    if group_size is not None:
+        audit = replace(audit, group_sizes=(*audit.group_sizes, group_size))
     found = _attacked(audit, run, attack) if attack is not None and audit.state is not None else None
     opinions = _second_opinions(audit) if referee else ()
-    _deliver(_render(audit, run, form, found, opinions, colour=colour), out)
+    _deliver(_render(audit, run, form, found, opinions, colour=colour), form, out)
     if audit.verdict == "failed":
         _fail(audit)
     if found is not None and not found.holds:
@@ -250,9 +240,10 @@ def _render(
 
     report = report_of(audit)
     if found is not None:
-        from privgen.attacks.summary import empirical_sections
+        from privgen.attacks.summary import empirical_sections, reached_sections
 
-        report = replace(report, sections=(*report.sections, *empirical_sections(found, private=False)))
+        reached = reached_sections(audit.risks, found, private=False)
+        report = replace(report, sections=(*report.sections, *empirical_sections(found, private=False), *reached))
     if opinions:
         from privgen.report.referee import referee_section
 
@@ -275,7 +266,7 @@ def _for_terminal(audit: Audit, found: Empirical | None, opinions: tuple[Opinion
     if found is not None:
         from privgen.attacks.summary import empirical_report
 
-        text += "\n" + render_report(empirical_report(found), colour=colour)
+        text += "\n" + render_report(empirical_report(found, audit.risks), colour=colour)
     if opinions:
         from privgen.report.referee import referee_report
 
@@ -283,96 +274,12 @@ def _for_terminal(audit: Audit, found: Empirical | None, opinions: tuple[Opinion
     return text
 
 
-def _render_claim(claim: Claim, form: str, *, colour: bool) -> str:
-    if form == "json":
-        return as_json(claim.to_json())
-    from privgen.report.claim import claim_report
-
-    report = claim_report(claim)
-    if form == "markdown":
-        from privgen.report.markdown import render_markdown
-
-        return render_markdown(report)
-    if form == "html":
-        from privgen.report.html import render_html
-
-        return render_html(report)
-    from privgen.report.terminal import render_report
-
-    return render_report(report, colour=colour)
-
-
-def _claim(name: str | None, opacus_history: Path | None, settings: _Settings) -> Claim:
-    """A published claim, or settings or a history as a claim that nobody made."""
-    from accountant.budget import Neighbouring
-    from accountant.claims.claims import claim, claim_of_settings
-    from accountant.errors import InvalidValue
-
-    if name is not None:
-        return claim(name)
-    neighbouring = Neighbouring(settings.neighbouring)
-    try:
-        if opacus_history is not None:
-            return _claim_of_history(opacus_history, settings.delta, neighbouring)
-        z, q, steps = settings.noise_multiplier, settings.sampling_rate, settings.iterations
-        if z is None or q is None or steps is None:
-            given = {"noise-multiplier": z, "sampling-rate": q, "iterations": steps}
-            missing = next(option for option, value in given.items() if value is None)
-            raise click.UsageError(f"Settings need --{missing} too.")
-        return claim_of_settings(
-            noise_multiplier=z, sampling_rate=q, iterations=steps, delta=settings.delta, bands=settings.bands,
-            feedback_ratio=settings.feedback_ratio, neighbouring=neighbouring,
-        )  # fmt: skip
-    except InvalidValue as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def _claim_of_history(path: Path, delta: float, neighbouring: Neighbouring) -> Claim:
-    from accountant.adapters import from_opacus_history
-    from accountant.budget import require_delta
-    from accountant.claims.claims import Claim
-    from accountant.composition.certified import certify
-
-    require_delta(delta)
-    composition = from_opacus_history(_read_history(path))
-    return Claim(
-        name="opacus-history",
-        delta=delta,
-        claimed=None,
-        certified=certify(composition, delta=delta, neighbouring=neighbouring),
-        lower=None,
-        reason="Each entry is so many steps of a Poisson-subsampled Gaussian; all of them are composed.",
-        source=f"Opacus' accountant.history in {path.name}, {len(composition)} entries",
-        assumptions=(f"adjacency {neighbouring.value}, δ = {delta:g}", "Poisson sampling, N public"),
-    )
-
-
-def _read_history(path: Path) -> list[Sequence[float]]:
-    """The list itself, or the state_dict of Opacus that holds it."""
-    from accountant.errors import InvalidValue
-
-    if path.stat().st_size > _LARGEST_HISTORY:
-        raise InvalidValue(f"{path} is too large to be an Opacus history.")
-    try:
-        value = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InvalidValue(f"{path} is not JSON ({error}); write it with json.dumps(accountant.history).") from error
-    history = value.get("history") if isinstance(value, dict) else value
-    if not isinstance(history, list):
-        raise InvalidValue(f"Expected {path} to hold [[noise multiplier, sample rate, steps], ...].")
-    return history
-
-
-def as_json(value: object) -> str:
-    """JSON for a script, one line end at its end."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _deliver(text: str, out: Path | None) -> None:
+def _deliver(text: str, form: str, out: Path | None) -> None:
     # A lone surrogate, which a ledger can hold, is no UTF-8; its escape is JSON, and harmless elsewhere.
     data = text.encode("utf-8", "backslashreplace")
     if out is None:
-        click.echo(data, nl=False, color=True)
+        # A terminal's text in the terminal's letters; what a script or a browser reads is UTF-8 everywhere.
+        click.echo(text if form == "terminal" else data, nl=False, color=True)
         return
     from accountant.files import write_durably
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from privgen.cli.encoding import echo_json
 from privgen.cli.facts import ClassNames, ImageShape
+from privgen.cli.option_types import DataName
 
 if TYPE_CHECKING:
     from accountant.plans.public_facts import PublicFacts
@@ -24,7 +25,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("name", required=False)
+@click.argument("name", type=DataName(), required=False)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the files are.")
 @click.option("--classes", type=ClassNames(), help="As for privgen plan: names of the classes, in order.")
 @click.option("--shape", type=ImageShape(), help="As for privgen plan: images as they are trained on.")
@@ -51,7 +52,7 @@ def command(
     from privgen.errors import DataError
 
     if name is None:
-        _show([list(row) for row in _known(data_dir)], ("name", "N", "where"), as_json)
+        _show([list(row) for row in _known(data_dir)], ("name", "dataset_size", "where"), as_json)
         return
     facts, data = _loaded(name, data_dir, classes=classes, shape=shape, resize=resize, crop=crop)
     notes = private_notes(data, stated_size=len(data.train.labels))
@@ -93,19 +94,15 @@ def _report(data: DataSet, facts: PublicFacts, notes: tuple[str, ...], as_json: 
     height, width, channels = facts.shape
     counts = np.bincount(data.train.labels, minlength=len(facts.classes)).tolist()
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "name": data.name,
-                    "dataset_size": len(data.train.labels),
-                    "held_out": len(data.test.labels),
-                    "public_facts": facts.to_json(),
-                    "records": dict(zip(facts.classes, counts, strict=True)),
-                    "left_out": [{"name": one.name, "reason": one.reason} for one in data.left_out],
-                },
-                indent=2,
-                ensure_ascii=False,
-            )
+        echo_json(
+            {
+                "name": data.name,
+                "dataset_size": len(data.train.labels),
+                "held_out": len(data.test.labels),
+                "public_facts": facts.to_json(),
+                "records": dict(zip(facts.classes, counts, strict=True)),
+                "left_out": [{"name": one.name, "reason": one.reason} for one in data.left_out],
+            }
         )
         return
     resized = "" if facts.resize is None else f", resized (crop: {facts.crop})"
@@ -130,24 +127,24 @@ def _show(rows: list[list[Any]], headings: tuple[str, ...] | None, as_json: bool
     from privgen.cli.console import console
 
     if as_json and headings is not None:
-        click.echo(json.dumps([dict(zip(headings, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
+        echo_json([dict(zip(headings, row, strict=True)) for row in rows])
         return
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=headings is not None)
     for heading in headings or ("", ""):
-        table.add_column(heading)
+        table.add_column("N" if heading == "dataset_size" else heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text("given" if cell is None else str(cell)) for cell in row))
     console.print(table)
 
 
-def _known(data_dir: Path | None) -> list[tuple[str, str, str]]:
+def _known(data_dir: Path | None) -> list[tuple[str, int | None, str]]:
     from importlib.util import find_spec
 
     from privgen.catalogue import DATASETS
     from privgen.data.celeba import VARIANTS
     from privgen.data.load import ON_DISK, find_dataset_folder
 
-    rows = []
+    rows: list[tuple[str, int | None, str]] = []
     for name, known in DATASETS.items():
         if name == "digits":
             where = "embedded (scikit-learn)"
@@ -158,11 +155,11 @@ def _known(data_dir: Path | None) -> list[tuple[str, str, str]]:
             where = str(folder) if folder else "not here" if name in VARIANTS else "not here: downloaded when used"
         else:
             where = f"loaded by {known.loader}"
-        rows.append((name, str(known.size), where))
+        rows.append((name, known.size, where))
     return [
         *rows,
-        ("image-folder:PATH", "given", "one subfolder a class, or images alone"),
-        ("npz:PATH", "given", "images, labels[, ids][, persons]; or MedMNIST's arrays"),
-        ("manifest:FILE", "given", "CSV or parquet: path, label[, id][, person]"),
-        ("torchvision:NAME", "given", "what torchvision has downloaded, such as KMNIST"),
+        ("image-folder:PATH", None, "one subfolder a class, or images alone"),
+        ("npz:PATH", None, "images, labels[, ids][, persons]; or MedMNIST's arrays"),
+        ("manifest:FILE", None, "CSV or parquet: path, label[, id][, person]"),
+        ("torchvision:NAME", None, "what torchvision has downloaded, such as KMNIST"),
     ]

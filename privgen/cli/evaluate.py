@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from privgen.catalogue import METRICS
-from privgen.cli.option_types import Names
+from privgen.cli.encoding import echo_json
+from privgen.cli.option_types import DataName, Names
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +31,9 @@ Examples:
 """
 
 
+_NOTHING = "There is no run, .npz file or folder of images at {run}; name one of these."
 # Written out, because the module that defines them imports torch.
-PROTOCOLS = click.Choice(["privgen-1", "dpac", "dpdm"])
+PROTOCOLS = click.Choice(["privgen-1", "privgen-2", "dpac", "dpdm"])
 
 
 class EvaluateOptions(TypedDict):
@@ -82,15 +84,16 @@ class EvaluateOptions(TypedDict):
 )
 @click.option(
     "--features",
-    type=click.Choice(["pixels", "lenet", "inception"]),
-    help="Features to compare images by.  [default: the protocol's; privgen-1: lenet for grey 28×28, otherwise pixels]",
+    type=click.Choice(["pixels", "lenet", "imagenet", "inception"]),
+    help="Features to compare images by.  [default: the protocol's; privgen-1: lenet for grey 28×28, otherwise pixels; "
+    "privgen-2: imagenet]",
 )
 @click.option(
     "--inception-weights",
     type=click.Path(path_type=Path),
     help="Inception-v3's weight file; nothing is downloaded.  [default: torch-fidelity's cache]",
 )
-@click.option("--dataset", help="The real images.  [default: the plan's]")
+@click.option("--dataset", type=DataName(), help="The real images.  [default: the plan's]")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data set's files are.")
 @click.option(
     "--reference-is-public",
@@ -115,6 +118,7 @@ def command(**given: Unpack[EvaluateOptions]) -> None:
     Nothing is selected on the real test set. The result is computed from private data without privacy, so it goes into
     the run's private folder unless the data set is public.
     """
+    _require_images(given["run"])
     place = _place(given["run"], given["out"], given["reference_is_public"])
     data = _real(given["dataset"], place, given["data_dir"])
     found = _measured(given, data, place.cache)
@@ -127,7 +131,7 @@ def command(**given: Unpack[EvaluateOptions]) -> None:
     }
     kept = _keep(found, result, place)
     if given["as_json"]:
-        click.echo(json.dumps(result, indent=2))
+        echo_json(result)
     else:
         _show(result, kept)
 
@@ -223,7 +227,17 @@ def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> So
         return GeneratorSource(load_generator(run).to(device))
     if run.suffix == ".npz" or run.is_dir():
         return read_images(run, class_names)
-    raise RunError(f"There is no run, .npz file or folder of images at {run}; name one of these.")
+    raise RunError(_NOTHING.format(run=run))
+
+
+def _require_images(run: Path) -> None:
+    """Before the real data are read: there is something to measure."""
+    from privgen.errors import RunError
+
+    if not run.exists():
+        raise RunError(_NOTHING.format(run=run))
+    if (run / "private").is_dir() and not (run / "release" / "generator.json").is_file():
+        raise RunError(f"{run} has released no generator yet; train it to its halt: privgen train --resume.")
 
 
 def _real(given: str | None, place: Place, data_dir: Path | None) -> DataSet:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from privgen.cli.option_types import Numbers, Stages
+from privgen.cli.option_types import DataName, Numbers, Stages
+from privgen.cli.suggestions import SuggestingGroup
 
 if TYPE_CHECKING:
     from privgen.experiments.grid import Grid
@@ -33,7 +34,7 @@ _QUICK: dict[str, Any] = {
 }
 
 
-@click.group(epilog=EPILOG)
+@click.group(cls=SuggestingGroup, epilog=EPILOG)
 def command() -> None:
     """Experiments about the method itself. They run on public data and need no plan."""
 
@@ -52,7 +53,7 @@ def command() -> None:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Make the plot and the tables from this results.jsonl without training.",
 )
-@click.option("--dataset", default="fashion-mnist", show_default=True, help="A public data set.")
+@click.option("--dataset", type=DataName(), default="fashion-mnist", show_default=True, help="A public data set.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where its files are.")
 @click.option("--task", type=click.Choice(["mlp", "cnn"]), default="mlp", show_default=True, help="The classifier.")
 @click.option("--epsilons", type=Numbers(float, above=0), help="ε of each comparison.  [default: 10,3,1]")

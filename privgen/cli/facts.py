@@ -241,7 +241,8 @@ def _own(
     if asked.name is None:
         proposed.append(f"the name {facts.name} (--name)")
     if asked.classes is None or asked.shape is None:
-        reasons["public_facts"] = "PROPOSED: read from the data"
+        read = [name for name, stated in (("classes", asked.classes), ("images", asked.shape)) if stated is None]
+        reasons["public_facts"] = f"PROPOSED: {' and '.join(read)} read from the data"
     if proposed:
         warn(
             f"PROPOSED PUBLIC FACTS, read from your data and not private: {'; '.join(proposed)}. The plan states them "

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from importlib.metadata import version
+from typing import Any
 
 import click
+
+from privgen.cli.encoding import keep_writable
+from privgen.cli.signals import ended_by_signals
+from privgen.cli.suggestions import SuggestingGroup, name_the_nearest
 
 # Name of the command, its module, and the line that `privgen --help` shows without loading the module.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -22,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(SuggestingGroup):
     """Loads a command's module when it is called, and turns errors into one red line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -41,10 +47,18 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """As click's; a stream that cannot hold a letter never ends a command."""
+        keep_writable(sys.stdout, sys.stderr)
+        return super().main(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; an error is one red line and exit status 1."""
         try:
-            return super().invoke(ctx)
+            with ended_by_signals():
+                return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise name_the_nearest(error, self, ctx) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
@@ -70,10 +84,25 @@ def _is_known(error: Exception) -> bool:
     return isinstance(error, known)
 
 
+# What to do where the operating system says no; anything else is about a place.
+_REMEDIES = {
+    errno.ENOENT: "check the path",
+    errno.EEXIST: "give another name",
+    errno.ENOTDIR: "a part of the path is a file; check it",
+    errno.EISDIR: "name a file and not a folder",
+    errno.EACCES: "give another place, or change its permissions",
+    errno.EPERM: "give another place, or change its permissions",
+    errno.EROFS: "give another place: that one is read-only",
+    errno.ENOSPC: "make room there, or give another place",
+    errno.EDQUOT: "make room there, or give another place",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+
+
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        name = f" {error.filename}" if error.filename else ""
-        return f"{error.strerror}:{name}; give another place, or make room there."
+        name = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{name}; {_REMEDIES.get(error.errno or 0, 'give another place')}."
     return " ".join(str(error).split())
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from privgen.cli.suggestions import SuggestingGroup
 
-@click.group()
+
+@click.group(cls=SuggestingGroup)
 def command() -> None:
     """Ed25519 keys that sign a run's ledger, so that rewriting all of it is seen."""
 

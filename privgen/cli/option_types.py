@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
+from privgen.cli.suggestions import meant
+
 if TYPE_CHECKING:
     from planners import PhaseShape
 
@@ -23,11 +25,16 @@ class Shares(OptionType):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, float]:
         """The text as a dictionary."""
+        if isinstance(value, dict):
+            return value
         try:
             pairs = [item.split("=") for item in str(value).split(",")]
-            return {name.strip(): float(share) for name, share in pairs}
+            shares = [(name.strip(), float(share)) for name, share in pairs]
         except ValueError:
             self.fail(f"{value!r} is not like critic=0.6,classifier=0.4", param, ctx)
+        if len(dict(shares)) != len(shares):
+            self.fail(f"{value!r} names a part twice", param, ctx)
+        return dict(shares)
 
 
 class Phases(OptionType):
@@ -76,6 +83,25 @@ class Duration(OptionType):
         return seconds
 
 
+class DataName(OptionType):
+    """A data set's name, or the path of one's own data."""
+
+    name = "NAME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name as it was given, if it is known or of a kind that is."""
+        from privgen.catalogue import DATASETS, OWN, is_own, source_name
+
+        text = str(value)
+        name = source_name(text)
+        if "/" in text and name == text and not is_own(name):
+            self.fail(f"there is no folder or file {text}", param, ctx)
+        if name not in DATASETS and not is_own(name):
+            known = ", ".join((*DATASETS, *OWN))
+            self.fail(f"Unknown data set {text!r}; known are: {known}.{meant(text, DATASETS)}", param, ctx)
+        return text
+
+
 class ClaimName(OptionType):
     """gs-wgan, dp-gan-dpac, dicesgd or efsgd-paper"""
 
@@ -98,7 +124,7 @@ class OneOf(OptionType):
     def __init__(self, known: Callable[[], Collection[str]]) -> None:
         self._known = known
 
-    def get_metavar(self, *_: object) -> str:
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """All of them, for the help."""
         return f"[{'|'.join(self._known())}]"
 

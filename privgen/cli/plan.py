@@ -5,7 +5,6 @@ Loads no torch, but where a step is to be measured.
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from privgen.catalogue import METHODS
+from privgen.cli.encoding import echo_json
 from privgen.cli.facts import StatedData, facts_options, remember_source, state_data
-from privgen.cli.option_types import Duration, OneOf, Phases, Shares
+from privgen.cli.option_types import DataName, Duration, OneOf, Phases, Shares
+from privgen.cli.plan_risk import accept_option, group_size_option, require_acceptance, risks_for, say_risk
 from privgen.cli.spent_before import tell_where_at_hand
 
 if TYPE_CHECKING:
@@ -80,12 +81,18 @@ class PlanOptions(TypedDict):
     plot: Path | None
     out: Path | None
     as_json: bool
+    group_size: int | None
+    accept_weak_privacy: bool
 
 
 @click.command(epilog=EPILOG)
 @click.option("--epsilon", type=float, required=True, help="ε of the budget, > 0 (natural logarithm).")
 @click.option("--delta", type=float, help="δ of the budget.  [default: from N, well below 1/N]")
-@click.option("--dataset", help="Name of the data set, or your own data, which N and public facts are proposed from.")
+@click.option(
+    "--dataset",
+    type=DataName(),
+    help="Name of the data set, or your own data, which N and public facts are proposed from.",
+)
 @click.option("--dataset-size", type=int, help="N, the number of training records; public.")
 @click.option(
     "--method",
@@ -157,6 +164,8 @@ class PlanOptions(TypedDict):
 @click.option("--measure", is_flag=True, help="Measure a training step here, and say how long the plan takes.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Plot ε over the steps, and the search.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan there.")
+@group_size_option
+@accept_option
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, and nothing else, on stdout.")
 def command(**given: Unpack[PlanOptions]) -> None:
     """Plan a run: given (ε, δ), solve for what was not given of noise, sampling rate and iterations.
@@ -169,6 +178,7 @@ def command(**given: Unpack[PlanOptions]) -> None:
     from accountant.errors import InvalidValue
     from planners.errors import ContradictoryRequest
 
+    require_acceptance(given["epsilon"], accepted=given["accept_weak_privacy"])
     stated = state_data(
         given["dataset"], given["dataset_size"], data_name=given["data_name"], classes=given["classes"],
         shape=given["shape"], resize=given["resize"], crop=given["crop"], data_dir=given["data_dir"],
@@ -183,7 +193,7 @@ def command(**given: Unpack[PlanOptions]) -> None:
     found = replace(found, plan=replace(found.plan, defaults={**found.plan.defaults, **stated.reasons}))
     out, plot = given["out"], given["plot"]
     _warn_of(found.plan, assumed_size=stated.size is None)
-    tell_where_at_hand(found.plan, stated.source, given["data_dir"])
+    tell_where_at_hand(found.plan, stated.source, stated.dataset if given["dataset"] else None, given["data_dir"])
     if out is not None:
         found.plan.save(out)
         if stated.source is not None:
@@ -191,9 +201,9 @@ def command(**given: Unpack[PlanOptions]) -> None:
     if plot is not None:
         _plot(found, plot)
     if given["as_json"]:
-        click.echo(json.dumps(found.plan.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+        echo_json({**found.plan.to_json(), "risk": risks_for(found.plan, given["group_size"]).to_json()})
     else:
-        _show(found, out, given["dataset"])
+        _show(found, out, given["dataset"], given["group_size"])
 
 
 def _request(given: PlanOptions, stated: StatedData) -> PlanRequest:
@@ -256,12 +266,16 @@ def _warn_of(made: Plan, *, assumed_size: bool) -> None:
     """Say where a plan keeps its budget and is of little use."""
     from privgen.cli.console import warn
     from privgen.report.plan import noise_to_batch
+    from privgen.report.risk import weakness
 
     if assumed_size:
         warn(
             f"N = {made.dataset_size} is an ASSUMPTION, the size of MNIST; give --dataset, or N of your data by "
             "--dataset-size."
         )
+    weak = weakness(made.epsilon)
+    if weak is not None:
+        warn(weak)
     if made.delta >= 1 / made.dataset_size:
         warn(
             f"δ = {made.delta:g} is not below 1/N = {1 / made.dataset_size:g}: publishing one record whole may fit it."
@@ -282,7 +296,7 @@ def _plot(found: _Found, file: Path) -> None:
     plot_plan(found.plan, file, found.search)
 
 
-def _show(found: _Found, out: Path | None, dataset: str | None) -> None:
+def _show(found: _Found, out: Path | None, dataset: str | None, group_size: int | None) -> None:
     """Print a plan; `dataset` is what the data were called on the command line."""
     from accountant.plans.parts import Feedback
     from privgen.cli.console import console
@@ -291,6 +305,7 @@ def _show(found: _Found, out: Path | None, dataset: str | None) -> None:
 
     made, phases = found.plan, found.request.phases
     render_plan(made, console, notes(made, phases))
+    say_risk(made, group_size)
     if made.feedback is Feedback.PAPER:
         render_affordable(affordable_rows(made, phases), console)
     if found.search is not None:
@@ -300,7 +315,8 @@ def _show(found: _Found, out: Path | None, dataset: str | None) -> None:
     if made.verified is not None and made.verified.prv is not None:
         console.print(saving(made, phases), markup=False, soft_wrap=True)
     file = out if out is not None else "plan.json"
-    hint = f"privgen train --plan {file}" + (f" --dataset {shlex.quote(dataset)}" if dataset else " --dataset NAME")
+    source = "NAME" if dataset is None else shlex.quote(dataset)
+    hint = f"privgen train --plan {shlex.quote(str(file))} --dataset {source}"
     prefix = "Next: " if out is not None else "Next: the same with --out plan.json, then "
     console.print(prefix + hint + " --out runs/NAME", markup=False, soft_wrap=True)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 from rich.progress import (
@@ -15,6 +18,7 @@ from rich.progress import (
 
 from accountant.bound_text import upper_text
 from privgen.cli.console import err_console
+from privgen.cli.durations import spoken
 from privgen.training.loop import StepReport
 from privgen.training.session import Session
 
@@ -25,7 +29,8 @@ _LINES = 20
 class TrainingDisplay:
     """Shows `StepReport`s on stderr: a bar on a terminal, some twenty lines otherwise."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._begun, self._first = clock, clock(), session.guard.steps
         self._live = err_console.is_terminal
         self._planned = session.plan.steps
         self._every = max(1, self._planned // _LINES)
@@ -57,15 +62,27 @@ class TrainingDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        with suppress(OSError):
+            self._progress.stop()
 
     def _spent(self, charged: int, by_rdp: float) -> str:
         """What is charged, with what stands reserved ahead of the steps; a plan by PRV may pass its ε by RDP."""
         planned = f"{self._epsilon:g} planned" + (", by PRV" if self._by_prv else "")
         return f"charged {charged} (ε {upper_text(by_rdp)} by RDP so far, {planned})"
 
+    def _left(self, report: StepReport) -> str:
+        """How long the planned steps still take, by those that this display has seen."""
+        taken, missing = report.step - self._first, self._planned - report.step
+        if taken < 1 or missing < 1:
+            return ""
+        return f"  about {spoken((self._clock() - self._begun) * missing / taken)} left"
+
     def update(self, report: StepReport) -> None:
-        """Show one step."""
+        """Show one step. Where stderr is closed, nobody sees it and training goes on."""
+        with suppress(OSError):
+            self._show(report)
+
+    def _show(self, report: StepReport) -> None:
         losses = "  ".join(f"{name} {value:.3f}" for name, value in report.losses.items())
         self._progress.update(
             self._task,
@@ -75,8 +92,9 @@ class TrainingDisplay:
             losses=losses,
         )
         if not self._live and (report.step % self._every == 0 or report.step == self._planned):
+            spent = self._spent(report.charged, report.epsilon_spent)
             err_console.print(
-                f"step {report.step}/{report.planned}  {self._spent(report.charged, report.epsilon_spent)}  {losses}",
+                f"step {report.step}/{report.planned}  {spent}  {losses}{self._left(report)}",
                 markup=False,
                 soft_wrap=True,
             )

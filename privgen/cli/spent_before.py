@@ -5,6 +5,7 @@ Loads no torch. It is private and goes to stderr.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,14 +47,27 @@ def tell_spent_before(plan: Plan, data: DataSet) -> None:
     )
 
 
-def tell_where_at_hand(plan: Plan, source: str | None, data_dir: Path | None) -> None:
-    """The same before anything is trained, for data of one's own that the plan was made from.
+def tell_where_at_hand(plan: Plan, source: str | None, dataset: str | None, data_dir: Path | None) -> None:
+    """The same before anything is trained, where the data that a plan names are at hand: read, and never downloaded.
 
     Args:
-        source: what they are loaded by, or None where the plan names none: then nothing is read.
+        source: what data of one's own are loaded by, or None. dataset: as it was named, or None: then nothing is read.
     """
     from accountant.ledger.register import SpendRegister
     from privgen.data import load_data
+    from privgen.errors import DataError
 
-    if source is not None and not SpendRegister().empty:
+    if SpendRegister().empty:
+        return
+    if source is not None:
         tell_spent_before(plan, load_data(source, data_dir, facts=plan.public_facts))
+    elif dataset is not None and _published_here(dataset, data_dir):
+        with contextlib.suppress(DataError, ImportError):  # a package that is missing, or files that are damaged
+            tell_spent_before(plan, load_data(dataset, data_dir))
+
+
+def _published_here(dataset: str, data_dir: Path | None) -> bool:
+    """Whether a published data set is on this machine, as far as privgen itself knows how to find it."""
+    from privgen.data.load import EMBEDDED, ON_DISK, find_dataset_folder
+
+    return dataset in EMBEDDED or (dataset in ON_DISK and find_dataset_folder(dataset, data_dir) is not None)

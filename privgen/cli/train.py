@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +12,11 @@ from privgen.catalogue import METHODS
 from privgen.cli.account import account_of
 from privgen.cli.console import console, err_console, warn
 from privgen.cli.facts import planned_data, recall_source
-from privgen.cli.option_types import OneOf
+from privgen.cli.option_types import DataName, OneOf
+from privgen.cli.signals import Requests, requests, say
 from privgen.cli.spent_before import tell_spent_before
-from privgen.cli.train_messages import ask_for, in_a_terminal, say_end, say_halted, say_resumed
+from privgen.cli.suggestions import meant
+from privgen.cli.train_messages import in_a_terminal, say_end, say_halted, say_resumed, show_found
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
@@ -52,6 +49,7 @@ def _presets() -> list[str]:
 )
 @click.option(
     "--dataset",
+    type=DataName(),
     help="Name or path of the data; classes and shape are the plan's.  [default: the plan's; with --resume, the run's]",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data set's files are.")
@@ -133,7 +131,7 @@ def command(
         raise click.UsageError("--preset, --set and --canaries belong to a new run; a resumed one keeps its own.")
     if checkpoint and not resume:
         raise click.UsageError("--checkpoint goes with --resume.")
-    with _stop_on_signals() as stopped:
+    with requests() as asked:
         plan = _plan(plan_path, resume=resume)
         if plan is not None and dataset is None:
             dataset = recall_source(plan_path or DEFAULT_PLAN, plan)
@@ -146,7 +144,8 @@ def command(
             checkpoint=checkpoint,
             preset=preset,
             settings=settings,
-            ask=plan_path is None and not resume and not yes and in_a_terminal(),
+            found=plan_path is None and not resume,
+            ask=not yes and in_a_terminal(),
             options=_options(
                 device, threads, insecure_fixed_seed, signing_key=signing_key, extend=extend,
                 account=account_of(account), anchor=anchor, canaries=canaries or 0, accept_loss=accept_loss,
@@ -156,7 +155,7 @@ def command(
             return
         with session:
             _compile()
-            _train(session, stopped)
+            _train(session, asked)
 
 
 def _plan(path: Path | None, *, resume: bool) -> Plan | None:
@@ -196,10 +195,10 @@ def _open(
     checkpoint: str | None,
     preset: str | None,
     settings: tuple[str, ...],
+    found: bool,
     ask: bool,
     options: Options,
 ) -> Session | None:
-    from accountant.plans.plan import Plan
     from accountant.plans.planned_method import GAN
     from privgen.catalogue import method_named
     from privgen.training.begin import begin
@@ -210,7 +209,7 @@ def _open(
 
     if resume:
         folder = RunFolder.existing(_out(out, plan.dataset if plan else dataset))
-        begun = Plan.load(folder.plan) if folder.plan.exists() else plan
+        begun = folder.known_plan() or plan
         own = plan or begun
         data = planned_data(dataset or folder.source(), own, data_dir)
         method = method_named(GAN.name if begun is None else begun.method)
@@ -227,8 +226,8 @@ def _open(
     method = method_named(plan.method)
     chosen = _settings(method, plan, preset, settings)
     tell_spent_before(plan, data)
-    if ask:
-        ask_for(plan, data, DEFAULT_PLAN)
+    if found:
+        show_found(plan, data, DEFAULT_PLAN, ask=ask)
     return begin(
         _out(out, data.name), plan=plan, method=method, settings=chosen, data=ImageRecords(data), options=options
     )
@@ -254,37 +253,16 @@ def _settings(method: Method, plan: Plan, preset: str | None, settings: tuple[st
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or name not in values:
-            raise ConfigError(f"Expected --set {setting!r} to be NAME=VALUE with NAME one of: {', '.join(values)}.")
+            known = f"Expected NAME=VALUE with NAME one of: {', '.join(values)}."
+            raise click.BadParameter(f"{setting!r} is not known.{meant(name, values)} {known}", param_hint="--set")
         try:
             values[name] = json.loads(text)
         except ValueError:
             values[name] = text
-    return method.settings_from_json(values)
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[dict[str, int]]:
-    """The first SIGINT or SIGTERM asks for a checkpoint after this step; a second SIGINT stops at once."""
-    received: dict[str, int] = {}
-
-    def handler(number: int, frame: object) -> None:
-        # A handler may run in the middle of a write to stderr, so it does not go through it.
-        if received and number == signal.SIGINT:
-            # The ledger covers every step that ran; a resume drops what was owed and goes on.
-            os.write(2, b"\nStopped at once; the last checkpoint stands. Go on by --resume.\n")
-            os._exit(130)
-        received["signal"] = number
-        os.write(2, b"\nStopping after this step; a checkpoint is being written ...\n")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield received
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+        return method.settings_from_json(values)
+    except ConfigError as error:
+        raise click.BadParameter(str(error), param_hint="--set") from error
 
 
 def _compile() -> None:
@@ -296,14 +274,16 @@ def _compile() -> None:
         warn(f"Compiled the loops that sum gradients in {seconds:.1f} s; they are kept for the next run.")
 
 
-def _train(session: Session, stopped: dict[str, int]) -> None:
+def _train(session: Session, asked: Requests) -> None:
     from privgen.cli.progress import TrainingDisplay
     from privgen.training.loop import run
 
     told = False
     with TrainingDisplay(session) as display:
-        for report in run(session, stop=lambda: bool(stopped)):
+        for report in run(session, stop=asked.end, keep=asked.keep):
             display.update(report)
+            if report.checkpoint is not None and asked.tell_kept():
+                say(f"Checkpoint written: {report.checkpoint}, at {report.step} charged steps.")
             if report.nonfinite and not told:
                 told = True
                 warn(
@@ -312,14 +292,13 @@ def _train(session: Session, stopped: dict[str, int]) -> None:
                 )
     folder = session.folder
     if session.outcome == "interrupted":
-        number = stopped["signal"]
         err_console.print(
             f"Interrupted at {session.guard.steps} charged steps; checkpoint written. Go on by: "
-            f"privgen train --resume --out {folder.path}",
+            f"privgen train --resume --out {folder.argument}",
             markup=False,
             soft_wrap=True,
         )
-        sys.exit(128 + number)
+        sys.exit(128 + (asked.ending or 0))
     say_end(session)
     if not session.released:
         sys.exit(1)
@@ -331,11 +310,11 @@ def _report(session: Session) -> None:
     from accountant.errors import LedgerError
     from privgen.report.write import write_reports
 
-    run = session.folder.path
+    again = f"privgen audit {session.folder.argument}"
     try:
-        markdown, html = write_reports(run)
+        markdown, html = write_reports(session.folder.path)
         session.name_reports((markdown, html))
     except (OSError, LedgerError) as error:
-        warn(f"No report was written ({error}); make room, then: privgen audit {run} --format html --out FILE")
+        warn(f"No report was written ({error}); make room, then: {again} --format html --out FILE")
         return
-    console.print(f"Report: {html}. Recompute it: privgen audit {run}", markup=False, soft_wrap=True)
+    console.print(f"Report: {html}. Recompute it: {again}", markup=False, soft_wrap=True)

@@ -22,8 +22,12 @@ def in_a_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def ask_for(plan: Plan, data: DataSet, path: Path) -> None:
-    """Have somebody confirm a plan that was found and not named; `click.Abort` where they do not."""
+def show_found(plan: Plan, data: DataSet, path: Path, *, ask: bool) -> None:
+    """Show plan, data and cost of a plan that was found and not named.
+
+    Args:
+        ask: have somebody confirm it; `click.Abort` where they do not.
+    """
     from accountant.bound_text import exact_text
 
     unit = f"one record, {plan.neighbouring.value}"
@@ -34,7 +38,8 @@ def ask_for(plan: Plan, data: DataSet, path: Path) -> None:
         markup=False,
         soft_wrap=True,
     )
-    click.confirm("Train with it?", abort=True, err=True)
+    if ask:
+        click.confirm("Train with it?", abort=True, err=True)
 
 
 def say_halted(halted: Halted) -> None:
@@ -76,8 +81,8 @@ def say_end(session: Session) -> None:
     if not session.released:
         err_console.print(
             f"Error: {session.loss}, and what crashes wasted is spent: nothing was released. Release these weights for "
-            f"the same ε: privgen train --resume --accept-loss --out {folder.path}; or begin another run, whose spend "
-            "counts beside this one's (privgen plan --spare-blocks pays for crashes beforehand).",
+            f"the same ε: privgen train --resume --accept-loss --out {folder.argument}; or begin another run, whose "
+            "spend counts beside this one's (privgen plan --spare-blocks pays for crashes beforehand).",
             style="bold red",
             markup=False,
             soft_wrap=True,
@@ -85,17 +90,20 @@ def say_end(session: Session) -> None:
 
 
 def _guarantee(session: Session) -> str:
-    """The guarantee in a sentence, as an audit recomputes it."""
+    """The guarantee in a sentence, as an audit recomputes it, and in two what it means."""
     from accountant.audit.audit import price
     from accountant.audit.guarantee import guarantee_of
+    from accountant.audit.risk import risks_of_guarantee
     from accountant.bound_text import exact_text, upper_text
     from accountant.ledger.replay import replay
+    from privgen.report.risk import in_words
 
     state = replay(session.ledger.entries)
     found, budget = guarantee_of(state, price(state.segments, state.budget)), state.budget
     delta = exact_text(budget.delta)
+    means = in_words(risks_of_guarantee(found, budget, (1,)), epsilon=found.epsilon, delta=budget.delta)
     return (
         f"Guarantee: whatever this run releases is ({upper_text(found.epsilon)}, {delta})-differentially private for "
         f"one record ({budget.neighbouring.value}), by {found.by}; ({exact_text(budget.epsilon)}, {delta}) was "
-        "promised."
+        f"promised.\n{means}"
     )

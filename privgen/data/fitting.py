@@ -13,6 +13,9 @@ from PIL import Image
 
 from privgen.data.left_out import UnusableRecord
 
+# An image that is padded to more pixels is left out: Pillow opens none that has more.
+_MOST_PIXELS = 178_956_970
+
 
 def fitted(
     image: NDArray[np.uint8], *, shape: tuple[int, int, int], resize: int | None, crop: str | None
@@ -23,7 +26,8 @@ def fitted(
         shape: (height, width, channels). resize: the side, or None. crop: centre, pad or none.
 
     Raises:
-        UnusableRecord: it is of another size and nothing is resized, or in colour where grey is stated.
+        UnusableRecord: it is of another size and nothing is resized, in colour where grey is stated, or so long that
+            padded to a square it has too many pixels.
     """
     image = _in_channels(image, shape[2])
     if image.shape == shape:
@@ -57,5 +61,7 @@ def _central(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _padded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width, _ = image.shape
     side = max(height, width)
+    if side * side > _MOST_PIXELS:
+        raise UnusableRecord(f"an image of {height}×{width}, too long to be padded to a square")
     above, before = (side - height) // 2, (side - width) // 2
     return np.pad(image, ((above, side - height - above), (before, side - width - before), (0, 0)))

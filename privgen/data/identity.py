@@ -35,7 +35,7 @@ _HELD_OUT = 5
 
 def identities(keys: Iterable[str]) -> NDArray[np.uint8]:
     """(N, 16) identities from keys that name each record for good: an id, a path, a row of a published file."""
-    return _stacked(key.encode() for key in keys)
+    return _stacked(map(_bytes_of, keys))
 
 
 def content_ids(contents: Iterable[bytes]) -> NDArray[np.uint8]:
@@ -47,6 +47,11 @@ def content_ids(contents: Iterable[bytes]) -> NDArray[np.uint8]:
         return content + before[content].to_bytes(8, "little")
 
     return _stacked(map(numbered, contents))
+
+
+def _bytes_of(text: str) -> bytes:
+    """UTF-8; also of what is no text, as the name of a file may be: one such name must not end a run."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _stacked(keys: Iterable[bytes]) -> NDArray[np.uint8]:
@@ -77,11 +82,11 @@ def image_digest(image: NDArray[np.uint8]) -> bytes:
 
 def content_digest(image: bytes, label: str, person: str | None) -> bytes:
     """32 bytes that stand for what is trained on of a record: its image's digest, its class, its person."""
-    parts = [image, label.encode(), b"" if person is None else b"of " + person.encode()]
+    parts = [image, _bytes_of(label), b"" if person is None else b"of " + _bytes_of(person)]
     return hashlib.sha256(b"".join(len(part).to_bytes(8, "little") + part for part in parts)).digest()
 
 
 def held_out(image: bytes, person: str | None) -> bool:
     """Whether a record is for testing; one in five, by a public hash of its person or of its image's digest."""
-    key = b"image " + image if person is None else b"person " + person.encode()
+    key = b"image " + image if person is None else b"person " + _bytes_of(person)
     return int.from_bytes(hashlib.sha256(b"privgen held out 1 " + key).digest()[:8], "little") % _HELD_OUT == 0

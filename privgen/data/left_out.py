@@ -21,11 +21,20 @@ class LeftOut:
     """One record or file that is not trained on.
 
     Args:
-        name: its file, or its place in the file. reason: why, without the name.
+        name: its file, or its place in the file; what is no text in it is escaped. reason: why, without the name.
     """
 
     name: str
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", _printable(self.name))
+        object.__setattr__(self, "reason", _printable(self.reason))
+
+
+def _printable(text: str) -> str:
+    """As any terminal and any file takes it: the name of a file need not be UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class UnusableRecord(Exception):

@@ -27,6 +27,7 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 _TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 # Their files are looked for; the others come with a package.
 ON_DISK = (*_TORCHVISION, *celeba_files.VARIANTS)
+EMBEDDED = ("digits", "mnist-5k")
 
 
 def load_data(name: str, data_dir: Path | None = None, *, facts: PublicFacts | None = None) -> DataSet:

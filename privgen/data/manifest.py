@@ -70,12 +70,12 @@ def _keys(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
 def _csv(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
     """The columns, and the rows with the line on which each ends."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            reader = csv.DictReader(file, skipinitialspace=True, strict=True)
             columns = [name.strip() for name in reader.fieldnames or []]
             reader.fieldnames = columns
             return columns, [(reader.line_num, _stripped(row)) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise DataError(f"Cannot read {path} ({error}); expected a CSV file in UTF-8 with a header.") from error
 
 

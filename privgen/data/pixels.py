@@ -78,9 +78,11 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
             _require_one_picture(image)
             yield image
+    except (UnusableRecord, MemoryError):
+        raise
     except UnidentifiedImageError as error:
         raise UnusableRecord(f"no image that can be read ({path.suffix or 'no suffix'})") from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders raise whatever they like, and one file must not end a run
         raise UnusableRecord(f"a damaged image, or one that is not permitted ({type(error).__name__})") from error
 
 

@@ -7,6 +7,8 @@ domain of the promise (docs/privacy.md).
 
 from __future__ import annotations
 
+import shlex
+
 import numpy as np
 
 from accountant.budget import Neighbouring
@@ -29,12 +31,14 @@ def require_planned_source(plan: Plan, name: str) -> None:
     if not is_own(name):
         return
     if plan.dataset in DATASETS:
-        raise DataError(f"The plan is for data set {plan.dataset}, not for {name}; plan again with --dataset {name}.")
+        raise DataError(
+            f"The plan is for data set {plan.dataset}, not for {name}; plan again with --dataset {shlex.quote(name)}."
+        )
     if plan.public_facts is None:
         once = f"names its data by a path ({plan.dataset}), as plans once did, and " if _is_path(plan.dataset) else ""
         raise DataError(
             f"The plan {once}states no classes and no shape of images, which the records must not decide; plan again "
-            f"by privgen plan --dataset {name}, which proposes them."
+            f"by privgen plan --dataset {shlex.quote(name)}, which proposes them."
         )
 
 

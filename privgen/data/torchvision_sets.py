@@ -68,7 +68,12 @@ class _Pictures:
         """They are pictures."""
 
     def _picture(self, row: int) -> Image.Image:
-        picture = self._pictures[row][0]
+        try:
+            picture = self._pictures[row][0]
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise whatever they like, and one picture must not end a run
+            raise UnusableRecord(f"a damaged picture ({type(error).__name__})") from error
         if not isinstance(picture, Image.Image):
             raise UnusableRecord(f"a {type(picture).__name__}, where a picture is expected")
         return picture
@@ -80,7 +85,20 @@ def _numbers(pictures: Any) -> list[int]:
         found = getattr(pictures, name, None)
         if found is not None and len(found) == len(pictures):
             return [int(label) for label in found]
-    return [int(pictures[row][1]) for row in range(len(pictures))]
+    samples = getattr(pictures, "_samples", None)
+    if samples is not None and len(samples) == len(pictures):
+        return [int(label) for _, label in samples]
+    return [_label_with_its_picture(pictures, row) for row in range(len(pictures))]
+
+
+def _label_with_its_picture(pictures: Any, row: int) -> int:
+    """Of a data set that gives no label without decoding: -1, which is no class, where that fails."""
+    try:
+        return int(pictures[row][1])
+    except MemoryError:
+        raise
+    except Exception:  # decoders raise whatever they like; the picture is left out when it is read
+        return -1
 
 
 def open_torchvision(name: str, root: Path) -> Opened:

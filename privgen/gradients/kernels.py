@@ -39,6 +39,8 @@ from torch import Tensor
 _COLUMNS = 2048
 # Numbers that torch turns into float64 at a time, where it does the work.
 _BLOCK = 1 << 22
+# Twice at::internal::GRAIN_SIZE: so many numbers are worth a thread to torch.
+_EACH_THREAD = 1 << 16
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -130,7 +132,9 @@ def flushes_subnormals() -> bool:
         found.append(bool((double == 0).any()))
 
     _in_parts(work)
-    return any(found) or bool((torch.full((64,), 1e-45) * 1.0 == 0).any())
+    # torch keeps threads of its own, and gives each of them so many numbers at least.
+    numbers = torch.full((_EACH_THREAD * torch.get_num_threads(),), 1e-45)
+    return any(found) or bool((numbers * 1.0 == 0).any())
 
 
 def add_squares(slices: Sequence[tuple[int, Tensor]], totals: Tensor) -> None:

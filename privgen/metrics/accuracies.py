@@ -9,12 +9,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from privgen.data import DataSet
+from privgen.data.mapped import Images
 from privgen.metrics.cache import Cache
 from privgen.metrics.gen2real import Labelled
 from privgen.metrics.request import EvaluationRequest
@@ -22,21 +25,23 @@ from privgen.metrics.result import Accuracies, AccuracySummary
 from privgen.metrics.sources import LabelledImages
 from privgen.metrics.trainings import Training
 
+_CHUNK = 4096
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class AskedAccuracy:
     """A classifier, and the metrics that its tests give.
 
     Args:
-        metrics: one for each test. classifier: cnn, mlp or logreg. training: None if the accuracy is known.
-        known: the cached accuracy. key: in the cache, if the accuracy depends on real images alone.
+        metrics: one for each test. chance: what a guess without looking gets right in each test.
+        classifier: cnn, mlp or logreg. training: None if the accuracies are known. known: those in the cache.
     """
 
     metrics: tuple[str, ...]
+    chance: tuple[float, ...]
     classifier: str
     training: Training | None = None
-    known: float | None = None
-    key: str | None = None
+    known: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -45,7 +50,7 @@ class AccuracyPlan:
 
     Args:
         request: what to measure. data: the real images. samples: generated images for each seed.
-        generated: makes the images of a seed. cache: of accuracies that depend on real images alone.
+        generated: makes the images of a seed. cache: of accuracies, each kept when its classifier is tested.
     """
 
     request: EvaluationRequest
@@ -71,31 +76,33 @@ class AccuracyPlan:
         test: Labelled = (self.data.test.images[:], self.data.test.labels)
         generated = None if made.labels is None else (made.images, made.labels)
         if "gen2real" in metrics and generated is not None:
-            yield self._training({"gen2real": test}, classifier, seed, generated)
+            yield self._asked({"gen2real": test}, classifier, seed, generated)
         if "real2gen" in metrics and generated is not None:
             # One classifier, trained on real images, has two tests.
             tests = {"real2real": test, "real2gen": generated}
             asked = {name: tests[name] for name in tests if name in metrics}
-            yield self._training(asked, classifier, seed, self._real(seed))
+            yield self._asked(asked, classifier, seed, self._real(seed))
         elif "real2real" in metrics:
-            key = self._key(classifier, seed)
-            kept = self.cache.find(key)
-            if kept is None:
-                yield self._training({"real2real": test}, classifier, seed, self._real(seed), key=key)
-            else:
-                yield AskedAccuracy(metrics=("real2real",), classifier=classifier, known=float(kept["accuracy"]))
+            yield self._asked({"real2real": test}, classifier, seed, self._real(seed))
 
-    def _training(
-        self, tests: dict[str, Labelled], classifier: str, seed: int, train: Labelled, key: str | None = None
-    ) -> AskedAccuracy:
+    def _asked(self, tests: dict[str, Labelled], classifier: str, seed: int, train: Labelled) -> AskedAccuracy:
+        key = self._key(tests, classifier, seed, train)
+        kept = self.cache.find(key)
         training = Training(
             what=f"{' and '.join(tests)} {classifier}, seed {seed}",
             recipe=f"{self.request.protocol.recipes}-{classifier}",
             seed=seed,
             train=train,
             tests=tuple(tests.values()),
+            keep=lambda scores: self.cache.keep(key, {"accuracies": np.array(scores)}),
         )
-        return AskedAccuracy(metrics=tuple(tests), classifier=classifier, training=training, key=key)
+        return AskedAccuracy(
+            metrics=tuple(tests),
+            chance=tuple(float(np.bincount(known).max() / len(known)) for _, known in tests.values()),
+            classifier=classifier,
+            training=training if kept is None else None,
+            known=None if kept is None else tuple(kept["accuracies"].tolist()),
+        )
 
     def _real(self, seed: int) -> Labelled:
         """As many real training images as there are generated ones."""
@@ -103,24 +110,32 @@ class AccuracyPlan:
         chosen = np.random.default_rng(seed).permutation(len(train.labels))[: self.samples]
         return train.images[chosen], train.labels[chosen]
 
-    def _key(self, classifier: str, seed: int) -> str:
+    def _key(self, tests: dict[str, Labelled], classifier: str, seed: int, train: Labelled) -> str:
         recipe = self.request.protocol.recipe(classifier).about
-        return f"real2real/1/{recipe}/{self.samples}/{seed}/{self.data.train.digest()}/{self.data.test.digest()}"
+        images = "/".join(images_digest(*one) for one in (train, *tests.values()))
+        return f"accuracy/2/{'+'.join(tests)}/{recipe}/{seed}/{images}"
 
 
-def summaries(asked: Iterable[AskedAccuracy], answers: Iterator[tuple[float, ...]], cache: Cache) -> Accuracies:
+def images_digest(images: Images, labels: NDArray[np.int64]) -> str:
+    """By which a cache tells images with labels from others."""
+    digest = hashlib.sha256(repr(images.shape).encode())
+    for at in range(0, len(images), _CHUNK):
+        digest.update(np.ascontiguousarray(images[at : at + _CHUNK]).data)
+    digest.update(np.ascontiguousarray(labels, dtype=np.int64).data)
+    return digest.hexdigest()[:32]
+
+
+def summaries(asked: Iterable[AskedAccuracy], answers: Iterator[tuple[float, ...]]) -> Accuracies:
     """The accuracies by metric and classifier, over seeds.
 
     Args:
-        asked: by an `AccuracyPlan`. answers: of their trainings, in that order. cache: keeps real2real.
+        asked: by an `AccuracyPlan`. answers: of their trainings, in that order.
     """
-    values: dict[str, dict[str, list[float]]] = {}
+    values: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for one in asked:
-        scores = (one.known,) if one.known is not None else next(answers)
-        if one.key is not None:
-            cache.keep(one.key, {"accuracy": np.array(scores[0])})
-        for metric, score in zip(one.metrics, scores, strict=True):
-            values.setdefault(metric, {}).setdefault(one.classifier, []).append(score)
+        scores = one.known if one.known is not None else next(answers)
+        for metric, score, chance in zip(one.metrics, scores, one.chance, strict=True):
+            values.setdefault(metric, {}).setdefault(one.classifier, []).append((score, chance))
     found: Accuracies = {}
     if "gen2real" in values:
         found["gen2real"] = _summaries(values["gen2real"])
@@ -131,8 +146,12 @@ def summaries(asked: Iterable[AskedAccuracy], answers: Iterator[tuple[float, ...
     return found
 
 
-def _summaries(values: dict[str, list[float]]) -> dict[str, AccuracySummary]:
-    return {
-        classifier: {"mean": float(np.mean(scores)), "std": float(np.std(scores)), "values": scores}
-        for classifier, scores in values.items()
-    }
+def _summaries(values: dict[str, list[tuple[float, float]]]) -> dict[str, AccuracySummary]:
+    found: dict[str, AccuracySummary] = {}
+    for classifier, pairs in values.items():
+        scores = [score for score, _ in pairs]
+        chance = float(np.mean([chance for _, chance in pairs]))
+        found[classifier] = {
+            "mean": float(np.mean(scores)), "std": float(np.std(scores)), "values": scores, "chance": chance,
+        }  # fmt: skip
+    return found

@@ -1,4 +1,6 @@
-"""Results that depend on real images alone, kept for the next evaluation. Private: they are made from the data.
+"""Results of an evaluation, kept for the next: of real images, and of these generated ones against them. Private.
+
+What is finished is kept at once, so that an evaluation that was interrupted goes on where it was.
 
 A file is named by the digest of a key that states everything it depends on. A damaged file is made again.
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import zipfile
 from collections.abc import Callable
@@ -77,6 +80,20 @@ class Cache:
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         write_durably(_path(self._folder, key), buffer.getvalue())
+
+
+def as_array(result: object) -> NDArray[Any]:
+    """A result of plain numbers and words as an array, in JSON.
+
+    >>> from_array(as_array({"value": 0.1}))
+    {'value': 0.1}
+    """
+    return np.array(json.dumps(result))
+
+
+def from_array(array: NDArray[Any]) -> Any:
+    """What `as_array` was given."""
+    return json.loads(str(array))
 
 
 def _path(folder: Path, key: str) -> Path:

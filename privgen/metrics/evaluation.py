@@ -9,10 +9,12 @@ Everything here reads real images without privacy; `found.result["privacy"]` say
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +23,8 @@ from numpy.typing import NDArray
 from privgen.catalogue import ACCURACIES, METRICS, imported
 from privgen.data import DataSet
 from privgen.errors import EvaluationError
-from privgen.metrics.accuracies import AccuracyPlan, summaries
-from privgen.metrics.cache import Cache
+from privgen.metrics.accuracies import AccuracyPlan, images_digest, summaries
+from privgen.metrics.cache import Arrays, Cache, as_array, from_array
 from privgen.metrics.features import Extractor, ImageClassifier
 from privgen.metrics.fid import frechet_distance, gaussian_statistics, kernel_distance
 from privgen.metrics.inception_score import inception_score
@@ -46,6 +48,7 @@ from privgen.metrics.trainings import Progress, trained
 
 _MOST_NEIGHBOURS = 10_000  # images of each kind in precision, recall, coverage and copying
 _GRID = 100
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +117,7 @@ class _Job:
             trainings, processes=count, threads=threads, device=self.device, progress=self.progress
         ) as answers:
             comparisons, closest = self._compared()
-            accuracies = summaries(asked, answers, self.cache)
+            accuracies = summaries(asked, answers)
         return Evaluation({**self._conditions(), **accuracies, **comparisons}, self.first.images[:_GRID], closest)
 
     def _compared(self) -> tuple[Comparisons, NDArray[np.uint8] | None]:
@@ -122,19 +125,37 @@ class _Job:
         metrics, closest = self.request.metrics, None
         found: Comparisons = {}
         if "fid" in metrics:
-            found["fid"] = self._fid()
+            found["fid"] = self._recalled("fid", self._fid)
         if "kid" in metrics:
-            found["kid"] = self._kid()
+            found["kid"] = self._recalled("kid", self._kid)
         if "is" in metrics:
             found["is"] = self._inception_score()
         if "coverage" in metrics:
-            found["coverage"] = self._coverage()
+            found["coverage"] = self._recalled("coverage", self._coverage)
         if "copying" in metrics:
-            found["copying"], closest = self._copying()
+            kept = self.cache.recall(self._key("copying", self._extractor.identity), self._copying)
+            found["copying"], closest = from_array(kept["result"]), kept["closest"]
         further = {name: measure for name in metrics if (measure := METRICS[name].measure) is not None}
         if further:
             found["further"] = {name: self._further(name, measure) for name, measure in further.items()}
         return found, closest
+
+    def _recalled(self, name: str, make: Callable[[], Result], by: str | None = None) -> Result:
+        """A measurement, or what is kept of the same one: an interrupted evaluation goes on. `by`: see `_key`."""
+        key = self._key(name, by or self._extractor.identity)
+        found: Result = from_array(self.cache.recall(key, lambda: {"result": as_array(make())})["result"])
+        return found
+
+    def _key(self, name: str, by: str) -> str:
+        """Everything that a measurement depends on; `by`: the identity of the features or the classifier."""
+        made, data = self._digest, self.data
+        versions = "/".join(version(package) for package in ("privgen", "torch", "numpy"))
+        return f"{name}/1/{versions}/{by}/{made}/{data.train.digest()}/{data.test.digest()}"
+
+    @cached_property
+    def _digest(self) -> str:
+        labels = self.first.labels
+        return images_digest(self.first.images, np.zeros(0, np.int64) if labels is None else labels)
 
     def _further(self, name: str, measure: str) -> dict[str, float]:
         """Numbers of a metric that was registered from elsewhere."""
@@ -167,7 +188,10 @@ class _Job:
             "seeds": request.seeds,
             "privacy": PRIVACY,
             "versions": {name: version(name) for name in ("privgen", "torch", "scikit-learn", "numpy", "scipy")},
-            "reads": sorted({split for name in request.metrics for split in METRICS[name].reads}),
+            "reads": sorted(
+                {split for name in request.metrics for split in METRICS[name].reads}
+                | ({"test"} if self._beside_held_out else set())
+            ),
         }
 
     def _per_class(self) -> tuple[int, int] | None:
@@ -178,7 +202,7 @@ class _Job:
 
     @cached_property
     def samples(self) -> int:
-        return self.source.count(self.request.samples or self.request.protocol.samples)
+        return self.source.count(self.request.samples or self.request.protocol.enough(len(self.data.train.labels)))
 
     @property
     def _grey_28(self) -> bool:
@@ -189,6 +213,11 @@ class _Job:
         # A LeNet of one class has learnt to see nothing: it told black images from noise by 0.05.
         default = "lenet" if self._grey_28 and has_several_classes(self.data) else "pixels"
         return self.request.features or self.request.protocol.features or default
+
+    @property
+    def _beside_held_out(self) -> bool:
+        """Whether the distance of as many real test images stands beside that of the generated ones."""
+        return "fid" in self.request.metrics and self.features == "imagenet"
 
     @cached_property
     def first(self) -> LabelledImages:
@@ -222,19 +251,27 @@ class _Job:
     def _generated(self) -> NDArray[np.float32]:
         return self._rows(self.first.images, "generated images")
 
+    @cached_property
+    def _held_out(self) -> NDArray[np.float32]:
+        return self._rows(self.data.test.images[:_MOST_NEIGHBOURS], "held-out images")
+
     def _rows(self, images: NDArray[np.uint8], what: str) -> NDArray[np.float32]:
         chunks = extract(self._extractor, images, f"{what} by {self._extractor.name}", self.progress)
         return np.concatenate(list(chunks))
 
     def _fid(self) -> FidResult:
         reference = self._reference.statistics()
-        value = frechet_distance(reference, gaussian_statistics([self._generated]))
-        return {
-            "value": value,
+        found: FidResult = {
+            "value": frechet_distance(reference, gaussian_statistics([self._generated])),
             "features": self._extractor.name,
             "generated": self.samples,
             "real": reference.count,
         }
+        if self._beside_held_out:
+            rows = self._held_out[: self.samples]
+            found["held_out"] = frechet_distance(reference, gaussian_statistics([rows]))
+            found["held_out_images"] = len(rows)
+        return found
 
     def _kid(self) -> KidResult:
         self.progress("KID", 0, 1)
@@ -263,6 +300,9 @@ class _Job:
 
     def _inception_score(self) -> InceptionScoreResult:
         classifier, name = self._classifier()
+        return self._recalled("is", lambda: self._scored(classifier, name), by=classifier.identity)
+
+    def _scored(self, classifier: ImageClassifier, name: str) -> InceptionScoreResult:
         rows = []
         for at in range(0, self.samples, _GRID):
             rows.append(classifier.probabilities(self.first.images[at : at + _GRID]))
@@ -294,12 +334,12 @@ class _Job:
             "generated": found.generated,
         }
 
-    def _copying(self) -> tuple[CopyingResult, NDArray[np.uint8]]:
+    def _copying(self) -> Arrays:
         images, held_out = self.first.images[:_MOST_NEIGHBOURS], self.data.test.images[:_MOST_NEIGHBOURS]
         training = self._reference.features()
         ours, theirs = (
             nearest(rows, training, progress=lambda done, total: self.progress("nearest images", done, total))
-            for rows in (self._generated[:_MOST_NEIGHBOURS], self._rows(held_out, "held-out images"))
+            for rows in (self._generated[:_MOST_NEIGHBOURS], self._held_out)
         )
         found = copying(ours, theirs, images=images, others=held_out, training=self.data.train.images)
         result: CopyingResult = {
@@ -314,4 +354,4 @@ class _Job:
             "held_out": found.held_out,
             "training": found.training,
         }
-        return result, closest_pairs(ours, images, self.data.train.images)
+        return {"result": as_array(result), "closest": closest_pairs(ours, images, self.data.train.images)}

@@ -1,8 +1,8 @@
 """What images are compared by: `Extractor`, and the simplest one, `Pixels`.
 
-The others are a LeNet trained on the real training set (`privgen.metrics.lenet`) and Inception-v3
-(`privgen.metrics.inception`), each of them an `ImageClassifier` as well. Distances in different features are not
-comparable, so each extractor has a `name` that is printed with the number.
+The others are EfficientNet-Lite0 (`privgen.metrics.imagenet`), a LeNet trained on the real training set
+(`privgen.metrics.lenet`) and Inception-v3 (`privgen.metrics.inception`); the last two are an `ImageClassifier` as well.
+Distances in different features are not comparable, so each extractor has a `name` that is printed with the number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from privgen.errors import EvaluationError
 
-EXTRACTORS = ("pixels", "lenet", "inception")
+EXTRACTORS = ("pixels", "lenet", "imagenet", "inception")
 _MOST_PIXELS = 4096
 
 
@@ -33,7 +33,13 @@ class Extractor(Protocol):
 
 
 class ImageClassifier(Protocol):
-    """Class probabilities from images."""
+    """Class probabilities from images.
+
+    Attributes:
+        identity: a key for caches.
+    """
+
+    identity: str
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(n, classes) from (n, H, W, C); each row sums to 1."""
@@ -66,7 +72,7 @@ class Pixels:
                 return cls(square)
         raise EvaluationError(
             f"Images of {height}×{width} with {channels} channels cannot be averaged to {_MOST_PIXELS} numbers in "
-            "squares; give --features inception."
+            "squares; give --features inception or imagenet."
         )
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -92,13 +92,33 @@ def frechet_distance(one: GaussianStatistics, other: GaussianStatistics) -> floa
             f"Expected statistics by one extractor, got {len(one.mean)} and {len(other.mean)} features."
         )
     apart = one.mean - other.mean
-    root = _root(one.covariance)
-    inner = root @ other.covariance @ root
-    eigenvalues = scipy.linalg.eigvalsh((inner + inner.T) / 2)
-    cross = np.sqrt(np.clip(eigenvalues, 0, None)).sum()
+    cross = _trace_of_root(one, other)
     value = apart @ apart + np.trace(one.covariance) + np.trace(other.covariance) - 2 * cross
     # A distance: anything below zero is rounding.
     return max(0.0, float(value))
+
+
+def _trace_of_root(one: GaussianStatistics, other: GaussianStatistics) -> float:
+    """tr (Σ1 Σ2)^½. Of fewer images than features a covariance is F·Fᵀ with few columns, and FᵀΣF is as small."""
+    few, many = sorted((one, other), key=lambda found: found.count)
+    if few.count < len(few.mean):
+        factor = _factor(few.covariance, few.count - 1)  # (d, n − 1)
+        inner = factor.T @ many.covariance @ factor
+    else:
+        root = _root(few.covariance)
+        inner = root @ many.covariance @ root
+    eigenvalues = scipy.linalg.eigvalsh((inner + inner.T) / 2)
+    return float(np.sqrt(np.clip(eigenvalues, 0, None)).sum())
+
+
+def _factor(covariance: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
+    """F (d, rank) with F·Fᵀ the covariance, by its largest eigenvalues."""
+    d = len(covariance)
+    eigenvalues, vectors = scipy.linalg.eigh(
+        (covariance + covariance.T) / 2, subset_by_index=(max(0, d - rank), d - 1), driver="evr"
+    )
+    factor: NDArray[np.float64] = vectors * np.sqrt(np.clip(eigenvalues, 0, None))
+    return factor
 
 
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

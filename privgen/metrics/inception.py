@@ -68,7 +68,7 @@ def find_inception(given: Path | None) -> Path:
         raise EvaluationError(
             f"Inception's weights were not found at {path}, and nothing is downloaded. Get {INCEPTION_FILE} from "
             f"{INCEPTION_URL} and give it by --inception-weights FILE, or put it at {cached}; or compare by other "
-            "features: --features lenet (grey 28×28) or pixels."
+            "features: --features imagenet, lenet (grey 28×28) or pixels."
         )
     return path
 

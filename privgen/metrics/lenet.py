@@ -111,5 +111,5 @@ def restore_lenet(state: dict[str, Tensor], *, fingerprint: str, device: torch.d
 def _require_grey_28(shape: tuple[int, ...]) -> None:
     if shape[1:] != (28, 28, 1):
         raise EvaluationError(
-            f"Expected grey 28×28 images for --features lenet, got {shape[1:]}; give pixels or inception."
+            f"Expected grey 28×28 images for --features lenet, got {shape[1:]}; give imagenet, pixels or inception."
         )

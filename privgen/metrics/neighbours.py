@@ -66,7 +66,9 @@ def manifold(
         raise EvaluationError(f"Expected features by one extractor, got {real.shape} and {generated.shape}.")
     if min(len(real), len(generated)) <= most or min(k_precision, k_coverage) < 1:
         raise EvaluationError(f"Expected more than k={most} images of each kind, got {len(real)}, {len(generated)}.")
-    x, y = (torch.from_numpy(np.ascontiguousarray(f)).double() for f in (real, generated))
+    centre = real.mean(0, dtype=np.float64)  # so that less cancels
+    x, y = (torch.from_numpy(f - centre) for f in (real, generated))
+    slack = _rounding(x, y)
     total = 2 * len(x) + len(y)
     radii_x = _radii(x, most, lambda done: progress(done, total))  # (n, most) squared
     radii_y = _radii(y, k_precision, lambda done: progress(len(x) + done, total))
@@ -74,7 +76,8 @@ def manifold(
     in_real, balls = torch.zeros(len(y), dtype=torch.bool), torch.zeros(len(y))
     recalled, covered = 0, 0
     for rows in _blocks(len(x), len(y)):
-        apart = _squared(x[rows], y)  # (rows, m)
+        # Where images are repeated a radius is 0, and rounding must not put a copy outside its own ball.
+        apart = _squared(x[rows], y) - slack  # (rows, m)
         in_real |= (apart <= for_precision[rows, None]).any(0)
         inside = apart <= for_coverage[rows, None]
         balls += inside.sum(0)
@@ -91,6 +94,12 @@ def manifold(
         real=len(x),
         generated=len(y),
     )
+
+
+def _rounding(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Above twice the error of a squared distance, which is at most (d + 3)·2⁻⁵³·(‖x‖ + ‖y‖)² to first order."""
+    longest = max(float((rows * rows).sum(1).max()) for rows in (x, y))
+    return 2 * (x.shape[1] + 8) * 2.0**-53 * 4 * longest
 
 
 def _radii(x: torch.Tensor, most: int, progress: Callable[[int], object]) -> torch.Tensor:

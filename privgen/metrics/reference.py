@@ -15,6 +15,7 @@ from privgen.errors import EvaluationError
 from privgen.metrics.cache import Arrays, Cache
 from privgen.metrics.features import EXTRACTORS, Extractor, ImageClassifier, Pixels
 from privgen.metrics.fid import GaussianStatistics, gaussian_statistics
+from privgen.metrics.imagenet import ImageNet
 from privgen.metrics.inception import Inception, find_inception
 from privgen.metrics.lenet import LeNet, lenet_identity, restore_lenet, train_lenet
 from privgen.metrics.trainings import Progress
@@ -46,7 +47,7 @@ def make_extractor(
     """An extractor by name; a LeNet is trained on the training images unless the cache has it.
 
     Args:
-        name: pixels, lenet or inception. data: the real images.
+        name: pixels, lenet, imagenet or inception. data: the real images.
         inception_weights: the file, or None to look in torch-fidelity's cache. device: None is the CPU.
 
     Raises:
@@ -54,6 +55,8 @@ def make_extractor(
     """
     if name == "pixels":
         return Pixels.fitting(data.train.images.shape[1:])
+    if name == "imagenet":
+        return ImageNet(device)
     if name == "inception":
         return Inception(find_inception(inception_weights), device)
     if name == "lenet":

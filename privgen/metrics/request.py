@@ -17,7 +17,7 @@ class EvaluationRequest:
         protocol: by which. metrics: among METRICS, >= 1.
         samples: generated images, or None for the protocol's number. seeds: of accuracies, >= 1.
         classifiers: among cnn, mlp and logreg, or () for the protocol's.
-        features: pixels, lenet or inception, or None for the protocol's.
+        features: pixels, lenet, imagenet or inception, or None for the protocol's.
 
     Raises:
         EvaluationError: a metric is unknown, or a number out of range.

@@ -9,11 +9,15 @@ PRIVACY = "Computed from real images without differential privacy; no ε covers 
 
 
 class AccuracySummary(TypedDict):
-    """Accuracies in [0, 1] over seeds: their mean, their standard deviation, and each."""
+    """Accuracies in [0, 1] over seeds: their mean, their standard deviation, and each.
+
+    `chance`: the share of the tested images that are of the commonest class, which a guess without looking gets right.
+    """
 
     mean: float
     std: float
     values: list[float]
+    chance: float
 
 
 class Accuracies(TypedDict):
@@ -25,12 +29,17 @@ class Accuracies(TypedDict):
 
 
 class FidResult(TypedDict):
-    """A Fréchet distance, by which features, of how many images each."""
+    """A Fréchet distance, by which features, of how many images each.
+
+    held_out: the same of real test images, and how many they were; beside distances whose scale nobody knows.
+    """
 
     value: float
     features: str
     generated: int
     real: int
+    held_out: NotRequired[float]
+    held_out_images: NotRequired[int]
 
 
 class KidResult(TypedDict):

@@ -75,11 +75,14 @@ def _accuracies(name: str, how: str, found: Mapping[str, AccuracySummary]) -> It
         count = len(summary["values"])
         spread = f" ± {summary['std']:.2%}" if count > 1 else ""
         seeds = f"{count} seeds" if count > 1 else "one seed"
-        yield f"{name} {classifier}", f"{summary['mean']:.2%}{spread}", f"{how}; {seeds}"
+        by_chance = f"guessing the commonest class: {summary['chance']:.2%}"
+        yield f"{name} {classifier}", f"{summary['mean']:.2%}{spread}", f"{how}; {seeds}; {by_chance}"
 
 
 def _fid(found: FidResult) -> Measure:
     how = f"{found['generated']} generated against {found['real']} real training images"
+    if "held_out" in found:
+        how += f"; {found['held_out_images']} held-out real images: {found['held_out']:.2f}"
     return f"FID by {found['features']}", f"{found['value']:.2f}", how
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from loky import ProcessPoolExecutor
@@ -34,6 +34,7 @@ class Training:
     Args:
         what: for progress. recipe: a name in RECIPES. seed: of initialisation and order.
         train, tests: images (n, H, W, C) uint8 and labels (n,) from 0.
+        keep: called with the accuracies as soon as they are known, in the process that asked for them.
     """
 
     what: str
@@ -41,6 +42,7 @@ class Training:
     seed: int
     train: Labelled
     tests: tuple[Labelled, ...]
+    keep: Callable[[tuple[float, ...]], object] = lambda scores: None
 
     def run(self, device: torch.device, progress: Progress) -> tuple[float, ...]:
         """Accuracies from 0 to 1, one for each test set; `progress` is called with the epochs done and planned."""
@@ -77,7 +79,7 @@ def trained(
     """
     if not processes:
         where = device or torch.device("cpu")
-        yield (training.run(where, progress) for training in trainings)
+        yield (_kept(training, training.run(where, progress)) for training in trainings)
         return
     executor = ProcessPoolExecutor(processes, initializer=_begin, initargs=(threads,))
     finished = False
@@ -91,9 +93,25 @@ def trained(
 
 def _submit(executor: ProcessPoolExecutor, training: Training, progress: Progress) -> Future[tuple[float, ...]]:
     progress(training.what, 0, 1)
-    future: Future[tuple[float, ...]] = executor.submit(_train, training)
-    future.add_done_callback(lambda _: progress(training.what, 1, 1))
+    # What keeps the answer stays here: the process is sent the work alone.
+    future: Future[tuple[float, ...]] = executor.submit(_train, replace(training, keep=_nothing))
+
+    def done(ended: Future[tuple[float, ...]]) -> None:
+        if not ended.cancelled() and ended.exception() is None:
+            _kept(training, ended.result())
+            progress(training.what, 1, 1)
+
+    future.add_done_callback(done)
     return future
+
+
+def _kept(training: Training, scores: tuple[float, ...]) -> tuple[float, ...]:
+    training.keep(scores)
+    return scores
+
+
+def _nothing(scores: tuple[float, ...]) -> None:
+    """What a training keeps by itself."""
 
 
 def _answer(future: Future[tuple[float, ...]]) -> tuple[float, ...]:

@@ -15,8 +15,9 @@ from accountant.ledger.state import LedgerState
 from accountant.plans.cost_shares import Share
 from accountant.plans.parts import Feedback
 from accountant.plans.plan import Plan
-from privgen.report.document import Block, Code, Paragraph, Report, Section, Table
+from privgen.report.document import HOLDS, Block, Code, Paragraph, Report, Section, Table
 from privgen.report.recipe import recompute, verify_files
+from privgen.report.risk import STRONG, risk_section
 from privgen.report.text import plain
 
 # Of the charged steps: with less of them in the weights, the summary says so.
@@ -31,19 +32,32 @@ def report_of(audit: Audit) -> Report:
     sections = [_checks(audit)]
     if audit.state is not None and audit.spent is not None:
         state = audit.state
-        sections = [_spend(audit, state, audit.spent), *sections, _mechanism(state)]
+        sections = [*_risk(audit, state), _spend(audit, state, audit.spent), *sections, _mechanism(state)]
         if audit.shares:
             sections.append(_parts(audit))
         sections += [_assumptions(audit), _provenance(state)]
     sections.append(_yourself(audit))
     return Report(
         title=f"Privacy of {plain(audit.run)}",
-        tone=audit.verdict,
+        tone=tone_of(audit),
         headline=f"Verdict: {audit.verdict.upper()}",
         summary=summary_of(audit),
         figures=_key_figures(audit),
         sections=tuple(sections),
     )
+
+
+def _risk(audit: Audit, state: LedgerState) -> list[Section]:
+    """What the guarantee means for a person, where there is one."""
+    if audit.risks is None or audit.guarantee is None:
+        return []
+    return [risk_section(audit.risks, epsilon=audit.guarantee.epsilon, delta=state.budget.delta)]
+
+
+def tone_of(audit: Audit) -> str:
+    """The verdict, which is good news only where the ε that holds is small."""
+    praised = audit.guarantee is not None and audit.guarantee.epsilon <= STRONG
+    return HOLDS if audit.verdict == "passed" and not praised else audit.verdict
 
 
 def summary_of(audit: Audit) -> str:

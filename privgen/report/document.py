@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+# The tone of a verdict that passed where its ε is no reason for praise.
+HOLDS = "holds"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paragraph:
@@ -59,7 +62,7 @@ class Report:
 
     Args:
         title: of the whole report.
-        tone: "passed", "incomplete" or "failed": how good the news is.
+        tone: "passed", "holds" (passed, but ε promises little), "incomplete" or "failed": how good the news is.
         headline: the verdict in a few words. summary: in a sentence or two.
         figures: the key figures, shown large, as (name, value).
     """

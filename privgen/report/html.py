@@ -11,11 +11,11 @@ import hashlib
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from privgen.report.document import Report
+from privgen.report.document import HOLDS, Report
 from privgen.report.figures import Figure
 from privgen.report.rendering import render, source
 
-_MARK = {"passed": "✓", "incomplete": "…", "failed": "✗"}
+_MARK = {"passed": "✓", HOLDS: "✓", "incomplete": "…", "failed": "✗"}
 _RESULT = {"passed": "is-passed", "FAILED": "is-failed", "not checked": "is-not-checked"}
 
 

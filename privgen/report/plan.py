@@ -35,6 +35,8 @@ def render_plan(plan: Plan, console: Console, notes: Sequence[tuple[str, str, st
         soft_wrap=True,
     )
     table = _table(show_header=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
     for name, value, chosen in (*_rows(plan), *notes):
         table.add_row(name, escape(value), f"[dim]{escape(chosen)}[/dim]")
     console.print(table)
@@ -42,7 +44,7 @@ def render_plan(plan: Plan, console: Console, notes: Sequence[tuple[str, str, st
         console.print(_phases(plan))
     parts = _table(title="Released together each step" + (" (noise of the first phase)" if plan.phases else ""))
     for heading in ("part", "noise multiplier", "clip norm C1", "residual R" if _banded(plan) else "feedback C2"):
-        parts.add_column(heading)
+        parts.add_column(heading, overflow="fold")
     for part in plan.parts:
         fed = part.residual_clip_norm if _banded(plan) else part.feedback_clip_norm
         parts.add_row(escape(part.name), f"{part.noise_multiplier:.4f}", f"{part.clip_norm:g}", f"{fed:g}")
@@ -57,13 +59,23 @@ def render_affordable(rows: Sequence[Affordable], console: Console) -> None:
     """
     table = _table(title="What C2 this certified budget could afford, by RDP")
     for heading in ("noise multiplier", "relative to no feedback", "largest C2", "ρ = 2·C2·B/C1", "ε claimed"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for row in rows:
         table.add_row(
             f"{row.noise_multiplier:.4f}", f"× {row.times:g}", f"{row.feedback_clip_norm:.2e}",
             f"{row.feedback_ratio:.4f}", f"{row.claimed:.3f}",
         )  # fmt: skip
     console.print(table)
+
+
+def render_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of text in the form of the plan's others."""
+    table = _table(title=title)
+    for number, heading in enumerate(head):
+        table.add_column(heading, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    return table
 
 
 def _table(**options: Any) -> Table:
@@ -80,7 +92,7 @@ def _over_phases(plan: Plan, name: str, scale: float = 1.0) -> str:
 def _phases(plan: Plan) -> Table:
     table = _table(title="Phases")
     for heading in ("steps", "expected batch", "noise multiplier", "noise per step"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     start = 0
     for phase in plan.schedule():
         end = start + phase.iterations
@@ -119,7 +131,7 @@ def _choices(title: str, choices: Sequence[Choice], search: Search) -> Table:
         "proxy",
         search.unit,
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for choice in choices:
         of_bands = (
             str(choice.bands), f"{choice.residual_ratio:g}", f"{choice.noise_saved:.0%}", f"{choice.delay:.2g}",

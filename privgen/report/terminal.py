@@ -13,11 +13,18 @@ from accountant.audit.audit import Audit
 from accountant.composition.certified import Certified
 from accountant.ledger.state import LedgerState
 from privgen.report import document
-from privgen.report.content import HELD, spend_rows
-from privgen.report.document import Code, Paragraph, Report
+from privgen.report.content import HELD, spend_rows, tone_of
+from privgen.report.document import HOLDS, Code, Paragraph, Report
+from privgen.report.risk import CAPTION, how_to_read, in_words, risk_head, risk_rows
 from privgen.report.text import plain
 
-_STYLE = {"passed": "bold green", "incomplete": "bold yellow", "failed": "bold red", "not-checked": "yellow"}
+_STYLE = {
+    "passed": "bold green",
+    HOLDS: "bold",
+    "incomplete": "bold yellow",
+    "failed": "bold red",
+    "not-checked": "yellow",
+}
 _MARK = {"passed": "✓", "failed": "✗", "not-checked": "–"}
 
 
@@ -29,10 +36,11 @@ def render_audit(audit: Audit, *, colour: bool = True, width: int = 110) -> str:
     """
     buffer = io.StringIO()
     console = Console(file=buffer, force_terminal=colour, no_color=not colour, width=width, highlight=False)
-    console.print(Text(f"Verdict: {audit.verdict.upper()}", style=_STYLE[audit.verdict]), end="")
+    console.print(Text(f"Verdict: {audit.verdict.upper()}", style=_STYLE[tone_of(audit)]), end="")
     console.print(f"   run {escape(plain(audit.run))}\n")
     if audit.state is not None and audit.spent is not None:
         console.print(_summary(audit, audit.state, audit.spent))
+        _print_risk(audit, audit.state, console)
     console.print(_checks(audit))
     if audit.assumptions:
         console.print(_assumptions(audit))
@@ -56,15 +64,38 @@ def render_report(report: Report, *, colour: bool = True, width: int = 110) -> s
     return buffer.getvalue()
 
 
+def _table(columns: int, title: str | None = None) -> Table:
+    """An empty table whose cells are folded where they are too long, never cut."""
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
+    for _ in range(columns):
+        table.add_column(overflow="fold")
+    return table
+
+
+def _print_risk(audit: Audit, state: LedgerState, console: Console) -> None:
+    """What the guarantee means for a person, where there is one."""
+    if (risks := audit.risks) is None or audit.guarantee is None:
+        return
+    words = in_words(risks, epsilon=audit.guarantee.epsilon, delta=state.budget.delta)
+    console.print(Text(f"\n{words}\n"))
+    table = Table(title=CAPTION, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for number, heading in enumerate(risk_head()):
+        table.add_column(heading, justify="right" if number else "left")
+    for row in risk_rows(risks):
+        table.add_row(*row)
+    console.print(table)
+    console.print(Text(f"{how_to_read(risks)}\n", style="dim"))
+
+
 def _generic(block: document.Table) -> Table:
-    table = Table(title=escape(block.caption), title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
+    table = _table(len(block.head), title=escape(block.caption))
     for row in block.rows:
         table.add_row(*(escape(text) for text in row))
     return table
 
 
 def _summary(audit: Audit, state: LedgerState, spent: Certified) -> Table:
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = _table(2)
     for name, value in spend_rows(audit, state, spent):
         table.add_row(name, escape(value))
     for share in audit.shares:
@@ -75,7 +106,7 @@ def _summary(audit: Audit, state: LedgerState, spent: Certified) -> Table:
 
 
 def _checks(audit: Audit) -> Table:
-    table = Table(title="Checks", title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
+    table = _table(3, title="Checks")
     for check in audit.checks:
         mark = Text(_MARK[check.status], style=_STYLE[check.status])
         table.add_row(mark, escape(plain(check.name)), escape(plain(check.detail)))
@@ -83,13 +114,7 @@ def _checks(audit: Audit) -> Table:
 
 
 def _assumptions(audit: Audit) -> Table:
-    table = Table(
-        title="What the theorem needs",
-        title_justify="left",
-        box=None,
-        padding=(0, 2, 0, 0),
-        show_header=False,
-    )
+    table = _table(2, title="What the theorem needs")
     for assumption in audit.assumptions:
         table.add_row(HELD[assumption.held], escape(plain(assumption.text)))
     return table

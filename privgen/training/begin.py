@@ -81,7 +81,10 @@ def begin(
     signer = load_signer(options.signing_key) if options.signing_key else None
     folder = RunFolder.create(out)
     try:
-        folder.write_beginning({**how_to_rebuild(method.name, learner), "canaries": options.canaries})
+        folder.write_beginning(
+            {"plan": plan.to_json(), "dataset": data.source, **how_to_rebuild(method.name, learner),
+             "canaries": options.canaries, **beside(options, signer)}
+        )  # fmt: skip
         plan.save(folder.plan)
         folder.write_fingerprint(data.fingerprint())
         folder.write_source(data.source, data.notes(plan))
@@ -108,6 +111,15 @@ def begin(
             forget(ledger.entries[0].digest)
         discard(folder)
         raise
+
+
+def beside(options: Options, signer: LedgerSigner | None) -> dict[str, Any]:
+    """Who signs a run, what it is charged to, and whether an anchor knows it: the same where it is begun again."""
+    return {
+        "public_key": None if signer is None else signer.public_key,
+        "account": None if options.account is None else options.account.identity,
+        "anchor": options.anchor is not None,
+    }
 
 
 def _require_room(plan: Plan, account: Account | None) -> None:

@@ -30,7 +30,7 @@ from accountant.files import write_durably
 from accountant.ledger.receipt import Receipt
 from accountant.plans.parts import Part
 from accountant.plans.plan import Plan
-from privgen.gradients.clipped_sums import Sums, padded, private_sums
+from privgen.gradients.clipped_sums import Beside, Sums, Weighting, padded, private_sums
 from privgen.gradients.passes import record_pass
 from privgen.mechanism.part_feedback import Owed, feed_back, weighting_of
 from privgen.mechanism.record_numbers import RecordNumbers
@@ -185,9 +185,8 @@ class WatchedStep:
                 task.module,
                 task.loss,
                 tuple(tensor[chunk] for tensor in records),
-                # Asked for no norms too, and for those of a whole pass at once.
-                lambda norms, chance=chance: tuple(chance[: len(norms)] * w for w in weigh(norms)),
-                beside=lambda _, drawn=numbers[-1]: drawn,
+                _by_chance(weigh, chance),
+                beside=_given(numbers[-1]),
                 physical_batch=_AT_ONCE,
             )
             found = sums if found is None else _added(found, sums)
@@ -235,6 +234,15 @@ def _along(turn: _Turn, direction: TensorDict) -> Tensor:
         records = tuple(padded(rows, first, held, _AT_ONCE) for rows in turn.records)
         found.append(record_pass(turn.task.module, turn.task.loss, records + numbers).inner_products(direction)[:held])
     return torch.cat(found)
+
+
+def _by_chance(weigh: Weighting, chance: Tensor) -> Weighting:
+    """Each record's weights times its chance; asked for no norms too, and for those of a whole pass at once."""
+    return lambda norms: tuple(chance[: len(norms)] * w for w in weigh(norms))
+
+
+def _given(drawn: tuple[Tensor, ...]) -> Beside:
+    return lambda size: drawn
 
 
 def _padded_to_pass(chance: Tensor) -> Tensor:

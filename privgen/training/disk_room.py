@@ -70,9 +70,10 @@ def room_for(state: TrainState, plan: Plan) -> int:
     modules = learner.modules().values()
     networks = sum(t.numel() * t.element_size() for module in modules for t in module.state_dict().values())
     released = sum(t.numel() * t.element_size() for t in learner.released().state_dict().values())
-    owed = sum(
+    owed: int = sum(
         p.numel() * _LONGEST_NUMBER * (plan.bands + 1)
         for part in plan.parts
         for p in parameters_of(learner.module_of(part.name)).values()
     )
-    return 3 * networks + 2 * released + owed + _BESIDE
+    needed: int = 3 * networks + 2 * released + owed + _BESIDE
+    return needed

@@ -54,11 +54,14 @@ class StepReport:
     checkpoint: str | None = None
 
 
-def run(session: Session, *, stop: Callable[[], bool] = lambda: False) -> Iterator[StepReport]:
+def run(
+    session: Session, *, stop: Callable[[], bool] = lambda: False, keep: Callable[[], bool] = lambda: False
+) -> Iterator[StepReport]:
     """Take steps until the plan's end, the budget's end, or `stop()`.
 
     Args:
         stop: asked before each step; True checkpoints and ends with outcome "interrupted".
+        keep: asked after each step; True checkpoints and goes on.
 
     Yields:
         One report a step. `session.outcome` says afterwards why it ended.
@@ -86,7 +89,7 @@ def run(session: Session, *, stop: Callable[[], bool] = lambda: False) -> Iterat
                 report = _step(session, phase, receipt)
         if report is None:
             break
-        yield replace(report, checkpoint=_save(session)) if session.checkpoint_due else report
+        yield replace(report, checkpoint=_save(session)) if keep() or session.checkpoint_due else report
     session.outcome = _finish(session, reason)
 
 
@@ -151,7 +154,10 @@ def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
     """The row check, once for each reservation."""
     if session.rows_checked_at == session.guard.reservations:
         return
-    found = check_parts(session.state, parts, first=session.rows_checked_at is None, seed=session.guard.steps)
+    first, begun = session.rows_checked_at is None, session.clock()
+    found = check_parts(session.state, parts, first=first, seed=session.guard.steps)
+    if first:
+        session.pace_by(session.clock() - begun)
     session.rows_checked_at = session.guard.reservations
     session.folder.append_row_check({"step": session.guard.steps, **found})
 
@@ -199,7 +205,7 @@ def _save(session: Session) -> str:
 def _diverged(session: Session) -> RunError:
     return RunError(
         f"Training diverged at step {session.guard.steps}: a loss or a weight is no longer finite. The last "
-        f"checkpoint is good: resume with privgen train --resume --out {session.folder.path} (the steps since "
+        f"checkpoint is good: resume with privgen train --resume --out {session.folder.argument} (the steps since "
         "then stay charged), or begin anew with lower learning rates."
     )
 

@@ -81,7 +81,7 @@ class RecordTask:
 class Statistics(Protocol):
     """What a warm start releases of all records, and what becomes of it."""
 
-    counted_twice: tuple[str, ...]
+    counted_twice: frozenset[str]
 
     def sums(self, release: WarmRelease, records: Any, *, grid_step: float) -> Tensors:
         """Integer sums of one release over all records, before noise.

@@ -15,6 +15,7 @@ from typing import Any
 
 from accountant.audit.checks import CANARIES
 from accountant.events import event_from_json
+from accountant.json_reader import JsonObject
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Head, Ledger
 from accountant.ledger.entry import parse_entries
@@ -27,7 +28,7 @@ from accountant.plans.plan import Plan
 from privgen.errors import CheckpointError, RunError
 from privgen.generate import FIRST_METHOD
 from privgen.mechanism.floored_gaussian import ExactGaussian
-from privgen.training.begin import SAMPLING, begin, enter_into_register, open_session
+from privgen.training.begin import SAMPLING, begin, beside, enter_into_register, open_session
 from privgen.training.canaries import Canaries
 from privgen.training.checkpoint import (
     Snapshot,
@@ -74,7 +75,7 @@ def resume(
     folder = RunFolder.existing(out)
     signer = load_signer(options.signing_key) if options.signing_key else None
     if not folder.begun:
-        return _begin_again(folder, plan, method, data, options)
+        return _begin_again(folder, plan, method, data, options, signer)
     _write_first_head(folder)
     ledger = Ledger.open(folder.ledger, head_path=folder.head, signer=signer.sign if signer else None)
     try:
@@ -132,13 +133,23 @@ def _extension(known: LedgerState, plan: Plan, options: Options) -> dict[str, An
 
 
 def _begin_again(
-    folder: RunFolder, plan: Plan | None, method: Method, data: TrainingRecords, options: Options
+    folder: RunFolder,
+    plan: Plan | None,
+    method: Method,
+    data: TrainingRecords,
+    options: Options,
+    signer: LedgerSigner | None,
 ) -> Session:
     """Begin a run that was killed before it began, as it was to be begun."""
     facts = folder.read_beginning()
-    own = Plan.load(folder.plan) if folder.plan.exists() else plan
+    own = folder.known_plan() or plan
     if own is None:
         raise RunError(f"{folder.path} was interrupted before it began and spent nothing; give its --plan.")
+    if any(facts.get(name, now) != now for name, now in beside(options, signer).items()):
+        raise RunError(
+            f"{folder.path} was to be begun with another --account, --signing-key or --anchor, or without; give the "
+            "same."
+        )
     if plan is not None and plan.digest != own.digest:
         raise RunError(f"The plan is not the one that {folder.path} was to be begun with; omit --plan to use that.")
     method.require_planned(own)
@@ -232,11 +243,11 @@ def _require_signer(known: LedgerState, signer: LedgerSigner | None) -> None:
 
 
 def _require_account(known: LedgerState, account: Account | None) -> None:
-    own = known.genesis.get("account")
+    own = JsonObject(known.genesis, "the genesis").optional_child("account")
     if own is None and account is None:
         return
-    if own is None or account is None or own.get("identity") != account.identity:
-        remedy = f"give its --account {own.get('name')}" if own else "omit --account"
+    if own is None or account is None or own.optional_text("identity") != account.identity:
+        remedy = f"give its --account {own.optional_text('name')}" if own else "omit --account"
         raise RunError(f"The run was begun {'under another' if own else 'without an'} account; {remedy}.")
 
 

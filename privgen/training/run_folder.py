@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accountant.files import write_durably
+from accountant.plans.plan import Plan
 from privgen.errors import RunError
 
 
@@ -54,6 +56,11 @@ class RunFolder:
         return self.private / "head.json"
 
     @property
+    def argument(self) -> str:
+        """The path as it is written in a command that is printed, to be copied."""
+        return shlex.quote(str(self.path))
+
+    @property
     def plan(self) -> Path:
         """The plan that the run was begun with."""
         return self.release / "plan.json"
@@ -72,6 +79,8 @@ class RunFolder:
             run.release.mkdir(parents=True, exist_ok=True)
             run.private.mkdir(mode=0o700, exist_ok=True)
             run.private.chmod(0o700)
+            for half in run._half_begun():
+                half.unlink(missing_ok=True)
         except OSError as error:
             discard(run)
             raise RunError(f"Cannot make {run.path}: {error.strerror}; choose another --out.") from error
@@ -93,10 +102,14 @@ class RunFolder:
         """Whether it is empty, or was killed before a file was in it."""
         if not self.path.is_dir():
             return False
-        return all(
-            entry in (self.release, self.private) and entry.is_dir() and not any(entry.iterdir())
-            for entry in self.path.iterdir()
-        )
+        places = list(self.path.iterdir())
+        if not all(place in (self.release, self.private) and place.is_dir() for place in places):
+            return False
+        return {entry for place in places for entry in place.iterdir()} <= set(self._half_begun())
+
+    def _half_begun(self) -> Iterator[Path]:
+        """What a kill in the very first write left: nothing is known of the run, and nothing was done."""
+        return self.private.glob(f".{self._beginning.name}.*.tmp")
 
     @property
     def begun(self) -> bool:
@@ -162,15 +175,28 @@ class RunFolder:
     def write_source(self, source: str | None, notes: Sequence[str]) -> None:
         """Remember where the data were, and what was odd about them; a path or a record's name is never released."""
         text = json.dumps({"dataset": source, "notes": list(notes)}, indent=2, ensure_ascii=False)
-        write_durably(self.private / "source.json", text.encode())
+        # A lone surrogate (a path that is no UTF-8) is escaped as JSON escapes it.
+        write_durably(self.private / "source.json", text.encode("utf-8", "backslashreplace"))
 
     def source(self) -> str | None:
-        """What the data were loaded by when the run was begun, or None if nobody knows."""
-        try:
-            found = json.loads((self.private / "source.json").read_bytes())["dataset"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return found if isinstance(found, str) else None
+        """What the data were loaded by when the run was begun, or was about to be; None if nobody knows."""
+        for file in (self.private / "source.json", self._beginning):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                found = json.loads(file.read_bytes())["dataset"]
+                return found if isinstance(found, str) else None
+        return None
+
+    def known_plan(self) -> Plan | None:
+        """The plan that the run was begun with, or was about to be; None if nobody knows.
+
+        Raises:
+            InvalidValue: it is damaged.
+        """
+        if self.plan.exists():
+            return Plan.load(self.plan)
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return Plan.from_json(json.loads(self._beginning.read_bytes())["plan"])
+        return None
 
     def require_fingerprint(self, fingerprint: str) -> None:
         """Raise RunError unless the data are those that the run was begun with."""

@@ -7,6 +7,7 @@ happen. It holds the ledger's lock until it is closed.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ from privgen.training.state import TrainState, snapshot
 # Of the charged steps, so much must be in the weights of a run that is released unasked.
 LEAST_HELD = 0.8
 _MOST_SECONDS = 300.0
+# Passes of a whole row check, of which each is worth two of a step's: their rows are hashed.
+_PASSES = 4.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +95,9 @@ class Session:
         released: whether the run has ended with a release.
         planted: canaries, or None. watch: how they are felt.
         rows_checked_at: the reservation at which rows were last looked at, or None.
+        pace: steps that take some minutes here, as told by the first row check, which sees no record. The clock of the
+            steps themselves decides nothing: it tells how large the batches were, and where checkpoints stand is
+            in the ledger.
         outcome: why `loop.run` ended: None while it runs.
 
     A turn (a step, a checkpoint, the end) that did not come to its own end leaves the session dead: what is owed, the
@@ -117,21 +123,28 @@ class Session:
     planted: Canaries | None = None
     watch: CanaryScorer | None = None
     rows_checked_at: int | None = None
+    pace: int | None = None
     outcome: str | None = None
     _inside: bool = field(default=False, init=False)
-    _saved_at: float = field(default=0.0, init=False)
+    _saved_at: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._saved_at = self.clock()
+        self._saved_at = self.guard.steps
 
     @property
     def checkpoint_due(self) -> bool:
-        """At a reservation's end, so that a crash never costs more than a block; after so many steps, or minutes."""
+        """At a reservation's end: a crash costs a block at most; else after so many steps, or at the pace."""
         return (
             self.guard.reserved_ahead == 0
             or self.guard.steps % self.state.learner.settings.checkpoint_every == 0
-            or self.clock() - self._saved_at >= _MOST_SECONDS
+            or (self.pace is not None and self.guard.steps - self._saved_at >= self.pace)
         )
+
+    def pace_by(self, seconds: float) -> None:
+        """Have a checkpoint every few minutes, by how long the first row check took."""
+        size = max(1, min(self.state.physical_batches.values(), default=1))
+        passes = max(1, math.ceil(self.plan.expected_batch_size / size))
+        self.pace = max(1, int(_MOST_SECONDS / max(seconds * passes / _PASSES, 1e-3)))
 
     @property
     def loss(self) -> str | None:
@@ -147,7 +160,7 @@ class Session:
             raise RunError(
                 f"This session was interrupted inside a step (after {self.guard.steps} charged steps) and is dead: "
                 "going on with it could pay the same residual twice. Close it, then resume the run: "
-                f"privgen train --resume --out {self.folder.path}"
+                f"privgen train --resume --out {self.folder.argument}"
             )
 
     @contextmanager
@@ -174,7 +187,7 @@ class Session:
             return self._save()
 
     def _save(self) -> str:
-        self._saved_at = self.clock()
+        self._saved_at = self.guard.steps
         newest = self.ledger.entries[-1]
         if newest.kind == "checkpoint":
             # A step would have reserved: nothing has happened since.

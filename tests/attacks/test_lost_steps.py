@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from accountant import verify_ledger
 from accountant.audit.audit import audit_run
 from privgen.cli import main
-from privgen.training import disk_room
+from privgen.training import disk_room, loop
 from privgen.training.loop import run
 
 
@@ -30,13 +30,35 @@ def test_a_crash_at_the_end_costs_a_block_and_never_the_run(lab, tmp_path):
     assert state.last_checkpoint.held >= 128 and state.steps_charged <= 140
 
 
-def test_a_checkpoint_also_stands_after_some_minutes(lab, tmp_path):
-    now = [0.0]
-    with lab.begin(tmp_path / "run", plan=lab.plan(iterations=60), clock=lambda: now[0]) as session:
-        assert [report.checkpoint for report in lab.take(session, 2)] == [None, None]
-        now[0] += 300
-        assert lab.take(session, 1)[0].checkpoint == "checkpoint-0000003"
-        assert lab.take(session, 1)[0].checkpoint is None
+def paced(lab, out, monkeypatch, *, check, step):
+    """Steps at which checkpoints stand, where the row check and each step take so many seconds by the clock."""
+    now, real = [0.0], loop.check_parts
+
+    def slowly(*args, **kwargs):
+        now[0] += check
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "check_parts", slowly)
+    with lab.begin(out, plan=lab.plan(iterations=10), clock=lambda: now[0]) as session:
+        standing = []
+        for report in run(session):
+            now[0] += step(report.step)
+            standing += [report.step] if report.checkpoint else []
+        return standing
+
+
+def test_a_checkpoint_also_stands_after_some_minutes(lab, tmp_path, monkeypatch):
+    """As many steps as take five minutes here by the row check; a step is taken to cost 4.5 times less than it."""
+    assert paced(lab, tmp_path / "run", monkeypatch, check=450.0, step=lambda _: 100.0) == [3, 6, 9, 10]
+
+
+def test_how_long_the_steps_take_is_not_to_be_read_off_the_ledger(lab, tmp_path, monkeypatch):
+    """That tells how large the batches were. Checkpoints once stood where five minutes of steps were over."""
+    slow, fast = (
+        paced(lab, tmp_path / name, monkeypatch, check=1.0, step=step)
+        for name, step in (("slow", lambda step: 299.0), ("fast", lambda step: 0.1))
+    )
+    assert slow == fast == [10]
 
 
 @pytest.fixture

@@ -92,3 +92,26 @@ def test_a_guard_that_halted_admits_nothing_more(tmp_path):
     guard.halt("enough")
     with pytest.raises(BudgetExhausted, match="halted"):
         guard.admit(EVENT)
+
+
+def test_of_two_guards_on_one_ledger_only_the_newer_admits(tmp_path):
+    """Each once counted its own steps alone: 82 were released, and the ledger said 41, within the budget."""
+    from accountant import BudgetExhausted, LedgerError, verify_ledger
+
+    path = tmp_path / "ledger.jsonl"
+    with Ledger.create(path) as ledger:
+        ledger.append("genesis", {"budget": dict(genesis_budget(BUDGET))})
+        older = BudgetGuard(BUDGET, ledger=ledger)
+        admitted = older.admit(EVENT)
+        newer = BudgetGuard(BUDGET, ledger=ledger)
+        for use in (lambda: older.admit(EVENT), older.commit, lambda: older.halt("enough")):
+            with pytest.raises(LedgerError, match="Another guard was made"):
+                use()
+        admitted.redeem(EVENT)  # it stands reserved, and the newer guard counts it
+        released = 1
+        with pytest.raises(BudgetExhausted):
+            while True:
+                newer.admit(EVENT).redeem(EVENT)
+                released += 1
+        newer.commit()
+    assert released <= verify_ledger(path).steps_charged

@@ -15,7 +15,7 @@ from accountant.ledger.register import SpendRegister
 from privgen.cli import main
 from privgen.data import load_data
 from privgen.training.loop import run
-from privgen.training.spent_records import spent_before
+from privgen.training.spent_records import enter, spent_before
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +95,23 @@ def test_a_plan_that_was_found_is_confirmed_in_a_terminal_and_by_yes_in_a_script
     assert CliRunner().invoke(main, common, input="y\n").exit_code == 0
     again = CliRunner().invoke(main, [*common[:4], "again", *common[5:], "--yes"])
     assert again.exit_code == 0 and "Train with it?" not in again.output
+    # Nobody is asked in a script, but what is trained is shown there too.
+    monkeypatch.setattr("privgen.cli.train.in_a_terminal", lambda: False)
+    script = CliRunner().invoke(main, [*common[:4], "script", *common[5:]])
+    for done in (again, script):
+        assert "Found plan.json: 2 steps on" in " ".join(done.stderr.split())
+    assert script.exit_code == 0 and "Train with it?" not in script.output
+
+
+def test_a_plan_for_a_published_set_that_is_at_hand_says_it_too(lab, tmp_path, monkeypatch):
+    """Only data of one's own were once looked at; what is not at hand is not fetched for it."""
+    digits, register = load_data("digits"), SpendRegister()
+    plan = lab.plan(dataset="digits", dataset_size=1437)
+    asked = ["plan", "--epsilon", "5", "--batch-size", "20", "--iterations", "3", "--json", "--dataset"]
+    assert "Spent before" not in CliRunner().invoke(main, [*asked, "digits"]).stderr
+    enter(plan, digits, register=register, run="0" * 64, name="run-of-last-year", date="2025-01-01")
+    done = CliRunner().invoke(main, [*asked, "digits"])
+    assert done.exit_code == 0 and "1437 of these 1437 records were in run-of-last-year" in done.stderr
+    monkeypatch.setattr("privgen.data.load.find_dataset_folder", lambda *args: None)
+    monkeypatch.setattr("privgen.data.load._download", lambda *args: pytest.fail("a plan downloads nothing"))
+    assert "Spent before" not in CliRunner().invoke(main, [*asked, "mnist"]).stderr

@@ -38,6 +38,11 @@ class ClassMixture(nn.Module):
         frequencies: kept in each direction, from 1 to H. latent_dim: of z, >= 2; Gaussians have rank latent_dim − 1.
     """
 
+    basis: Tensor
+    weights: Tensor
+    centres: Tensor
+    factors: Tensor
+
     def __init__(
         self, *, classes: int, image_shape: tuple[int, int, int], clusters: int, frequencies: int, latent_dim: int
     ) -> None:

@@ -123,14 +123,15 @@ def _above_noise(matrix: Tensor, std: float) -> Tensor:
     edge = _edge(len(matrix), std)
     kept = values > edge
     values = (values + (values.square() - edge**2).clamp_min(0).sqrt()) / 2
-    return (vectors[:, kept] * values[kept]) @ vectors[:, kept].T
+    found: Tensor = (vectors[:, kept] * values[kept]) @ vectors[:, kept].T
+    return found
 
 
 def _with_rest(own: Tensor, std: float, pooled: Tensor) -> Tensor:
     """A cluster's own directions where they stand above the noise, and the pooled covariance across them."""
     signal = _above_noise(own, std)
     values, vectors = torch.linalg.eigh(signal)
-    known = vectors[:, values > 1e-12]
+    known: Tensor = vectors[:, values > 1e-12]
     across = torch.eye(len(own), dtype=own.dtype) - known @ known.T
     return signal + across @ pooled @ across
 

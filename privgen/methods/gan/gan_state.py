@@ -59,7 +59,8 @@ def latent_vectors(state: GanState, count: int) -> Tensor:
 
 def generated(state: GanState, labels: Tensor) -> Tensor:
     """One new image of each label (n,): (n, C, H, W)."""
-    return state.networks.generator(latent_vectors(state, len(labels)), labels, state.latents)
+    images: Tensor = state.networks.generator(latent_vectors(state, len(labels)), labels, state.latents)
+    return images
 
 
 def initial_parts(

@@ -75,5 +75,5 @@ def average_generator(state: GanState, decay: float) -> None:
     """averaged ← decay · averaged + (1 − decay) · generator."""
     for mean, value in zip(state.averaged.parameters(), state.networks.generator.parameters(), strict=True):
         mean.lerp_(value, 1 - decay)
-    for mean, value in zip(state.averaged.buffers(), state.networks.generator.buffers(), strict=True):
-        mean.copy_(value)
+    for kept, now in zip(state.averaged.buffers(), state.networks.generator.buffers(), strict=True):
+        kept.copy_(now)

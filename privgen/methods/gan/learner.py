@@ -34,6 +34,7 @@ class GanLearner(GanState, Learner):
         plan: of the run, whose parts have optimisers here; the others are left as they are.
     """
 
+    settings: GanSettings
     plan: Plan
 
     def __post_init__(self) -> None:

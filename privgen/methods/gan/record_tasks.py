@@ -31,13 +31,13 @@ def critic_task(state: GanState, beside: RecordNumbers) -> RecordTask:
     if settings.fake_batches:
         _fill_pool(state)
 
-        def fake_of(y: Tensor, number: Tensor, _: Tensor) -> Tensor:
-            return state.fakes.matching(y, number)[None]
-    else:
-
-        def fake_of(y: Tensor, z: Tensor, injected: Tensor) -> Tensor:
-            with torch.no_grad():
-                return networks.generator(z[None], y[None], GivenNoise(injected))
+    def fake_of(y: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """One image of the label: the pool's at a number, or a new one of a latent vector and injected noise."""
+        if settings.fake_batches:
+            return state.fakes.matching(y, first)[None]
+        with torch.no_grad():
+            made: Tensor = networks.generator(first[None], y[None], GivenNoise(second))
+        return made
 
     def numbers(size: int) -> tuple[Tensor, Tensor]:
         if settings.fake_batches:

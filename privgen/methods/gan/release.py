@@ -45,4 +45,5 @@ class GanSampler(ImageSampler):
     def forward(self, labels: Tensor, normal: Normal) -> Tensor:
         """One image of each label (n,): (n, C, H, W) in [−1, 1]."""
         z = normal((len(labels), self.generator.config.latent_dim)).to(labels.device)
-        return self.generator(z, labels, normal)
+        images: Tensor = self.generator(z, labels, normal)
+        return images

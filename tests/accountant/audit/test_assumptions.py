@@ -50,3 +50,17 @@ def test_who_wrote_the_ledger_is_trusted_checked_or_not_known(state):
 def test_each_is_said_once(state):
     texts = [assumption.text for assumption in assumptions_of(state)]
     assert len(set(texts)) == len(texts)
+
+
+def test_all_that_a_plan_states_of_the_data_is_named_as_public(state):
+    """Classes and shape are as public as N: one record's own class among them was once not spoken of."""
+    (public,) = said(assumptions_of(state), "N, the data set's name, its classes, the images' shape")
+    assert public.held == ON_TRUST
+
+
+def test_what_a_loss_of_one_s_own_may_reach_beside_its_record_is_on_trust(state):
+    """A tensor of other records that it was written around is out of sight of every check."""
+    library = assumptions_of(replace(state, genesis={**state.genesis, "writer": "privgen-library"}))
+    assert said(library, "no record but the one that it is given")[0].held == ON_TRUST
+    ours = assumptions_of(replace(state, genesis={**state.genesis, "writer": "privgen-training"}))
+    assert not said(ours, "no record but the one that it is given")

@@ -151,3 +151,44 @@ def test_the_published_feedback_has_a_claim_beside_what_is_certified(make_run, t
 def test_other_feedback_has_no_claim(make_run, tmp_path):
     audit = audit_run(make_run(tmp_path / "run"))
     assert audit.claimed is None and claimed_by_the_paper(audit.state) is None
+
+
+def test_a_ledger_that_grows_while_it_is_audited_is_no_backup(tmp_path, monkeypatch):
+    """What is remembered outside was read after the ledger, and knew an entry more: a run that goes on failed."""
+    from accountant import Ledger, SubsampledGaussian
+    from accountant.audit import audit
+    from accountant.events import event_to_json
+    from accountant.ledger.outside_head import OutsideHeads
+
+    monkeypatch.setenv("PRIVGEN_STATE", str(tmp_path / "state"))
+    path, real = tmp_path / "ledger.jsonl", audit.read_entries
+    event = event_to_json(SubsampledGaussian(sampling_rate=0.01, noise_multiplier=1.0))
+    with Ledger.create(path) as ledger:
+        genesis = ledger.append("genesis", {"budget": {"epsilon": 9.0, "delta": 1e-5, "neighbouring": "replace-one"}})
+        ledger.remember_outside(OutsideHeads.of(path, genesis.digest))
+
+        def read_and_go_on(path):
+            entries = real(path)
+            ledger.append("reserve", {"segment": 0, "steps": 1, "event": event})
+            return entries
+
+        monkeypatch.setattr(audit, "read_entries", read_and_go_on)
+        found = audit_run(path)
+    (check,) = (check for check in found.checks if check.name == "not put back to an older state")
+    assert check.status == "passed" and found.verdict == "incomplete"
+
+
+def test_a_damaged_memory_outside_fails_and_names_no_path(tmp_path, monkeypatch):
+    from accountant import Ledger
+    from accountant.ledger.outside_head import OutsideHeads
+
+    monkeypatch.setenv("PRIVGEN_STATE", str(tmp_path / "state"))
+    path = tmp_path / "ledger.jsonl"
+    with Ledger.create(path) as ledger:
+        genesis = ledger.append("genesis", {"budget": {"epsilon": 9.0, "delta": 1e-5, "neighbouring": "replace-one"}})
+        ledger.remember_outside(OutsideHeads.of(path, genesis.digest))
+        ledger.append("halt", {"reason": "enough", "steps": 0})
+    (file,) = (tmp_path / "state" / "heads").glob("*.json")
+    file.write_bytes(b"{}")
+    (check,) = (check for check in audit_run(path).checks if check.name == "not put back to an older state")
+    assert check.status == "failed" and "cannot be read" in check.detail and str(tmp_path) not in check.detail

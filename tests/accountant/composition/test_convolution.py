@@ -282,3 +282,19 @@ def test_a_profile_below_the_deltas_is_read_as_no_epsilon():
     )
     assert flat.upper_delta(0.35) == pytest.approx(0.0, abs=1e-12)
     assert flat.lower_delta(0.0) == pytest.approx(0.125 * sum(1 - math.exp(-0.1 * k) for k in (1, 2, 3)), rel=1e-9)
+
+
+@pytest.mark.parametrize(("theta", "window", "reach"), [(0.5, 0.3, 9.0), (2.0, 1.0, 9.0), (2.0, 12.0, 1.0)])
+def test_what_lies_outside_of_the_window_or_of_all_cells_is_counted_against_us(theta, window, reach):
+    """However badly tilt, window and reach are chosen: what wraps round, lies beyond or was not cut is no gain."""
+    pair = gaussian(1.0, 1.0).dominating_pair(ADD)
+    tilts = (theta, theta + 1), (theta, theta - 1)
+    scales = Scales(theta=theta, others=tilts, window=window, mesh=1e-3, reach=reach)
+    composition = Composition.of(((pair, 4),), scales)
+    above, below = composition.above(0), composition.below(0)[0]
+    first, last = max(0.0, above.ends[0]), above.ends[1]
+    for share in (0.0, 0.3, 0.7, 0.99):
+        epsilon = first + share * (last - first)
+        truth = gaussian_delta(2.0, epsilon=epsilon)
+        assert above.upper_delta(epsilon) >= truth
+        assert all(one.lower_delta(epsilon) <= truth for one in below)

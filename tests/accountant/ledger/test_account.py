@@ -176,3 +176,20 @@ def test_a_fresh_account_has_spent_nothing(account):
     state = account.state()
     assert (state.epsilon_spent, state.spent, state.steps, dict(state.runs)) == (0.0, 0.0, 0, {})
     assert math.isfinite(state.limit)
+
+
+def test_an_account_that_another_run_spends_from_meanwhile_is_no_backup(account, monkeypatch):
+    """What is remembered of it was read after the file, and knew an entry more."""
+    from accountant.ledger import account as module
+
+    real = module.read_entries
+
+    def read_and_go_on(path):
+        entries = real(path)
+        monkeypatch.setattr(module, "read_entries", real)
+        Account(path).reserve(STEP, 1, run="other")
+        monkeypatch.setattr(module, "read_entries", read_and_go_on)
+        return entries
+
+    monkeypatch.setattr(module, "read_entries", read_and_go_on)
+    assert account.state().steps >= 1

@@ -1,5 +1,7 @@
 """The guard: no overspend, no noise without a receipt, and a ledger that never says less than was spent."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -188,6 +190,20 @@ def test_would_exceed_asks_and_changes_nothing(tmp_path):
     assert guard.would_exceed(EVENTS[0], steps + 1)
     assert guard.steps == 0
     assert len(guard.ledger.entries) == 1
+
+
+@pytest.mark.parametrize("iterations", [11, 12])
+def test_no_step_past_the_plan_is_reserved_even_where_its_block_is_paid(tmp_path, some_plan, iterations):
+    plan = replace(some_plan, iterations=iterations)
+    event = plan.event_of(plan.schedule()[0])
+    with Ledger.create(tmp_path / "ledger.jsonl") as ledger:
+        ledger.append("genesis", {"budget": genesis_budget(plan.budget), "plan": plan.to_json(),
+                                  "plan_digest": plan.digest})  # fmt: skip
+        guard = BudgetGuard(plan.budget, ledger=ledger, block=64)
+        guard.admit(event)
+        assert guard.charged == iterations
+        assert steps_until_exhausted(guard, event) == iterations - 1
+    assert verify_ledger(tmp_path / "ledger.jsonl").steps_charged == iterations
 
 
 def test_a_guard_on_a_path_makes_its_own_ledger(tmp_path):

@@ -113,6 +113,8 @@ def test_reservations_past_the_plan_or_of_another_event_are_broken(state_of, som
     assert state_of(("genesis", planned), reserve(12, event=event)).steps_charged == 12
     with pytest.raises(LedgerBroken, match="past the plan"):
         state_of(("genesis", planned), reserve(13, event=event))
+    with pytest.raises(LedgerBroken, match="past the plan's 12"):
+        state_of(("genesis", planned), reserve(12, event=event), commit(12), reserve(1, event=event))
     with pytest.raises(LedgerBroken, match="the plan says"):
         state_of(
             ("genesis", planned), reserve(4, event=BandedGaussian(sampling_rate=0.05, noise_multiplier=2, bands=2))

@@ -77,3 +77,10 @@ def test_a_feedback_ratio_is_the_least_float_that_is_not_below_it(parts, batch):
     )
     assert Fraction(found) ** 2 >= exact
     assert exact == 0 or below(found) ** 2 < exact
+
+
+@pytest.mark.parametrize("noise", [1e-170, 1e-160, 1e200])
+def test_a_root_is_found_where_its_square_is_no_float(noise):
+    """Where the square underflowed, the search began at 0 and went up by 5e-324 at a time, for ever."""
+    given = {"noise_multiplier": noise, "clip_norm": 3.0, "residual_clip_norm": 4.0, "grid_step": 0.5}
+    assert noise_on_grid(**given, bands=2) == pytest.approx(10 * noise, rel=1e-15)

@@ -82,7 +82,7 @@ def test_audit_in_the_terminal_names_target_spend_steps_and_verdict(halted_run):
 
 
 MISTAKES = {
-    "an unknown data set": (["plan", "--epsilon", 10, "--dataset", "cifar"], 1, "Unknown data set 'cifar'; known are"),
+    "an unknown data set": (["plan", "--epsilon", 10, "--dataset", "cifar"], 2, "Unknown data set 'cifar'; known are"),
     "epsilon 0": (["plan", "--epsilon", 0], 2, "epsilon=0.0"),
     "epsilon below 0": (["plan", "--epsilon", "-1"], 2, "epsilon=-1.0"),
     "epsilon that is no number": (["plan", "--epsilon", "nan"], 2, "epsilon=nan"),
@@ -112,7 +112,7 @@ MISTAKES = {
     "training without a plan": (["train", "--plan", "none.json"], 1, "Cannot read the plan none.json"),
     "a damaged plan": (["train", "--plan", "damaged.json"], 1, "damaged.json is damaged"),
     "a plan that is something else": (["train", "--plan", "other.json"], 1, "plan again"),
-    "training on an unknown data set": (["train", "--plan", "plan.json", "--dataset", "cifar"], 1, "Unknown data set"),
+    "training on an unknown data set": (["train", "--plan", "plan.json", "--dataset", "cifar"], 2, "Unknown data set"),
     "a plan for another data set": (
         ["train", "--plan", "plan.json", "--dataset", "npz:NPZ"],
         1,
@@ -142,10 +142,10 @@ MISTAKES = {
     "resuming nothing": (["train", "--resume", "--out", "none"], 1, "There is no run in none; name a run's folder"),
     "other settings at a resume": (["train", "--resume", "--out", "RUN", "--preset", "tiny"], 2, "belong to a new run"),
     "a checkpoint without a resume": (["train", "--checkpoint", "checkpoint-0000001"], 2, "goes with --resume"),
-    "an unknown setting": (["train", "--plan", "plan.json", "--set", "speed=9"], 1, "NAME=VALUE with NAME one of"),
+    "an unknown setting": (["train", "--plan", "plan.json", "--set", "speed=9"], 2, "NAME=VALUE with NAME one of"),
     "a setting out of range": (
         ["train", "--plan", "plan.json", "--set", "generator_rate=-1"],
-        1,
+        2,
         "generator_rate=-1 to be > 0",
     ),
     "a device that is not there": (["train", "--plan", "plan.json", "--device", "abacus"], 2, "abacus"),
@@ -158,7 +158,7 @@ MISTAKES = {
     "sampling on no device": (["sample", "RUN", "--device", "abacus", "--out", "x.png"], 2, "abacus"),
     "sampling into a folder that stands": (["sample", "RUN", "--out", "."], 1, "xists"),
     "sampling into no folder": (["sample", "RUN", "--out", "none/x.png"], 1, "No such folder: none"),
-    "data of no name": (["data", "cifar"], 1, "Unknown data set"),
+    "data of no name": (["data", "cifar"], 2, "Unknown data set"),
     "data that are not there": (["data", "npz:none.npz"], 1, "Cannot read none.npz"),
     "an unknown command": (["fly"], 2, "fly"),
     "an unknown option": (["plan", "--epsilonn", 1], 2, "--epsilonn"),

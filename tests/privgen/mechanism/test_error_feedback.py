@@ -225,3 +225,11 @@ def test_an_error_that_is_not_finite_feeds_back_nothing_and_begins_anew(bad):
     assert not flat(fed).any()
     apply_published_feedback(owed, ZERO, ZERO, feedback_clip_norm=1.0, batch_size=4.0, grid_step=STEP)
     assert torch.isfinite(flat(owed.error)).all()
+
+
+@pytest.mark.parametrize("c2", [1.0, 0.3, 1 / 3])
+def test_what_is_fed_back_keeps_below_c2_by_the_slack_of_the_proof(c2):
+    """One number at the bound, 2^50 grid steps or so: where truncation is too small to hide a scale rounded up."""
+    bound = Fraction(c2) * 256 * 2**42
+    fed = fed_back({"w": torch.tensor([1e3])}, clip_norm=c2, batch_size=256.0, grid_step=2.0**-42)
+    assert bound * (1 - Fraction(1, 2**38)) < int(fed["w"]) <= bound * (1 - Fraction(1, 2**41))

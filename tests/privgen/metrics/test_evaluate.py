@@ -57,11 +57,14 @@ def test_what_depends_on_real_images_alone_is_kept_and_a_damaged_file_is_made_ag
     cache, folder = Cache(tmp_path / "kept"), tmp_path / "kept"
     source = FixedSource(digits.test.images, digits.test.labels)
     one = measure(source, digits, "fid", features="pixels", cache=cache).result["fid"]
-    (path,) = folder.iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700
-    path.write_bytes(b"damaged")
+    kept = list(folder.iterdir())
+    assert len(kept) == 2  # statistics of the real images, and the distance
+    for path in kept:
+        path.write_bytes(b"damaged")
     assert measure(source, digits, "fid", features="pixels", cache=cache).result["fid"] == one
-    assert path.stat().st_size > 1000
+    assert sorted(folder.iterdir()) == sorted(kept)
+    assert max(path.stat().st_size for path in kept) > 1000
 
 
 def test_images_that_do_not_fit_and_unknown_metrics_are_refused(digits):

@@ -14,7 +14,7 @@ from privgen.metrics.protocols import DEFAULT, PROTOCOLS
 
 
 def test_the_protocols_are_these_and_cannot_be_changed():
-    assert tuple(PROTOCOLS) == (DEFAULT, "dpac", "dpdm")
+    assert tuple(PROTOCOLS) == (DEFAULT, "privgen-2", "dpac", "dpdm")
     with pytest.raises(TypeError):
         PROTOCOLS["mine"] = PROTOCOLS["dpac"]
     with pytest.raises(dataclasses.FrozenInstanceError):

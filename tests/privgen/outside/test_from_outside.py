@@ -259,9 +259,9 @@ def test_a_wrong_method_is_refused_by_plan(options, status, said):
     ("options", "status", "said"),
     [
         (("--preset", "huge"), 2, "even, wild"),
-        (("--preset", "paper"), 1, "to be even or wild"),
-        (("--set", "critic_rate=1"), 1, "NAME one of: "),
-        (("--set", "rate=-1"), 1, "rate=-1"),
+        (("--preset", "paper"), 2, "to be even or wild"),
+        (("--set", "critic_rate=1"), 2, "NAME one of: "),
+        (("--set", "rate=-1"), 2, "rate=-1"),
     ],
     ids=["no preset", "another's preset", "another's setting", "out of range"],
 )

@@ -10,8 +10,9 @@ import sys
 import pytest
 import torch
 
-from accountant import Ledger, LedgerBroken, LedgerError, LedgerLocked, verify_ledger
+from accountant import Budget, Ledger, LedgerBroken, LedgerError, LedgerLocked, verify_ledger
 from accountant.audit.audit import audit_run
+from accountant.ledger.account import Account
 from accountant.ledger.signing import new_key
 from privgen.errors import CheckpointError, DataError, PrivgenError, RunError
 from privgen.mechanism.floored_gaussian import ExactGaussian
@@ -420,6 +421,60 @@ def test_a_run_that_was_killed_before_it_began_is_begun_by_a_resume(lab, tmp_pat
             assert (session.guard.steps, session.state.learner.settings.seed, len(session.planted)) == (0, 3, 40)
             list(run(session))
         assert audit_run(out).verdict == "passed"
+
+
+def killed_at(write, work):
+    """Whether a process died at its n-th durable write while it did some work."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    done, real = [0], os.fsync
+
+    def counted(descriptor):
+        done[0] += 1
+        if done[0] == write:
+            os._exit(9)
+        real(descriptor)
+
+    os.fsync = counted
+    try:
+        work()
+    finally:
+        os._exit(0)
+
+
+def test_wherever_a_beginning_is_killed_it_is_begun_by_a_resume_or_by_the_same_command(lab, tmp_path, monkeypatch):
+    """Killed in its first write, a run could once neither be begun nor resumed: somebody had to remove the folder.
+    Killed before its plan stood, the resume asked for a plan that its own folder was to hold."""
+    plan, write, again = lab.plan(iterations=7), 0, []
+    while True:
+        write += 1
+        out = tmp_path / f"run{write}"
+        monkeypatch.setenv("PRIVGEN_STATE", str(tmp_path / f"state{write}"))
+        if not killed_at(write, lambda out=out: lab.begin(out, plan=plan).close()):
+            break
+        if not (out / "private" / "begin.json").exists():
+            again.append(write)
+            with pytest.raises(RunError, match="give the same command again, without --resume"):
+                lab.resume(out)
+            lab.begin(out, plan=plan).close()
+        with lab.resume(out) as session:
+            assert (session.guard.steps, session.plan.digest) == (0, plan.digest)
+        assert not list(out.rglob("*.tmp"))
+    assert again == [1] and write > 10
+
+
+@pytest.mark.parametrize("with_it", [True, False])
+def test_a_run_that_never_began_is_begun_under_the_same_account(lab, tmp_path, monkeypatch, with_it):
+    """Without a word a resume once began it without the account that it was to be charged to."""
+    account = Account.new(tmp_path / "clinic.jsonl", budget=Budget(epsilon=50.0, delta=1e-5))
+    options = {"account": account} if with_it else {}
+    out = tmp_path / "run"
+    assert killed_at(9, lambda: lab.begin(out, **options).close())
+    assert not (out / "private" / "head.json").exists()
+    with pytest.raises(RunError, match="another --account, --signing-key or --anchor, or without; give the same"):
+        lab.resume(out, **({} if with_it else {"account": account}))
+    lab.resume(out, **options).close()
 
 
 def test_a_ledger_that_was_emptied_is_not_one_that_never_began(lab, tmp_path):

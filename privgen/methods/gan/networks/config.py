@@ -129,7 +129,8 @@ class NetworkConfig:
     @property
     def start(self) -> int:
         """Height at which the generator starts."""
-        return self.image_shape[1] // 2**self.upsamplings
+        height: int = self.image_shape[1] // 2**self.upsamplings
+        return height
 
     @property
     def sizes(self) -> Sizes:
@@ -153,4 +154,4 @@ class NetworkConfig:
         try:
             return cls(**{**data, "image_shape": tuple(data["image_shape"])})
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"The network settings do not hold together: {error}") from error
+            raise ConfigError(f"The network settings are inconsistent: {error}") from error

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from privgen.gradients.spectral_norm import parametrization_of
 from privgen.methods.gan.networks.config import NetworkConfig
 
 
@@ -75,9 +76,10 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         """Images (n, C, H, W), labels (n,) → scores (n,)."""
-        h = self.features(x)
-        projected = (h.mean((2, 3)) * self.label(labels)).sum(1)
-        return self.score(h.flatten(1))[:, 0] + projected
+        h: Tensor = self.features(x)
+        projected: Tensor = (h.mean((2, 3)) * self.label(labels)).sum(1)
+        free: Tensor = self.score(h.flatten(1))[:, 0]
+        return free + projected
 
     def train(self, mode: bool = True) -> Critic:
         """Always as in evaluation: nothing here depends on the mode but the power iteration, which must not."""
@@ -87,8 +89,9 @@ class Critic(nn.Module):
     def update_spectral_norms(self) -> None:
         """One power iteration for each layer, on the weights as they are now. Free: they are released."""
         for layer in self._constrained:
-            norm = layer.parametrizations.weight[0].train()
-            norm(layer.parametrizations.weight.original)
+            chain = parametrization_of(layer, "weight")
+            norm = chain[0].train()
+            norm(chain.original)
             norm.eval()
 
 
@@ -107,7 +110,8 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (n, C, H, W) → logits (n, classes)."""
-        return self.logits(self.features(x).flatten(1))
+        logits: Tensor = self.logits(self.features(x).flatten(1))
+        return logits
 
 
 class Encoder(nn.Module):

@@ -17,6 +17,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,8 @@ class UpsamplingNoise(nn.Module):
         std: σ, or what it begins with; >= 0, and > 0 if learned. kind: fixed, scheduled or learned.
     """
 
+    scheduled: Tensor
+
     def __init__(self, std: float, kind: str = "fixed") -> None:
         super().__init__()
         self.kind = kind
@@ -66,7 +69,8 @@ class UpsamplingNoise(nn.Module):
     def std(self) -> Tensor | float:
         """σ as it is now."""
         if self.kind == "learned":
-            return functional.softplus(self.raw)
+            learned: Tensor = functional.softplus(self.raw)
+            return learned
         return self.scheduled if self.kind == "scheduled" else self.fixed
 
     def forward(self, x: Tensor, source: Source | None = None) -> Tensor:
@@ -95,8 +99,8 @@ class UpsamplingBlock(nn.Module):
         """(n, channels, H, W) → (n, out, 2H, 2W)."""
         h = self.conv1(functional.silu(self.norm1(x)))
         h = self.noise(functional.interpolate(h, scale_factor=2), source)
-        h = self.conv2(functional.silu(self.norm2(h)))
-        return h + functional.interpolate(self.skip(x), scale_factor=2)
+        made: Tensor = self.conv2(functional.silu(self.norm2(h)))
+        return made + functional.interpolate(self.skip(x), scale_factor=2)
 
 
 class Generator(nn.Module):
@@ -133,6 +137,7 @@ class Generator(nn.Module):
         if config.mixture_clusters:
             # The first images are the mixture's own; the blocks learn what it lacks.
             nn.init.zeros_(self.image.weight)
+            assert self.image.bias is not None
             nn.init.zeros_(self.image.bias)
 
     def forward(self, z: Tensor, labels: Tensor, source: Source | None = None) -> Tensor:
@@ -140,7 +145,7 @@ class Generator(nn.Module):
         if not self.config.mixture_clusters:
             h = self.project(torch.cat([z, self.label(labels)], 1))
             return self._blocks(h.view(-1, self.width, self.start, self.start), source)
-        base = self.mixture(z, labels)
+        base: Tensor = self.mixture(z, labels)
         # The blocks see the image and not the label: told the label they paint its texture into every image of it,
         # and a classifier trained on those looks for textures (docs/results/recipe.md).
         image = base + self._blocks(self.patches(base.clamp(-1, 1)), source)
@@ -153,29 +158,33 @@ class Generator(nn.Module):
             h = block(h, source)
         return torch.tanh(self.image(functional.silu(self.norm(h))))
 
+    @property
+    def _upsampling(self) -> list[UpsamplingBlock]:
+        return cast("list[UpsamplingBlock]", list(self.blocks))
+
     def injected_numbers(self) -> int:
         """How many numbers one image's injected noise takes."""
         height, count = self.config.start, 0
-        for block in self.blocks:
+        for block in self._upsampling:
             height *= 2
             count += block.conv2.in_channels * height**2
         return count
 
     def noise_levels(self) -> list[float]:
         """σ of each block as it is now, from the smallest map to the largest."""
-        return [float(block.noise.std()) for block in self.blocks]
+        return [float(block.noise.std()) for block in self._upsampling]
 
     def schedule_noise(self, progress: float) -> None:
         """Set a scheduled σ for this part of the run, in [0, 1]; a fixed or learned one stays as it is."""
         first, last = self.config.upsampling_noise, self.config.upsampling_noise_end
-        for block in self.blocks:
+        for block in self._upsampling:
             if block.noise.kind == "scheduled":
                 block.noise.scheduled.fill_(first + (last - first) * min(max(progress, 0.0), 1.0))
 
     @contextmanager
     def learning_noise(self) -> Iterator[None]:
         """While it lasts, a learned σ takes gradients. Never to be entered where records are seen."""
-        learned = [block.noise.raw for block in self.blocks if block.noise.kind == "learned"]
+        learned = [block.noise.raw for block in self._upsampling if block.noise.kind == "learned"]
         try:
             for raw in learned:
                 raw.requires_grad_(True)

@@ -1,0 +1,118 @@
+"""`DenoiserConfig`: what the denoiser and the mixture under it are built from; goes into generator.json.
+
+>>> DenoiserConfig.from_json(DenoiserConfig(image_shape=(1, 28, 28), classes=10).to_json()).widths
+(32, 64)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from privgen.catalogue import EXPECTED, upsamplings
+from privgen.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """How large a denoiser is.
+
+    Args:
+        patch: side of the squares of pixels that become channels before the first convolution, 1 or 2.
+        widths: channels of each resolution, from the finest; images above 32×32 have one resolution more than others.
+        embedding: numbers that tell the network σ and the label. attention: whether the coarsest map has it.
+    """
+
+    patch: int
+    widths: tuple[int, ...]
+    embedding: int
+    attention: bool = False
+
+
+PRESETS: dict[str, Size] = {
+    "tiny": Size(patch=2, widths=(16, 32, 32), embedding=32),
+    "small": Size(patch=2, widths=(32, 64, 64), embedding=64),
+    # For a GPU.
+    "large": Size(patch=1, widths=(48, 96, 128, 128), embedding=128, attention=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DenoiserConfig:
+    """What the denoiser is built from.
+
+    Args:
+        preset: tiny, small or large.
+        image_shape: (C, H, W) with C 1 or 3 and H = W, 28, 32 or 64 (see `privgen.catalogue`).
+        classes: >= 1. mixture_clusters: Gaussians in a class of the mixture, >= 1.
+        mixture_frequencies: of the mixture in each direction, 1 to the height.
+        mixture_rank: columns of a covariance's factor, >= 1.
+        largest_sigma, smallest_sigma: noise levels between which images are sampled, largest > smallest > 0.
+        sampling_steps: of Heun's method, >= 1.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    preset: str = "small"
+    image_shape: tuple[int, int, int]
+    classes: int
+    mixture_clusters: int = 8
+    mixture_frequencies: int = 16
+    mixture_rank: int = 63
+    largest_sigma: float = 3.0
+    smallest_sigma: float = 0.02
+    sampling_steps: int = 12
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ConfigError(f"Expected preset={self.preset!r} to be one of: {', '.join(PRESETS)}.")
+        if upsamplings(*self.image_shape) is None:
+            raise ConfigError(
+                f"Expected image_shape={self.image_shape!r}, (C, H, W), to have {EXPECTED}; resize the images."
+            )
+        for name in ("classes", "mixture_clusters", "mixture_frequencies", "mixture_rank", "sampling_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"Expected {name}={getattr(self, name)!r} to be >= 1.")
+        if self.mixture_frequencies > self.image_shape[1]:
+            raise ConfigError(
+                f"Expected mixture_frequencies={self.mixture_frequencies!r} to be at most the height, "
+                f"{self.image_shape[1]}."
+            )
+        if not self.largest_sigma > self.smallest_sigma > 0:
+            raise ConfigError(
+                f"Expected largest_sigma={self.largest_sigma!r} > smallest_sigma={self.smallest_sigma!r} > 0."
+            )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each resolution, from the finest."""
+        doublings = upsamplings(*self.image_shape)
+        assert doublings is not None  # __post_init__ has seen to it
+        size = PRESETS[self.preset]
+        return size.widths[: doublings + (size.patch == 1)]
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of the vector that chooses a mixture's image: which cluster, then where in it."""
+        return self.mixture_rank + 1
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; `from_json` is its inverse."""
+        return asdict(self) | {"image_shape": list(self.image_shape)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> DenoiserConfig:
+        """The configuration that `to_json` wrote.
+
+        Raises:
+            ConfigError: unknown or missing fields, or a value out of range.
+        """
+        unknown = set(data) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ConfigError(f"Unknown denoiser settings: {', '.join(sorted(unknown))}.")
+        try:
+            return cls(**{**data, "image_shape": tuple(data["image_shape"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"The denoiser's settings are inconsistent: {error}") from error
