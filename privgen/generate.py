@@ -166,6 +166,8 @@ def load_generator(run: Path | str) -> LoadedGenerator:
     """
     run = Path(run)
     folder = run / "release" if (run / "release").is_dir() else run
+    if (folder / "model.json").exists():
+        raise RunError(f"{folder} has a model and no generator; load model.safetensors into the model.")
     try:
         about: dict[str, Any] = parse_object((folder / "generator.json").read_bytes())
         weights = load((folder / "generator.safetensors").read_bytes())

@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accountant.ledger.state import LedgerState
-from accountant.ledger.writers import OWN_LOOP, PRIVGEN_LIBRARY, PRIVGEN_TRAINING, writer_of
+from accountant.ledger.writers import (
+    DECLARED_INDEX,
+    GIVEN,
+    OWN_LOOP,
+    PRIVGEN_LIBRARY,
+    PRIVGEN_TRAINING,
+    writer_of,
+)
 from accountant.plans.parts import Feedback
 
 CHECKED, BY_CONSTRUCTION, ON_TRUST = "checked", "by-construction", "on-trust"
@@ -46,6 +53,11 @@ _STEPS = {
         _RESERVED,
         ("a loss reads no record but the one that it is given, and keeps nothing between its calls", ON_TRUST),
         ("somebody's loop around these steps keeps, prints and trains nothing else that the records touch", ON_TRUST),
+        ("what the data set gives for a record is a function of that record alone", ON_TRUST),
+        (
+            "the loss remembers nothing of records; optimiser and schedule see only what is released",
+            ON_TRUST,
+        ),
     ),
     OWN_LOOP: (
         (
@@ -57,6 +69,11 @@ _STEPS = {
         ("it clips each record's own contribution to what the noise is for, and no layer mixes records", ON_TRUST),
         ("its noise is Gaussian, of the charged standard deviation, also in its last bits", ON_TRUST),
     ),
+}
+# What a data set of one's own takes on trust of its records' identities.
+_IDENTITIES = {
+    GIVEN: "the identity that a column or a function gives is the record's own, whatever other records there are",
+    DECLARED_INDEX: "a record's index is its own for good, as was declared: none moves when another comes or goes",
 }
 _COPIES = (
     "no copy or backup of the run's folder went on elsewhere, where neither this state folder, an account nor an "
@@ -121,7 +138,19 @@ def assumptions_of(
     written = _SIGNED if signed else _PRIVATE_FOLDER if private_folder_present else _UNSIGNED
     outside = (_REMEMBERED, _COPIES) if remembered else (_COPIES,)
     noise = () if writer == OWN_LOOP else tuple((text, ON_TRUST) for text in _EXACT)
-    every = (*_COMMON, *_STEPS[writer], *planned, *_of_mechanism(state, writer), written, *outside, *noise, _LAST)
+    named = _IDENTITIES.get(str(state.genesis.get("identities")))
+    identities = () if named is None else ((named, ON_TRUST),)
+    every = (
+        *_COMMON,
+        *_STEPS[writer],
+        *identities,
+        *planned,
+        *_of_mechanism(state, writer),
+        written,
+        *outside,
+        *noise,
+        _LAST,
+    )
     return tuple(Assumption(text=text, held=held) for text, held in every)
 
 

@@ -23,8 +23,10 @@ from accountant.ledger.state import CheckpointRecord, LedgerState
 from accountant.plans.plan import Plan
 
 PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not-checked"
-# The weights that a run releases, under the name that they also have in a checkpoint.
+# The weights that a run may release, as they are called in a checkpoint.
 WEIGHTS = "generator.safetensors"
+# As they are called where they are released: a generator's, or those of a model of somebody's own.
+RELEASED_WEIGHTS = (WEIGHTS, "model.safetensors")
 CANARIES = "canaries.safetensors"
 _NOISE_KINDS = ("floored-gaussian",)
 _FLOATING = ("fast", "secure")
@@ -160,7 +162,7 @@ def steps_check(state: LedgerState) -> Check:
             detail = "files were released and no step is in the ledger: nothing is known of what they cost"
             return Check(name=name, status=FAILED, detail=detail)
         return Check(name=name, status=NOT_CHECKED, detail="nothing was spent, nothing was released")
-    if WEIGHTS not in state.releases:
+    if not _weights_in(state):
         return Check(name=name, status=NOT_CHECKED, detail=f"no weights are released; {charged} steps are charged")
     held = released_from(state).held
     lost = "" if held == charged else "; the others stood reserved when the run was interrupted, and are spent"
@@ -190,8 +192,9 @@ def checkpoint_checks(state: LedgerState, private: Path) -> list[Check]:
         return [Check(name=name, status=NOT_CHECKED, detail="the ledger names no checkpoint yet")]
     # A run that was extended past its halt and goes on has released an earlier checkpoint's.
     released_then = {record.weights_digest for record in state.checkpoints} if state.halted is None else set()
-    if state.releases.get(WEIGHTS) not in {None, last.weights_digest} | released_then:
-        detail = f"the released {WEIGHTS} is not that of the last checkpoint, {last.name}"
+    wrong = [n for n in _weights_in(state) if state.releases[n] not in {last.weights_digest} | released_then]
+    if wrong:
+        detail = f"the released {wrong[0]} is not that of the last checkpoint, {last.name}"
         return [Check(name=name, status=FAILED, detail=detail)]
     # A step may be checkpointed again after a resume: the newest record of a name is the one that counts.
     records = {record.name: record for record in state.checkpoints}.values()
@@ -205,8 +208,8 @@ def checkpoint_checks(state: LedgerState, private: Path) -> list[Check]:
 
 def _checkpoints_found(name: str, state: LedgerState, last: CheckpointRecord, kept: list[CheckpointRecord]) -> Check:
     seen = []
-    if WEIGHTS in state.releases:
-        source = last if state.releases[WEIGHTS] == last.weights_digest else released_from(state)
+    if _weights_in(state):
+        source = released_from(state)
         seen.append(f"the released weights are those of {source.name}")
     if kept:
         seen.append(f"{len(kept)} of {len(state.checkpoints)} are in the private folder, unchanged")
@@ -214,9 +217,15 @@ def _checkpoints_found(name: str, state: LedgerState, last: CheckpointRecord, ke
     return Check(name=name, status=PASSED if seen else NOT_CHECKED, detail=detail)
 
 
+def _weights_in(state: LedgerState) -> list[str]:
+    """Names of released weights."""
+    return [name for name in RELEASED_WEIGHTS if name in state.releases]
+
+
 def released_from(state: LedgerState) -> CheckpointRecord:
     """The checkpoint whose weights were released; the last one where the ledger names none of them."""
-    own = (one for one in reversed(state.checkpoints) if one.weights_digest == state.releases[WEIGHTS])
+    digests = {state.releases[name] for name in _weights_in(state)}
+    own = (one for one in reversed(state.checkpoints) if one.weights_digest in digests)
     last = state.last_checkpoint
     nothing = CheckpointRecord(name="none", seq=0, step=0, weights_digest="", held=0)
     return next(own, nothing if last is None else last)

@@ -12,7 +12,7 @@ import os
 import re
 from pathlib import Path
 
-from accountant.audit.checks import FAILED, NOT_CHECKED, PASSED, WEIGHTS, Check, digest_of, is_file, plain_in
+from accountant.audit.checks import FAILED, NOT_CHECKED, PASSED, RELEASED_WEIGHTS, Check, digest_of, is_file, plain_in
 from accountant.ledger.state import REPORTS, LedgerState
 
 _WEIGHTS = frozenset((
@@ -27,7 +27,7 @@ _PRIVATE = frozenset((
     "networks.safetensors", "optimisers.safetensors", "owed.safetensors", "state.json", "manifest.json", "head.json",
     "begin.json", "fingerprint.json", "metrics.jsonl", "row-checks.jsonl", "canaries.safetensors",
 ))  # fmt: skip
-_INTERRUPTED = re.compile(r"\.(generator\.safetensors|generator\.json|samples\.png|plan\.json|report\.\w+)\.\d+\.tmp")
+_INTERRUPTED = re.compile(r"\.((generator|model)\.(safetensors|json)|samples\.png|plan\.json|report\.\w+)\.\d+\.tmp")
 _NAMES_SHOWN = 5
 
 
@@ -95,7 +95,7 @@ def _fault(path: Path, checkpoints: set[str], state: LedgerState) -> str | None:
         return None
     if state.halted is None and _INTERRUPTED.fullmatch(path.name):
         return None  # an interrupted write of the run's own, which a resume sweeps
-    if path.name == WEIGHTS and digest_of(path) in checkpoints:
+    if path.name in RELEASED_WEIGHTS and digest_of(path) in checkpoints:
         return None
     return "weights, or an archive"
 

@@ -15,6 +15,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 PRIVGEN_TRAINING, PRIVGEN_LIBRARY, OWN_LOOP = "privgen-training", "privgen-library", "own-loop"
+# By what the library tells records apart, as its first entry says: content, what the caller gives, or the index that
+# the caller declares to be a record's own for good.
+BY_CONTENT, GIVEN, DECLARED_INDEX = "content", "given", "declared-index"
 
 
 def writer_of(genesis: Mapping[str, object]) -> str:

@@ -172,25 +172,17 @@ def _options(device: str, threads: int | None, seed: int | None, **chosen: Any) 
     Args:
         chosen: its other fields.
     """
-    import numpy as np
     import torch
 
     from privgen.cli.devices import device_of
-    from privgen.mechanism.floored_gaussian import ExactGaussian
-    from privgen.mechanism.record_numbers import RecordNumbers
+    from privgen.training.insecure import seeded
     from privgen.training.session import Options
 
     if threads is not None:
         torch.set_num_threads(threads)
-    insecure: dict[str, Any] = {}
     if seed is not None:
         warn("INSECURE: noise and batches come from a seed; this run protects nobody.")
-        stream = np.random.default_rng(seed)
-        insecure["coins"] = lambda count: stream.integers(0, 2**64, size=count, dtype=np.uint64)
-        insecure["latents"] = lambda on: torch.Generator(device=on).manual_seed(seed + 1)
-        insecure["beside"] = lambda on: RecordNumbers.insecure_fixed_seed(seed, device=on)
-        insecure["noise"] = lambda: ExactGaussian.insecure_fixed_seed(seed)
-    return Options(device=device_of(device), **chosen, **insecure)
+    return Options(device=device_of(device), **chosen, **({} if seed is None else seeded(seed)))
 
 
 def _open(

@@ -6,8 +6,8 @@ calls of the layer:
 | layer | A | U |
 |---|---|---|
 | Linear | output gradients | inputs |
-| Conv2d | output gradients | windows of the inputs |
-| ConvTranspose2d | inputs | windows of the output gradients |
+| Conv1d, Conv2d | output gradients | windows of the inputs |
+| ConvTranspose1d, ConvTranspose2d | inputs | windows of the output gradients |
 | Embedding | one-hot inputs | output gradients |
 
 Biases and normalisation layers have a vector each. What a layer saw has the records first: (records, ...), where the
@@ -37,8 +37,12 @@ from privgen.gradients.spectral_norm import is_spectral, parametrization_of, par
 from privgen.gradients.windows import Pair, window_of
 from privgen.gradients.written import Columns, MatrixGradient, RecordGradients, VectorGradient
 
-SUPPORTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.GroupNorm, nn.LayerNorm, nn.Embedding)
-_NORMALISING = (nn.GroupNorm, nn.LayerNorm)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
+_OF_ONE_DIMENSION = (nn.Conv1d, nn.ConvTranspose1d)
+_BY_INSTANCE = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+_NORMALISING = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, *_BY_INSTANCE)
+SUPPORTED = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED, nn.Embedding, *_NORMALISING)
 
 # For each call of a layer what it read and the gradient at its output, records first.
 Calls = Sequence[tuple[Tensor, Tensor]]
@@ -113,14 +117,20 @@ def _add(found: dict[int, RecordGradients], key: int, gradient: RecordGradients)
 
 
 def _columns(layer: nn.Module, x: Tensor, gradient: Tensor) -> Columns:
-    if isinstance(layer, nn.Conv2d):
+    x, gradient = _flat_images(layer, x), _flat_images(layer, gradient)
+    if isinstance(layer, _CONVOLUTIONS):
         return Columns(_channels_first(gradient), _images(x), window_of(layer), _places(gradient))
-    if isinstance(layer, nn.ConvTranspose2d):
+    if isinstance(layer, _TRANSPOSED):
         return Columns(_channels_first(x), _images(gradient), window_of(layer), _places(x))
     if isinstance(layer, nn.Embedding):
         hot = functional.one_hot(x.flatten(1), layer.num_embeddings).to(gradient.dtype)  # (records, L, classes)
         return Columns(hot.mT, _positions(gradient), None, None)
     return Columns(_positions(gradient).mT, _positions(x), None, None)
+
+
+def _flat_images(layer: nn.Module, x: Tensor) -> Tensor:
+    """A sequence (..., C, L) as an image of height one, for a convolution over one dimension."""
+    return x.unsqueeze(-2) if isinstance(layer, _OF_ONE_DIMENSION) else x
 
 
 def _places(x: Tensor) -> Pair:
@@ -149,17 +159,30 @@ def _bias_rows(layer: nn.Module, _: Tensor, gradient: Tensor) -> Tensor:
     """(records, *bias shape): the gradient summed over rows and positions."""
     if isinstance(layer, nn.Linear):
         return _positions(gradient).sum(1)
-    if isinstance(layer, nn.LayerNorm):
+    if isinstance(layer, nn.LayerNorm | nn.RMSNorm):
         return gradient.reshape(len(gradient), -1, *layer.normalized_shape).sum(1)
+    if isinstance(layer, _BY_INSTANCE):
+        return _instances(layer, gradient).flatten(3).sum((1, 3))
     if isinstance(layer, nn.GroupNorm):
         # (records, rows, C, ...): a GroupNorm is always given rows.
         return gradient.flatten(3).sum(3).sum(1) if gradient.dim() > 3 else gradient.sum(1)
-    return _channels_first(gradient).sum(2)
+    return _channels_first(_flat_images(layer, gradient)).sum(2)
+
+
+def _instances(layer: nn.Module, x: Tensor) -> Tensor:
+    """(records, [rows,] C, ...) with rows, be it one."""
+    spatial = _BY_INSTANCE.index(kind_of(layer)) + 1
+    return x.reshape(len(x), -1, *x.shape[-spatial - 1 :])
 
 
 def _scale_rows(layer: nn.Module, x: Tensor, gradient: Tensor) -> Tensor:
     if isinstance(layer, nn.LayerNorm):
         normal = functional.layer_norm(x, layer.normalized_shape, eps=layer.eps)
+    elif isinstance(layer, nn.RMSNorm):
+        normal = functional.rms_norm(x, layer.normalized_shape, eps=layer.eps)
+    elif isinstance(layer, _BY_INSTANCE):
+        rows = _instances(layer, x)
+        normal = functional.instance_norm(rows.flatten(0, 1), eps=layer.eps).view(x.shape)
     else:
         assert isinstance(layer, nn.GroupNorm)
         normal = functional.group_norm(x.flatten(0, 1), layer.num_groups, eps=layer.eps).view(x.shape)
@@ -182,12 +205,18 @@ def require_supported(layer: nn.Module, name: str) -> bool:
     ):
         raise UnsupportedLayer(
             f"Layer {name or 'itself'} is {type(layer).__name__}: its statistics mix the records of a batch, so "
-            "no record has a gradient of its own and no clipping bounds its influence. Use GroupNorm."
+            "no record has a gradient of its own and no clipping bounds its influence. Use GroupNorm: "
+            "privgen.replace_batchnorm(model) puts it in its place."
+        )
+    if isinstance(layer, nn.RNN | nn.GRU | nn.RNNCellBase):
+        raise UnsupportedLayer(
+            f"Layer {name or 'itself'} is {type(layer).__name__}, which torch cannot run one record at a time under "
+            "torch.func. Use nn.LSTM, which it can, or write the recurrence with Linear layers."
         )
     kind = kind_of(layer)
     if kind not in SUPPORTED or not _trains_as_named(layer):
         return False
-    if kind in (nn.Conv2d, nn.ConvTranspose2d):
+    if kind in (*_CONVOLUTIONS, *_TRANSPOSED):
         plain = bool(layer.groups == 1 and layer.padding_mode == "zeros")
         return plain and not isinstance(layer.padding, str)
     if kind is nn.Embedding:

@@ -60,17 +60,17 @@ class Window:
         return x
 
 
-def window_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> Window:
-    """The windows of a convolution's input, or of a transposed convolution's output."""
+def window_of(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d) -> Window:
+    """The windows of a convolution's input, or of a transposed convolution's output; a sequence's are of height one."""
     assert not isinstance(layer.padding, str)  # `layers.require_supported`
     return Window(
-        kernel=_pair(layer.kernel_size),
-        stride=_pair(layer.stride),
-        padding=_pair(layer.padding),
-        dilation=_pair(layer.dilation),
+        kernel=_pair(layer.kernel_size, 1),
+        stride=_pair(layer.stride, 1),
+        padding=_pair(layer.padding, 0),
+        dilation=_pair(layer.dilation, 1),
     )
 
 
-def _pair(sizes: Sequence[int]) -> Pair:
-    down, across = sizes
+def _pair(sizes: Sequence[int], of_height_one: int) -> Pair:
+    down, across = sizes if len(sizes) == 2 else (of_height_one, *sizes)
     return down, across

@@ -160,14 +160,14 @@ class MatrixGradient:
 
     def in_shape(self, total: Tensor) -> Tensor:
         """See RecordGradients: windows hold their channels innermost."""
-        if len(self.shape) != 4:
+        if len(self.shape) < 3:
             return total.view(self.shape)
-        p, channels, down, across = self.shape
-        return total.view(p, down, across, channels).permute(0, 3, 1, 2)
+        p, channels, *window = self.shape
+        return total.view(p, *window, channels).movedim(-1, 1)
 
     def flat(self, parameter: Tensor) -> Tensor:
         """See RecordGradients."""
-        return parameter.permute(0, 2, 3, 1).flatten() if len(self.shape) == 4 else parameter.flatten()
+        return (parameter.movedim(1, -1) if len(self.shape) > 2 else parameter).flatten()
 
 
 class Workspace:

@@ -29,7 +29,6 @@ from accountant.ledger.outside_head import OutsideHeads, forget
 from accountant.ledger.register import SpendRegister
 from accountant.ledger.replay import replay
 from accountant.ledger.signing import LedgerSigner, load_signer
-from accountant.ledger.writers import PRIVGEN_TRAINING
 from accountant.plans.plan import Plan
 from privgen.config import RunSettings
 from privgen.errors import RunError
@@ -102,7 +101,7 @@ def begin(
         discard(folder)
         raise
     try:
-        genesis = ledger.append("genesis", _genesis(plan, noise, options, signer, planted))
+        genesis = ledger.append("genesis", _genesis(plan, method, data, noise, options, signer, planted))
         ledger.remember_outside(OutsideHeads.of(folder.ledger, genesis.digest, anchor=options.anchor))
         ledger.append("checkpoint", {"name": checkpoint_name(0), "step": 0, "weights_digest": digest})
         enter_into_register(ledger, folder, plan, data)
@@ -143,10 +142,16 @@ def _plant(folder: RunFolder, data: TrainingRecords, count: int) -> Canaries | N
 
 
 def _genesis(
-    plan: Plan, noise: ExactGaussian, options: Options, signer: LedgerSigner | None, planted: Canaries | None
+    plan: Plan,
+    method: Method,
+    data: TrainingRecords,
+    noise: ExactGaussian,
+    options: Options,
+    signer: LedgerSigner | None,
+    planted: Canaries | None,
 ) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "writer": PRIVGEN_TRAINING,
+        "writer": method.writer,
         # No two runs begin alike, so that a ledger cannot stand for another and an account tells them apart.
         "run": os.urandom(8).hex(),
         "plan": plan.to_json(),
@@ -160,6 +165,8 @@ def _genesis(
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "extend": options.extend,
     }
+    if data.identified_by is not None:
+        body["identities"] = data.identified_by
     if options.extend:
         body["extra_blocks"] = blocks_beside(plan)
     if options.anchor is not None:

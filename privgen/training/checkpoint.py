@@ -62,7 +62,7 @@ def write_checkpoint(private: Path, name: str, snapshot: Snapshot) -> str:
     Raises:
         OSError: it could not be written, or the name is taken; nothing was made or changed.
     """
-    files = {f"{kind}.safetensors": _tensor_bytes(getattr(snapshot, kind)) for kind in TENSOR_FILES}
+    files = {f"{kind}.safetensors": tensor_bytes(getattr(snapshot, kind)) for kind in TENSOR_FILES}
     files["state.json"] = json.dumps({"schema": SCHEMA, **snapshot.state}, indent=1).encode()
     digests = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
     files["manifest.json"] = canonical(digests)
@@ -81,8 +81,9 @@ def write_checkpoint(private: Path, name: str, snapshot: Snapshot) -> str:
     return digests["generator.safetensors"]
 
 
-def _tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Tensors as a safetensors file; those that share memory, such as tied weights, each by itself."""
+    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -28,6 +28,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from accountant.ledger.writers import PRIVGEN_TRAINING
 from accountant.plans.parts import Part
 from accountant.plans.plan import Plan
 from accountant.plans.warm_start import WarmRelease
@@ -231,10 +232,12 @@ class Method(ABC):
         parts: names of what its step can release.
         watched: those of them in whose gradient a planted canary can be felt from outside; empty: no canaries.
         needs_warm_start: whether it trains nothing without one.
+        writer: who writes the ledger, of `accountant.ledger.writers`: what is enforced of a step differs with it.
     """
 
     name: str
     parts: tuple[str, ...]
+    writer: str = PRIVGEN_TRAINING
     watched: tuple[str, ...] = ()
     needs_warm_start: bool = False
 

@@ -35,6 +35,10 @@ class TrainingRecords(Protocol):
         """What to load them by again, or None; private."""
 
     @property
+    def identified_by(self) -> str | None:
+        """By what records are told apart, where an audit must say so (`accountant.ledger.writers`); or None."""
+
+    @property
     def facts(self) -> RecordFacts:
         """What is public of each."""
 
@@ -89,6 +93,10 @@ class ImageRecords:
     def source(self) -> str | None:
         """What the data set was loaded by; private."""
         return self.data.source
+
+    @property
+    def identified_by(self) -> None:
+        """Nothing that an audit need say: `privgen.data.identity` has it."""
 
     @property
     def facts(self) -> RecordFacts:

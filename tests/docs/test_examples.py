@@ -1,10 +1,12 @@
 """The examples in the docs run, and do what they say."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-from accountant import RdpAccountant, SubsampledGaussian, verify_ledger
+from accountant import BandedGaussian, RdpAccountant, SubsampledGaussian, verify_ledger
+from accountant.audit.audit import audit_run
 from privgen.experiments.records import TrialLog
 from privgen.experiments.tables import tables
 
@@ -23,6 +25,37 @@ def test_the_guard_around_a_plain_loop_halts_at_the_last_affordable_step(tmp_pat
     assert state.halted is not None
     assert spent.get_epsilon(1e-5) <= 2.0 < spent.compose(event).get_epsilon(1e-5)
     assert f"{state.steps_done} steps, halted" in done.stdout
+
+
+def ran(example, out):
+    done = subprocess.run([sys.executable, EXAMPLES / example, out], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_a_model_of_ones_own_is_trained_in_five_marked_lines_and_its_audit_passes(tmp_path):
+    said = ran("own_model.py", tmp_path / "mine")
+    assert "40 steps of expected batch 250" in said and "iterations are done" in said
+    assert float(said.rpartition(":")[2]) > 0.5  # ten classes
+    assert audit_run(tmp_path / "mine").verdict == "passed"
+    assert (tmp_path / "mine" / "release" / "report.html").exists()
+    text = (EXAMPLES / "own_model.py").read_text()
+    assert len([line for line in text.splitlines() if re.search(r"  # \d( |$)", line)]) == 5
+
+
+def test_a_loop_of_ones_own_spends_what_its_budget_affords_and_learns(tmp_path):
+    said = ran("own_loop.py", tmp_path / "ledger.jsonl")
+    state = verify_ledger(tmp_path / "ledger.jsonl")
+    event = BandedGaussian(sampling_rate=0.05, noise_multiplier=1.5, bands=4)
+    assert state.halted and RdpAccountant().compose(event, state.steps_charged).get_epsilon(1e-5) <= 4.0
+    assert RdpAccountant().compose(event, state.steps_charged + 4).get_epsilon(1e-5) > 4.0
+    assert float(said.rpartition(":")[2]) > 0.8
+
+
+def test_the_readmes_lines_are_those_of_the_librarys_page():
+    readme, page = (DOCS.parent / "README.md").read_text(), (DOCS / "library.md").read_text()
+    (lines,) = re.findall(r"```python\n(from privgen import PrivateTraining.*?)```", readme, flags=re.DOTALL)
+    assert lines in page
+    compile(lines, "README.md", "exec")
 
 
 def test_the_tables_of_the_clipping_bias_page_are_those_of_its_recorded_trials():

@@ -1,0 +1,92 @@
+"""What is looked at before a library run begins, so that nothing is spent on what cannot work."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from privgen.errors import ConfigError, RunError, UnsupportedLayer
+from privgen.gradients.clipped_sums import private_sums
+from privgen.gradients.graph_checks import fast_layers
+from privgen.library.model_method import KINDS, ModelMethod, Numbers
+from privgen.library.records import LibraryRecords
+from privgen.mechanism.record_numbers import RecordNumbers
+from privgen.training.run_folder import RunFolder
+
+
+def require_one_process() -> None:
+    """Raise RunError under torchrun: each process would draw, charge and add noise for itself."""
+    if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
+        raise RunError(
+            f"WORLD_SIZE={os.environ['WORLD_SIZE']}: PrivateTraining runs in one process, and several would each draw, "
+            "charge and add noise for themselves. Start it without torchrun."
+        )
+
+
+def require_model(model: Any) -> None:
+    """Raise ConfigError or UnsupportedLayer unless every record can have a gradient of its own."""
+    if not isinstance(model, nn.Module) or not any(p.requires_grad for p in model.parameters()):
+        raise ConfigError(f"Expected a torch.nn.Module with a trainable parameter, got {type(model).__name__}.")
+    if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        raise ConfigError(f"{type(model).__name__} mixes the records of a batch; give the model inside it (.module).")
+    if hasattr(model, "_orig_mod"):
+        raise ConfigError("A compiled model hides its layers from torch.func; give the model as it was before.")
+    if len({p.device for p in model.parameters()}) > 1:
+        raise ConfigError("The model's parameters are on several devices; expected one.")
+    fast_layers(model)
+    dropping = [
+        name or type(layer).__name__
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 and layer.training
+    ]
+    if dropping:
+        raise UnsupportedLayer(
+            f"Dropout ({', '.join(dropping[:3])}{', …' if len(dropping) > 3 else ''}) draws for all records of a pass "
+            "from one generator, so that a record's gradient depends on its place. Noise regularises already: call "
+            "model.eval(), or multiply by masks from numbers= in the loss."
+        )
+
+
+def require_folder(folder: RunFolder, *, resume: bool) -> None:
+    """Raise RunError unless the folder is free, or holds a run that is to go on."""
+    if resume:
+        RunFolder.existing(folder.path)
+    elif folder.private.exists() and any(folder.private.iterdir()):
+        raise RunError(
+            f"{folder.path} holds a run. Give resume=True to go on with it, or another out=: a new run on the same "
+            "records is charged beside it."
+        )
+
+
+def require_numbers(numbers: Numbers) -> Numbers:
+    """The numbers that are asked for.
+
+    Raises:
+        ConfigError: of an unknown kind, or of no shape.
+    """
+    for name, asked in numbers.items():
+        fits = isinstance(asked, tuple) and len(asked) == 2 and asked[0] in KINDS and isinstance(asked[1], tuple)
+        if not fits or not all(isinstance(side, int) and side >= 0 for side in asked[1]):
+            raise ConfigError(f"Expected numbers[{name!r}]={asked!r} to be (one of {', '.join(KINDS)}, a shape).")
+    return dict(numbers)
+
+
+def try_loss(method: ModelMethod, data: LibraryRecords) -> None:
+    """One pass of made-up records, all zero, through model and loss.
+
+    Raises:
+        ConfigError: the loss is no scalar, or in half precision. UnsupportedLayer: torch cannot vectorise it.
+    """
+    device = next(method.model.parameters()).device
+    loss = method.loss
+
+    def none(norms: Tensor) -> tuple[Tensor, ...]:
+        return (torch.zeros_like(norms),)
+
+    private_sums(
+        method.model, loss.of(method.model), data.like(device), none,
+        beside=loss.beside(RecordNumbers(device=device)), physical_batch=None,
+    )  # fmt: skip

@@ -1,0 +1,22 @@
+"""Streams from a seed, for debugging and experiments on public data: who knows the seed can subtract the noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.record_numbers import RecordNumbers
+
+
+def seeded(seed: int) -> dict[str, Any]:
+    """The fields of `privgen.training.session.Options` that draw random numbers, all from one seed. Insecure."""
+    stream = np.random.default_rng(seed)
+    return {
+        "coins": lambda count: stream.integers(0, 2**64, size=count, dtype=np.uint64),
+        "latents": lambda on: torch.Generator(device=on).manual_seed(seed + 1),
+        "beside": lambda on: RecordNumbers.insecure_fixed_seed(seed, device=on),
+        "noise": lambda: ExactGaussian.insecure_fixed_seed(seed),
+    }

@@ -1,0 +1,183 @@
+"""Every layer that a model may have: exact against one backward a record, by the fast way where there is one."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from privgen.errors import UnsupportedLayer
+from privgen.gradients import graph_checks
+from privgen.gradients.clipped_sums import private_sums
+
+UNIT = 2.0**-30
+
+
+class Tied(nn.Module):
+    """Embedding and output share a matrix."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside, self.out = nn.Embedding(7, 4), nn.Linear(4, 7, bias=False)
+        self.out.weight = self.inside.weight
+
+    def forward(self, words):
+        return self.out(torch.tanh(self.inside(words)))
+
+
+class Attention(nn.Module):
+    """scaled_dot_product_attention over heads, with a residual and a norm."""
+
+    def __init__(self, norm=nn.LayerNorm):
+        super().__init__()
+        self.norm, self.inside, self.out = norm(8), nn.Linear(8, 24), nn.Linear(8, 8)
+
+    def forward(self, x):
+        q, k, v = (t.unflatten(-1, (2, 4)).transpose(-3, -2) for t in self.inside(self.norm(x)).chunk(3, -1))
+        found = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return x + self.out(found.transpose(-3, -2).flatten(-2))
+
+
+class Heads(nn.Module):
+    """MultiheadAttention of a sequence with itself."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True, **options)
+
+    def forward(self, x):
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+class Remembering(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(8, 3, batch_first=True)
+
+    def forward(self, x):
+        return self.lstm(x)[0]
+
+
+def half_frozen():
+    net = nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 2))
+    net[0].requires_grad_(False)
+    return net
+
+
+def normal(*shape):
+    return lambda: torch.randn(5, *shape)
+
+
+def words():
+    return torch.randint(0, 7, (5, 3))
+
+
+FAST = {
+    "linear": (lambda: nn.Linear(8, 3), normal(8)),
+    "linear of positions": (lambda: nn.Linear(8, 3), normal(4, 8)),
+    "conv1d": (lambda: nn.Conv1d(3, 4, 3), normal(3, 9)),
+    "conv1d, stride and dilation": (lambda: nn.Conv1d(3, 4, 2, stride=2, padding=1, dilation=2), normal(3, 9)),
+    "conv2d": (lambda: nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=1), normal(2, 6, 5)),
+    "transposed 1d": (lambda: nn.ConvTranspose1d(3, 4, 3, stride=2, output_padding=1), normal(3, 5)),
+    "transposed 2d": (lambda: nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1), normal(2, 4, 3)),
+    "group norm": (lambda: nn.GroupNorm(2, 4), normal(4, 5)),
+    "layer norm": (lambda: nn.LayerNorm(8), normal(3, 8)),
+    "rms norm": (lambda: nn.RMSNorm(8), normal(3, 8)),
+    "rms norm over two": (lambda: nn.RMSNorm((3, 8), eps=1e-3), normal(2, 3, 8)),
+    "instance norm 1d": (lambda: nn.InstanceNorm1d(4, affine=True), normal(4, 6)),
+    "instance norm 2d": (lambda: nn.InstanceNorm2d(4, affine=True, eps=1e-2), normal(4, 3, 5)),
+    "instance norm 3d": (lambda: nn.InstanceNorm3d(2, affine=True), normal(2, 3, 2, 3)),
+    "embedding": (lambda: nn.Embedding(7, 4), words),
+    "tied": (Tied, words),
+    "frozen": (half_frozen, normal(8)),
+    "attention": (Attention, normal(4, 8)),
+    "attention with rms norm": (lambda: Attention(nn.RMSNorm), normal(4, 8)),
+}
+SLOW = {
+    "conv1d of groups": (lambda: nn.Conv1d(4, 4, 3, groups=2), normal(4, 9)),
+    "conv3d": (lambda: nn.Conv3d(2, 3, 2), normal(2, 3, 4, 3)),
+    "transposed 3d": (lambda: nn.ConvTranspose3d(2, 3, 2), normal(2, 2, 3, 2)),
+    "heads": (Heads, normal(4, 8)),
+    "heads with key biases": (lambda: Heads(add_bias_kv=True), normal(4, 8)),
+    "transformer": (
+        lambda: nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0, batch_first=True, norm_first=True), normal(4, 8),
+    ),
+    "lstm": (Remembering, normal(4, 8)),
+}  # fmt: skip
+
+
+def loss_of(net):
+    """A loss whose gradient is of all sizes, of one record in rows of one."""
+
+    def loss(x):
+        made = net(x[None])
+        places = torch.arange(1, made.numel() + 1, dtype=made.dtype).view(made.shape)
+        return (torch.sin(places) * made + made.square()).sum()
+
+    return loss
+
+
+def exact(net, x, loss):
+    """The sums are those of one backward a record, and no norm is below its gradient's."""
+    named = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    found = private_sums(net, loss, (x,), lambda norms: (torch.full_like(norms, 1 / UNIT),), physical_batch=32)
+    total = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in named.items()}
+    for i, record in enumerate(x):
+        gradients = torch.autograd.grad(loss(record), list(named.values()))
+        norm = torch.cat([g.flatten() for g in gradients]).double().norm()
+        assert float(found.norms[i]) == pytest.approx(float(norm), rel=1e-4)
+        for name, g in zip(named, gradients, strict=True):
+            total[name] += g.double()
+    assert set(found.sums[0]) == set(named)
+    for name, wanted in total.items():
+        scale = float(wanted.abs().max()) + 1e-3
+        assert float((found.sums[0][name] * UNIT - wanted).abs().max()) < 3e-5 * scale, name
+
+
+@pytest.fixture(autouse=True)
+def afresh(monkeypatch):
+    monkeypatch.setattr(graph_checks, "_warned", set())
+    torch.manual_seed(0)
+
+
+def randomised(net):
+    """No scale is one and no shift is zero, so that each shows."""
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+    return net
+
+
+@pytest.mark.parametrize("layer", FAST)
+def test_the_fast_way_is_exact(layer):
+    make, records = FAST[layer]
+    net = randomised(make())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="No fast")
+        exact(net, records(), loss_of(net))
+
+
+@pytest.mark.parametrize("layer", ["conv1d", "transposed 1d", "rms norm", "instance norm 2d", "conv2d"])
+def test_a_layer_that_is_called_without_rows_is_exact_too(layer):
+    make, records = FAST[layer]
+    net = randomised(make())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="No fast")
+        exact(net, records(), lambda x: loss_of(lambda rows: net(rows[0]))(x))
+
+
+@pytest.mark.parametrize("layer", SLOW)
+def test_the_slow_way_says_so_and_is_exact(layer):
+    make, records = SLOW[layer]
+    net = randomised(make())
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        exact(net, records(), loss_of(net))
+    assert sum("No fast per-record gradient" in str(w.message) for w in said) == 1
+
+
+@pytest.mark.parametrize("layer", [nn.GRU(8, 3), nn.RNN(8, 3), nn.GRUCell(8, 3), nn.LSTMCell(8, 3)])
+def test_what_torch_cannot_run_a_record_at_a_time_is_refused_by_name_with_the_remedy(layer):
+    with pytest.raises(UnsupportedLayer, match=rf"Layer 0 is {type(layer).__name__}.*nn\.LSTM"):
+        private_sums(nn.Sequential(layer), lambda x: layer(x)[0].sum(), (torch.zeros(2, 8),), lambda n: (n,))
