@@ -218,7 +218,9 @@ class ModelMethod(Method):
             )
         for name in ("ema", "views"):
             if (begun := getattr(settings, name)) != (asked := getattr(self.settings, name)):
-                raise RunError(f"The run was begun with {name}={begun!r}, and {name}={asked!r} is given; give it again.")
+                raise RunError(
+                    f"The run was begun with {name}={begun!r}, and {name}={asked!r} is given; give the first."
+                )
         return ModelLearner(self, settings)
 
 
