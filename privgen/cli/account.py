@@ -27,7 +27,7 @@ def command() -> None:
 
 NEW_EPILOG = """\b
 Example:
-  privgen account new clinic --epsilon 3 --delta 1e-6 --dataset image-folder:scans --for-plan plan.json
+  privgen account new clinic --epsilon 3 --delta 1e-6 --dataset clinic-scans --for-plan plan.json
   privgen train --plan plan.json --out runs/first --account clinic
 """
 

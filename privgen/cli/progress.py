@@ -67,7 +67,7 @@ class TrainingDisplay:
 
     def _spent(self, charged: int, by_rdp: float) -> str:
         """What is charged, with what stands reserved ahead of the steps; a plan by PRV may pass its ε by RDP."""
-        planned = f"{self._epsilon:g} planned" + (", by PRV" if self._by_prv else "")
+        planned = f"ε {self._epsilon:g} planned" + (", by PRV" if self._by_prv else "")
         return f"charged {charged} (ε {upper_text(by_rdp)} by RDP so far, {planned})"
 
     def _left(self, report: StepReport) -> str:
@@ -75,7 +75,8 @@ class TrainingDisplay:
         taken, missing = report.step - self._first, self._planned - report.step
         if taken < 1 or missing < 1:
             return ""
-        return f"  about {spoken((self._clock() - self._begun) * missing / taken)} left"
+        seconds = (self._clock() - self._begun) * missing / taken
+        return f"  {'about ' if round(seconds) else ''}{spoken(seconds)} left"
 
     def update(self, report: StepReport) -> None:
         """Show one step. Where stderr is closed, nobody sees it and training goes on."""

@@ -271,7 +271,7 @@ def _compile() -> None:
 
     seconds = compile_loops()
     if seconds > 1:
-        warn(f"Compiled the loops that sum gradients in {seconds:.1f} s; they are kept for the next run.")
+        err_console.print(f"Compiled the loops that sum gradients in {seconds:.1f} s; they are kept for the next run.")
 
 
 def _train(session: Session, asked: Requests) -> None:

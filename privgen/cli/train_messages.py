@@ -69,13 +69,16 @@ def _resumed(session: Session) -> str:
 
 def say_end(session: Session) -> None:
     """Why it ended, what is guaranteed, once, and where things are; or what can be done where nothing was released."""
+    from accountant.ledger.replay import replay
+
     folder, held, charged = session.folder, session.guard.held, session.guard.steps
     if not charged:
         err_console.print(f"Error: {session.outcome}.", style="bold red", markup=False, soft_wrap=True)
         return
     lines = [f"Halted: {session.outcome}. {charged} steps charged, {held} of them in the weights.", _guarantee(session)]
     if session.released:
-        lines.append(f"Released: {folder.release / 'generator.safetensors'}, {folder.release / 'samples.png'}.")
+        files = sorted(replay(session.ledger.entries).releases)
+        lines.append(f"Released: {', '.join(str(folder.release / name) for name in files)}.")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
     if not session.released:

@@ -3,8 +3,7 @@
     released_k = sums_k + ⌊N(0, (σ_k/h_k)² I)⌋       integers, in units of the grid step h_k;  σ_k/h_k ≥ z_k Δ_k / h_k
 
 sums_k are integers too, so this is ⌊sums_k + N⌋: post-processing of the Gaussian mechanism, exactly. All parts
-of a step
-are one joint Gaussian release with 1/z² = Σ 1/z_k² (docs/privacy.md, theorems 1 and 11).
+of a step are one joint Gaussian release with 1/z² = Σ 1/z_k² (docs/privacy.md, theorems 1 and 11).
 
 Guarantees: it checks, in fractions and without any slack, that this z is at least the admitted event's, that the bands
 are the event's and that what is fed back is no more than the event's ratio allows; and uses the receipt up before any

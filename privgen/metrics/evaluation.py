@@ -171,8 +171,11 @@ class _Job:
                 f"Expected generated images {theirs} as {self.data.name} has them, got {ours}; name the data set that "
                 "they imitate by --dataset, or resize them."
             )
-        if self.first.labels is None and {"gen2real", "real2gen"} & set(self.request.metrics):
-            raise EvaluationError("gen2real and real2gen need labels; add an array labels, or omit these two metrics.")
+        needing = [name for name in self.request.metrics if METRICS[name].needs_labels]
+        if self.first.labels is None and needing:
+            raise EvaluationError(
+                f"These need labels, and the images have none: {', '.join(needing)}; add an array labels, or omit them."
+            )
 
     def _conditions(self) -> Conditions:
         request, compared = self.request, set(self.request.metrics) - {*ACCURACIES, "is"}

@@ -4,7 +4,7 @@
         for report in run(run_session):
             ...                                  # progress; a test takes three steps
 
-Halting is normal completion : final checkpoint, released files, `release` and `halt` entries.
+Halting is normal completion: final checkpoint, released files, `release` and `halt` entries.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def test_plan_train_sample_audit_do_the_main_job(npz_file, size, tmp_path, monke
     assert f"is ({spent}, 1e-05)-differentially private for one record (add-or-remove-one)" in sentence
     assert "(10, 1e-05) was promised" in sentence
     assert "An attacker who knows all but whether one record was used finds at best" in trained.stdout
-    assert "step 8/8  charged 8 (ε " in trained.stderr and "by RDP so far, 10 planned)" in trained.stderr
+    assert "step 8/8  charged 8 (ε " in trained.stderr and "by RDP so far, ε 10 planned)" in trained.stderr
     assert privgen("audit", "runs/own").exit_code == 0
 
     for out in ("grid.png", "own.npz", "own"):

@@ -102,6 +102,14 @@ def test_the_run_halts_at_the_plans_end_and_its_audit_passes(trained):
     assert (folder / "release" / "report.html").exists()
 
 
+def test_the_end_names_the_files_that_the_method_wrote_and_no_others(trained):
+    folder, _, ended = trained
+    (released,) = [line for line in ended.splitlines() if line.startswith("Released: ")]
+    for name in ("generator.json", "generator.safetensors", "palette.json"):
+        assert str(folder / "release" / name) in released
+    assert "samples.png" not in released
+
+
 def test_its_own_files_are_in_the_ledger_and_its_settings_in_the_checkpoint(trained):
     folder, *_ = trained
     files = [e for line in (folder / "release" / "ledger.jsonl").open() if (e := json.loads(line))["kind"] == "release"]
@@ -128,6 +136,13 @@ def test_the_metric_from_outside_measures_it_against_the_data_from_outside(train
     options = ("--dataset", "shop-stripes", "--metrics", "contrast", "--samples", 200, "--json")
     found = json.loads(succeeded("evaluate", folder, *options).stdout)
     assert 0.1 < found["further"]["contrast"]["ratio"] < 2
+
+
+def test_a_metric_from_outside_that_needs_labels_is_refused_without_them(tmp_path):
+    np.savez(tmp_path / "plain.npz", images=np.zeros((120, 16, 16, 1), np.uint8))
+    options = ("--dataset", "shop-stripes", "--metrics", "contrast", "--samples", 100, "--out", tmp_path / "found")
+    ran = privgen("evaluate", tmp_path / "plain.npz", *options)
+    assert ran.exit_code == 1 and "need labels, and the images have none: contrast" in ran.output
 
 
 def test_planted_canaries_are_felt_in_its_part(trained):
