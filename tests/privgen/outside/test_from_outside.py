@@ -165,7 +165,7 @@ def plan_of_toy(**changes):
     known = METHODS["palette"].planned
     facts = DATASETS["shop-stripes"].facts
     values = {"epsilon": 20.0, "dataset_size": 200, "batch_size": 40.0, "iterations": 16, "public_facts": facts}
-    return plan(method=known, **{**values, **changes})
+    return plan(**{"method": known, **values, **changes})
 
 
 def test_a_resume_has_the_weights_the_optimiser_and_what_else_changed(tmp_path):
@@ -210,9 +210,7 @@ def test_a_method_refuses_plans_checkpoints_and_canaries_that_are_not_its_own(st
         session_of(tmp_path / "a", plan(epsilon=20.0, dataset_size=200, public_facts=DATASETS["shop-stripes"].facts))
     other = PlannedMethod(name="palette", shares={"brush": 1.0})
     with pytest.raises(RunError, match="does not release: brush"):
-        session_of(tmp_path / "b", plan_of_toy() and plan(
-            epsilon=20.0, dataset_size=200, method=other, public_facts=DATASETS["shop-stripes"].facts
-        ))  # fmt: skip
+        session_of(tmp_path / "b", plan_of_toy(method=other))
     with pytest.raises(RunError, match="takes nothing of"):
         session_of(tmp_path / "c", plan_of_toy(warm_start=0.3))
     monkeypatch.setattr(own, "needs_warm_start", True)
