@@ -76,6 +76,7 @@ def test_a_setting_that_is_no_number_is_wrong_usage(lab, tmp_path):
     arguments = ["train", "--plan", tmp_path / "plan.json", "--out", tmp_path / "run", "--set"]
     assert "generator_rate='abc' to be a finite number" in usage(privgen(*arguments, "generator_rate=abc"))
     assert "Did you mean generator_rate?" in usage(privgen(*arguments, "generatr_rate=1"))
+    assert "'generator_rate' has no value" in usage(privgen(*arguments, "generator_rate"))
 
 
 def test_a_command_or_option_that_was_nearly_right_is_guessed_and_no_other():
