@@ -186,6 +186,7 @@ def _audit_run(
     from accountant.audit.audit import audit_run
     from accountant.ledger.signing import load_public_key
 
+    _require_no_plan(run)
     audit = audit_run(run, public_key=load_public_key(public_key) if public_key else None, anchor=anchor)
     if group_size is not None:
         audit = replace(audit, group_sizes=(*audit.group_sizes, group_size))
@@ -197,6 +198,21 @@ def _audit_run(
     if found is not None and not found.holds:
         _say_failed("the empirical audit failed: a lower bound is above the certified ε")
     _require_agreement(opinions)
+
+
+def _require_no_plan(run: Path) -> None:
+    """A plan is no ledger, and not a ledger that somebody broke."""
+    from accountant.errors import PlanError
+    from accountant.plans.plan import Plan
+    from privgen.errors import RunError
+
+    if run.suffix != ".json" or not run.is_file():
+        return
+    try:
+        Plan.load(run)
+    except PlanError:
+        return
+    raise RunError(f"{run} is a plan, in which nothing is spent yet; name a run's folder, such as runs/NAME.")
 
 
 def _second_opinions(audit: Audit) -> tuple[Opinion, ...]:
