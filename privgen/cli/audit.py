@@ -138,9 +138,7 @@ def command(
         _refuse(ctx, ("bands", "feedback_ratio"))
         if opacus_history is None:
             _refuse(ctx, ("delta", "neighbouring"))
-    from privgen.cli.console import in_colour
-
-    colour = out is None and form == "terminal" and in_colour()
+    colour = _coloured(form, out)
     if run is not None:
         attack = _Attack(trials=trials, confidence=confidence, seed=seed, data_dir=data_dir) if empirical else None
         _audit_run(run, form, out, public_key, anchor, attack, group_size, referee=referee, colour=colour)
@@ -150,6 +148,12 @@ def command(
         feedback_ratio=feedback_ratio, delta=delta, neighbouring=neighbouring,
     )  # fmt: skip
     _deliver(render_claim(claim_of(claim_name, opacus_history, settings), form, colour=colour), form, out)
+
+
+def _coloured(form: str, out: Path | None) -> bool:
+    from privgen.cli.console import in_colour
+
+    return out is None and form == "terminal" and in_colour()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
