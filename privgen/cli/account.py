@@ -68,17 +68,24 @@ def new(
 ) -> None:
     """Make the account NAME, in accounts/NAME.jsonl (or in the file that NAME is the path of)."""
     from accountant.budget import Budget, Neighbouring
+    from accountant.errors import InvalidValue
     from accountant.ledger.account import Account, default_order
     from accountant.plans.plan import Plan
     from privgen.cli.console import console
 
-    budget = Budget(epsilon=epsilon, delta=delta, neighbouring=Neighbouring(neighbouring))
+    try:
+        budget = Budget(epsilon=epsilon, delta=delta, neighbouring=Neighbouring(neighbouring))
+    except InvalidValue as error:
+        raise click.BadParameter(str(error)) from error
     if order is None and plan_path is not None:
         plan = Plan.load(plan_path)
         order = default_order(budget, plan.event_of(plan.schedule()[0]))
     path = _path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = Account.new(path, budget=budget, dataset=dataset, order=order)
+    try:
+        made = Account.new(path, budget=budget, dataset=dataset, order=order)
+    except InvalidValue as error:
+        raise click.BadParameter(str(error), param_hint="--order") from error
     console.print(f"{made.path}: {_line(made.state())}", markup=False, soft_wrap=True)
 
 

@@ -138,9 +138,7 @@ def command(
         _refuse(ctx, ("bands", "feedback_ratio"))
         if opacus_history is None:
             _refuse(ctx, ("delta", "neighbouring"))
-    from privgen.cli.console import in_colour
-
-    colour = out is None and form == "terminal" and in_colour()
+    colour = _coloured(form, out)
     if run is not None:
         attack = _Attack(trials=trials, confidence=confidence, seed=seed, data_dir=data_dir) if empirical else None
         _audit_run(run, form, out, public_key, anchor, attack, group_size, referee=referee, colour=colour)
@@ -150,6 +148,12 @@ def command(
         feedback_ratio=feedback_ratio, delta=delta, neighbouring=neighbouring,
     )  # fmt: skip
     _deliver(render_claim(claim_of(claim_name, opacus_history, settings), form, colour=colour), form, out)
+
+
+def _coloured(form: str, out: Path | None) -> bool:
+    from privgen.cli.console import in_colour
+
+    return out is None and form == "terminal" and in_colour()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,6 +190,7 @@ def _audit_run(
     from accountant.audit.audit import audit_run
     from accountant.ledger.signing import load_public_key
 
+    _require_no_plan(run)
     audit = audit_run(run, public_key=load_public_key(public_key) if public_key else None, anchor=anchor)
     if group_size is not None:
         audit = replace(audit, group_sizes=(*audit.group_sizes, group_size))
@@ -197,6 +202,21 @@ def _audit_run(
     if found is not None and not found.holds:
         _say_failed("the empirical audit failed: a lower bound is above the certified ε")
     _require_agreement(opinions)
+
+
+def _require_no_plan(run: Path) -> None:
+    """A plan is no ledger, and not a ledger that somebody broke."""
+    from accountant.errors import PlanError
+    from accountant.plans.plan import Plan
+    from privgen.errors import RunError
+
+    if run.suffix != ".json" or not run.is_file():
+        return
+    try:
+        Plan.load(run)
+    except PlanError:
+        return
+    raise RunError(f"{run} is a plan, in which nothing is spent yet; name a run's folder, such as runs/NAME.")
 
 
 def _second_opinions(audit: Audit) -> tuple[Opinion, ...]:

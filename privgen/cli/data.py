@@ -58,7 +58,7 @@ def command(
     notes = private_notes(data, stated_size=len(data.train.labels))
     _report(data, facts, notes, as_json)
     if strict and notes:
-        raise DataError(f"{name} is not flawless: {'; '.join(notes)}. Mend it, or leave --strict out.")
+        raise DataError(f"{name} is not flawless: {'; '.join(notes)}. Mend it, or omit --strict.")
 
 
 def _loaded(

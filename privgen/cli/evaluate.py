@@ -234,7 +234,7 @@ def _require_images(run: Path) -> None:
     """Before the real data are read: there is something to measure."""
     from privgen.errors import RunError
 
-    if not run.exists():
+    if not run.is_dir() and not (run.is_file() and run.suffix == ".npz"):
         raise RunError(_NOTHING.format(run=run))
     if (run / "private").is_dir() and not (run / "release" / "generator.json").is_file():
         raise RunError(f"{run} has released no generator yet; train it to its halt: privgen train --resume.")

@@ -254,7 +254,8 @@ def _settings(method: Method, plan: Plan, preset: str | None, settings: tuple[st
         name, equals, text = setting.partition("=")
         if not equals or name not in values:
             known = f"Expected NAME=VALUE with NAME one of: {', '.join(values)}."
-            raise click.BadParameter(f"{setting!r} is not known.{meant(name, values)} {known}", param_hint="--set")
+            found = f"is not known.{meant(name, values)}" if name not in values else "has no value."
+            raise click.BadParameter(f"{setting!r} {found} {known}", param_hint="--set")
         try:
             values[name] = json.loads(text)
         except ValueError:

@@ -76,6 +76,7 @@ def test_a_setting_that_is_no_number_is_wrong_usage(lab, tmp_path):
     arguments = ["train", "--plan", tmp_path / "plan.json", "--out", tmp_path / "run", "--set"]
     assert "generator_rate='abc' to be a finite number" in usage(privgen(*arguments, "generator_rate=abc"))
     assert "Did you mean generator_rate?" in usage(privgen(*arguments, "generatr_rate=1"))
+    assert "'generator_rate' has no value" in usage(privgen(*arguments, "generator_rate"))
 
 
 def test_a_command_or_option_that_was_nearly_right_is_guessed_and_no_other():
@@ -215,3 +216,20 @@ def test_more_images_than_fit_into_memory_are_refused_before_any_is_made(halted_
     done = privgen("sample", halted_run, "-n", 10**12, "--out", tmp_path / "x.npz")
     assert "1000000000000 images of 16×16×1 take" in usage(done) and "--seed" in usage(done)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [(["--epsilon", 0, "--delta", 1e-5], "epsilon"), (["--epsilon", 1, "--delta", 2], "delta"),
+     (["--epsilon", 1, "--delta", 1e-5, "--order", 0.5], "--order")],
+)  # fmt: skip
+def test_an_account_of_an_impossible_budget_is_wrong_usage_and_leaves_nothing(options, name, tmp_path):
+    assert name in usage(privgen("account", "new", tmp_path / "a.jsonl", *options))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_is_not_audited_as_a_broken_ledger(lab, tmp_path):
+    lab.plan().save(tmp_path / "plan.json")
+    done = privgen("audit", tmp_path / "plan.json")
+    assert done.exit_code == 1 and done.stdout == ""
+    assert "is a plan, in which nothing is spent yet" in done.stderr

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
 from click.testing import CliRunner
 
 from privgen.cli import main, task_bars
+from privgen.metrics import neighbours
 from privgen.metrics.fid import frechet_distance, gaussian_statistics
 from privgen.metrics.neighbours import manifold
 from privgen.metrics.protocols import PROTOCOLS
@@ -18,6 +20,21 @@ def test_identical_sets_with_duplicates_are_precise_and_covered_entirely(scale):
     rows = (generator.random((300, 784)) * scale + scale).astype(np.float32)
     rows[100:] = rows[generator.integers(0, 20, 200)]  # each of twenty images about ten times
     found = manifold(rows, rows)
+    assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
+
+
+def test_no_rounding_that_a_product_of_matrices_may_do_puts_a_copy_outside_its_own_ball(monkeypatch):
+    """Each squared distance is off by as much as its bound allows, as on a machine whose products round otherwise."""
+    exact, toss = neighbours._squared, torch.Generator().manual_seed(0)
+
+    def rounded(x, y):
+        bound = (x.shape[1] + 3) * 2.0**-53 * (x.norm(dim=1)[:, None] + y.norm(dim=1)) ** 2
+        noise = 2 * torch.rand(bound.shape, generator=toss, dtype=torch.float64) - 1
+        return (exact(x, y) + bound * noise).clamp_(min=0)
+
+    monkeypatch.setattr(neighbours, "_squared", rounded)
+    rows = np.repeat(np.random.default_rng(0).random((200, 64)), 2, axis=0)
+    found = manifold(rows, rows, k_precision=1, k_coverage=1)
     assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
 
 
