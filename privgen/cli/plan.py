@@ -16,7 +16,14 @@ from privgen.catalogue import METHODS
 from privgen.cli.encoding import echo_json
 from privgen.cli.facts import StatedData, facts_options, remember_source, state_data
 from privgen.cli.option_types import DataName, Duration, OneOf, Phases, Shares
-from privgen.cli.plan_risk import accept_option, group_size_option, require_acceptance, risks_for, say_risk
+from privgen.cli.plan_risk import (
+    accept_option,
+    group_size_option,
+    require_acceptance,
+    risks_for,
+    say_risk,
+    warn_of_weakness,
+)
 from privgen.cli.spent_before import tell_where_at_hand
 
 if TYPE_CHECKING:
@@ -266,16 +273,13 @@ def _warn_of(made: Plan, *, assumed_size: bool) -> None:
     """Say where a plan keeps its budget and is of little use."""
     from privgen.cli.console import warn
     from privgen.report.plan import noise_to_batch
-    from privgen.report.risk import weakness
 
     if assumed_size:
         warn(
             f"N = {made.dataset_size} is an ASSUMPTION, the size of MNIST; give --dataset, or N of your data by "
             "--dataset-size."
         )
-    weak = weakness(made.epsilon)
-    if weak is not None:
-        warn(weak)
+    warn_of_weakness(made)
     if made.delta >= 1 / made.dataset_size:
         warn(
             f"δ = {made.delta:g} is not below 1/N = {1 / made.dataset_size:g}: publishing one record whole may fit it."

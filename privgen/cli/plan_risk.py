@@ -30,6 +30,16 @@ def require_acceptance(epsilon: float, *, accepted: bool) -> None:
         raise click.UsageError(f"{said} If it is meant, add --accept-weak-privacy.")
 
 
+def warn_of_weakness(plan: Plan) -> None:
+    """One line where a plan's ε promises little."""
+    from privgen.cli.console import warn
+    from privgen.report.risk import weakness
+
+    said = weakness(plan.epsilon)
+    if said is not None:
+        warn(said)
+
+
 def risks_for(plan: Plan, group_size: int | None) -> Risks:
     """Of one record, of the usual groups, and of one of so many records where it was asked for."""
     from accountant.audit.risk import GROUP_SIZES, risks_of_plan

@@ -13,6 +13,7 @@ from privgen.cli.account import account_of
 from privgen.cli.console import console, err_console, warn
 from privgen.cli.facts import planned_data, recall_source
 from privgen.cli.option_types import DataName, OneOf
+from privgen.cli.plan_risk import warn_of_weakness
 from privgen.cli.signals import Requests, requests, say
 from privgen.cli.spent_before import tell_spent_before
 from privgen.cli.suggestions import meant
@@ -226,6 +227,7 @@ def _open(
     method = method_named(plan.method)
     chosen = _settings(method, plan, preset, settings)
     tell_spent_before(plan, data)
+    warn_of_weakness(plan)
     if found:
         show_found(plan, data, DEFAULT_PLAN, ask=ask)
     return begin(

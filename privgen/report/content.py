@@ -17,7 +17,7 @@ from accountant.plans.parts import Feedback
 from accountant.plans.plan import Plan
 from privgen.report.document import HOLDS, Block, Code, Paragraph, Report, Section, Table
 from privgen.report.recipe import recompute, verify_files
-from privgen.report.risk import STRONG, risk_section
+from privgen.report.risk import STRONG, risk_section, weakness
 from privgen.report.text import plain
 
 # Of the charged steps: with less of them in the weights, the summary says so.
@@ -128,6 +128,9 @@ def spend_rows(audit: Audit, state: LedgerState, spent: Certified) -> tuple[tupl
         rows.insert(1, ("guaranteed", f"ε ≤ {upper_text(guarantee.epsilon)}, by {guarantee.by}"))
     held = f"{state.held} of the charged in the weights"
     rows.append(("steps", f"{state.steps_done} done, {state.steps_charged} charged, {planned}, {held}, {resumes}"))
+    weak = weakness(budget.epsilon)
+    if weak is not None:
+        rows.append(("a weak promise", weak))
     if state.plan is not None and budget.delta * state.plan.dataset_size >= 1:
         text = f"δ is not below 1/N = 1/{state.plan.dataset_size}: releasing a whole record would satisfy it"
         rows.append(("a weak promise", text))

@@ -296,5 +296,5 @@ def test_what_lies_outside_of_the_window_or_of_all_cells_is_counted_against_us(t
     for share in (0.0, 0.3, 0.7, 0.99):
         epsilon = first + share * (last - first)
         truth = gaussian_delta(2.0, epsilon=epsilon)
-        assert above.upper_delta(epsilon) >= truth
+        assert above.upper_delta(epsilon) >= truth and above.upper_deltas(np.array([epsilon]))[0] >= truth
         assert all(one.lower_delta(epsilon) <= truth for one in below)

@@ -126,3 +126,20 @@ def test_words_for_the_ends():
     assert "changes no probability" in nothing
     assert "e^(1e+09) times" in all_of_it and "hardly any protection" in all_of_it
     assert weakness(10.0) is None and weakness(10.1) is not None
+
+
+def test_a_weak_promise_is_called_so_in_an_audit(halted_run):
+    audit = audit_run(halted_run)
+    assert "a weak promise" not in render_audit(audit, colour=False)
+    state = audit.state
+    weak = replace(audit, state=replace(state, budget=replace(state.budget, epsilon=15.0)))
+    assert "ε = 15 is a weak promise" in said(render_audit(weak, colour=False))
+    assert "is a weak promise" in render_markdown(report_of(weak))
+
+
+def test_training_by_a_weak_plan_is_warned_of(npz_file, tmp_path):
+    plan, data = tmp_path / "plan.json", f"npz:{npz_file}"
+    made = privgen("plan", "--epsilon", 15, "--dataset", data, "--batch-size", 20, "--iterations", 2, "--out", plan)
+    assert made.exit_code == 0
+    done = privgen("train", "--plan", plan, "--out", tmp_path / "run", "--set", "generator_batch=8")
+    assert done.exit_code == 0 and "is a weak promise" in said(done.stderr)
