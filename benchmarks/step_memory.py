@@ -1,7 +1,8 @@
 """Peak memory of a GAN's private step, on made-up images: python benchmarks/step_memory.py --preset paper --side 28
 
-What torch's allocator held at most during a step, beyond what stood before, and the workspace of the written gradients,
-which stays. A step of one record goes before: it makes the generated images that the critic sees. No record is read.
+What torch's allocator held at most during a step, beyond what stood before it, and the workspace of the written
+gradients, which stays. A step of one record goes before: it makes the generated images that the critic sees. No
+record is read.
 """
 
 from __future__ import annotations
