@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accountant.plans.planned_method import GAN, PlannedMethod
+from accountant.plans.planned_method import GAN, LIBRARY, PlannedMethod
 from accountant.plans.public_facts import PublicFacts
 from privgen.errors import ConfigError
 
@@ -220,7 +220,7 @@ def register_method(method: TrainableMethod) -> None:
         ConfigError: the name is another method's, or it does not say where it is.
     """
     name = method.planned.name
-    if name in METHODS:
+    if name in METHODS or name == LIBRARY.name:
         raise ConfigError(f"Expected another name than {name!r}: that method is known.")
     if ":" not in method.place:
         raise ConfigError(f"Expected place={method.place!r} to be module:attribute.")
@@ -233,6 +233,11 @@ def method_named(name: str) -> Method:
     Raises:
         ConfigError: there is none.
     """
+    if name == LIBRARY.name:
+        raise ConfigError(
+            "The run is of a model of somebody's own, which only its script can build: go on by "
+            "privgen.PrivateTraining(..., resume=True)."
+        )
     if name not in METHODS:
         raise ConfigError(f"Unknown method {name!r}; known are: {', '.join(METHODS)}.")
     found: Method = imported(METHODS[name].place)

@@ -83,3 +83,6 @@ GAN = PlannedMethod(
     essential_reason="the generator learns what images look like from these alone",
     between_classes=("classifier",),
 )
+
+# A model of somebody's own: one part, its gradient (`privgen.library`).
+LIBRARY = PlannedMethod(name="library", shares={"model": 1.0})

@@ -1,7 +1,7 @@
 """A loop of one's own out of the library's parts: guard, sampler, per-record sums, error feedback, exact release.
 
-Each part keeps its own promise: the guard charges before the step, the sampler draws true Poisson batches, sums hold
-an integer vector a record that is no longer than its clip norm, and `gaussian`, the only function that adds noise,
+Each part keeps its own promise: the guard charges before the step, the sampler draws true Poisson batches, the sums
+hold an integer vector a record that is no longer than its clip norm, and `gaussian`, the only function that adds noise,
 refuses what was not admitted. That the loop uses them so and keeps nothing else is its author's word: the ledger is an
 `own-loop` one, and its audit lists that as taken on trust.
 

@@ -212,8 +212,8 @@ def _open(
         folder = RunFolder.existing(_out(out, plan.dataset if plan else dataset))
         begun = folder.known_plan() or plan
         own = plan or begun
-        data = planned_data(dataset or folder.source(), own, data_dir)
         method = method_named(GAN.name if begun is None else begun.method)
+        data = planned_data(dataset or folder.source(), own, data_dir)
         resumed = resume_run(
             folder.path, method=method, data=ImageRecords(data), options=options, plan=plan, checkpoint=checkpoint
         )
@@ -223,8 +223,8 @@ def _open(
         say_resumed(resumed)
         return resumed
     assert plan is not None  # `_plan` leaves it out for a resume alone
-    data = planned_data(dataset, plan, data_dir)
     method = method_named(plan.method)
+    data = planned_data(dataset, plan, data_dir)
     chosen = _settings(method, plan, preset, settings)
     tell_spent_before(plan, data)
     warn_of_weakness(plan)

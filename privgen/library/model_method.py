@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from accountant.files import write_durably
 from accountant.ledger.writers import PRIVGEN_LIBRARY
 from accountant.plans.plan import Plan
-from accountant.plans.planned_method import PlannedMethod
+from accountant.plans.planned_method import LIBRARY
 from privgen.config import RunSettings
 from privgen.errors import ConfigError, RunError
 from privgen.library.optimiser import Optimiser, Schedule, progress_of, restore_progress
@@ -27,9 +27,7 @@ from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.training.checkpoint import tensor_bytes
 from privgen.training.method import Learner, Method, RecordFacts, RecordTask
 
-PART = "model"
-# For `planners.plan(method=LIBRARY, …)`.
-LIBRARY = PlannedMethod(name="library", shares={PART: 1.0})
+(PART,) = LIBRARY.parts
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
 SCHEMA = "privgen.model/1"
 KINDS = ("normal", "uniform")
@@ -218,9 +216,7 @@ class ModelMethod(Method):
             )
         for name in ("ema", "views"):
             if (begun := getattr(settings, name)) != (asked := getattr(self.settings, name)):
-                raise RunError(
-                    f"The run was begun with {name}={begun!r}, and {name}={asked!r} is given; give the first."
-                )
+                raise RunError(f"The run was begun with {name}={begun!r}, not with {name}={asked!r}; give the former.")
         return ModelLearner(self, settings)
 
 

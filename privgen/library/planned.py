@@ -7,9 +7,9 @@ from typing import Any
 
 from accountant.budget import Neighbouring
 from accountant.plans.plan import Plan
+from accountant.plans.planned_method import LIBRARY
 from planners import plan as solved
 from privgen.errors import ConfigError, RunError
-from privgen.library.model_method import LIBRARY
 from privgen.training.run_folder import RunFolder
 
 

@@ -57,6 +57,12 @@ def test_what_is_released_is_the_model_and_no_pickle(train, tmp_path, own):
         load_generator(tmp_path / "run")
 
 
+def test_the_command_line_says_who_can_go_on(train, tmp_path):
+    next(iter(train()))
+    ran = CliRunner().invoke(main, ["train", "--resume", "--out", str(tmp_path / "run")])
+    assert ran.exit_code == 1 and "PrivateTraining(..., resume=True)" in " ".join(ran.output.split())
+
+
 def test_an_edited_model_fails_its_audit(train, tmp_path):
     list(train())
     model = tmp_path / "run" / "release" / "model.safetensors"

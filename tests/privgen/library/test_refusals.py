@@ -167,6 +167,8 @@ def test_a_folder_that_holds_a_run_is_gone_on_with_by_word_alone(train, tmp_path
     wide = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 2))
     with pytest.raises(RunError, match="not built as"):
         next(iter(train(model=wide, resume=True)))
+    with pytest.raises(RunError, match=r"begun with ema=None, not with ema=0\.5"):
+        next(iter(train(ema=0.5, resume=True)))
     with pytest.raises(RunError, match="data set is not the one"):
         next(iter(train(dataset=own.records(seed=1), resume=True)))
     assert before == {path: path.read_bytes() for path in before}
