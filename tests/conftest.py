@@ -13,7 +13,7 @@ _STATE = tempfile.TemporaryDirectory(prefix="privgen-state-")
 os.environ["PRIVGEN_STATE"] = _STATE.name
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "mpmath" in vars(getattr(item, "module", object)):
             item.add_marker(pytest.mark.no_cover)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 _NAME = "privgen_laboratory"
 _spec = importlib.util.spec_from_file_location(_NAME, Path(__file__).parents[1] / "privgen" / "conftest.py")
+assert _spec is not None and _spec.loader is not None
 _laboratory = importlib.util.module_from_spec(_spec)
 sys.modules[_NAME] = _laboratory
 _spec.loader.exec_module(_laboratory)

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,16 +12,18 @@ import torch
 
 from accountant.ledger.entry import read_entries
 from accountant.ledger.outside_head import OutsideHeads
+from accountant.plans.plan import Plan
 from accountant.plans.public_facts import PublicFacts
 from planners import plan
 from privgen.data.records import DataSet, ImageData, identities
 from privgen.methods.gan.method import METHOD
 from privgen.methods.gan.settings import GanSettings
 from privgen.training.begin import begin
-from privgen.training.loop import run
+from privgen.training.loop import StepReport, run
+from privgen.training.method import Method
 from privgen.training.records import ImageRecords
 from privgen.training.resume import resume
-from privgen.training.session import Options
+from privgen.training.session import Halted, Options, Session
 
 CLASSES = ("a", "b", "c")
 
@@ -31,7 +35,7 @@ COMMAND = [sys.executable, "-c", "from privgen.cli import main; main(prog_name='
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def _split(name, count, seed):
+def _split(name: str, count: int, seed: int) -> ImageData:
     generator = np.random.default_rng(seed)
     return ImageData(
         name="synthetic",
@@ -43,13 +47,19 @@ def _split(name, count, seed):
     )
 
 
-def make_data(seed=0, count=200):
+def make_data(seed: int = 0, count: int = 200) -> DataSet:
     """Records 16×16 in grey, of three classes."""
     return DataSet("synthetic", _split("train", count, seed), _split("test", 30, seed + 1))
 
 
-def make_plan(**changes):
-    values = {"epsilon": 5.0, "delta": 1e-5, "dataset": "synthetic", "dataset_size": 200, "sampling_rate": 0.1}
+def make_plan(**changes: Any) -> Plan:
+    values: dict[str, Any] = {
+        "epsilon": 5.0,
+        "delta": 1e-5,
+        "dataset": "synthetic",
+        "dataset_size": 200,
+        "sampling_rate": 0.1,
+    }
     return plan(**{**values, "iterations": 12, **changes})
 
 
@@ -57,18 +67,26 @@ def make_plan(**changes):
 OWN_FACTS = PublicFacts(name="scans", classes=("0", "1", "2"), shape=(16, 16, 1))
 
 
-def make_own_plan(size, **changes):
+def make_own_plan(size: int, **changes: Any) -> Plan:
     """A plan for `npz_file`."""
     return make_plan(dataset=None, dataset_size=size, public_facts=OWN_FACTS, **changes)
 
 
-def make_config(**changes):
-    values = {"preset": "tiny", "latent_dim": 8, "generator_batch": 4, "checkpoint_every": 100}
+def make_config(**changes: Any) -> GanSettings:
+    values: dict[str, Any] = {"preset": "tiny", "latent_dim": 8, "generator_batch": 4, "checkpoint_every": 100}
     values["physical_batch"] = 24  # batches here are of about twenty
     return GanSettings(**{**values, **changes})
 
 
-def make_run(out, *, plan=None, data=None, config=None, method=METHOD, **options):
+def make_run(
+    out: Path,
+    *,
+    plan: Plan | None = None,
+    data: DataSet | None = None,
+    config: GanSettings | None = None,
+    method: Method = METHOD,
+    **options: Any,
+) -> Session:
     return begin(
         out,
         plan=plan or make_plan(),
@@ -79,33 +97,41 @@ def make_run(out, *, plan=None, data=None, config=None, method=METHOD, **options
     )
 
 
-def resume_run(out, *, plan=None, data=None, checkpoint=None, method=METHOD, **options):
+def resume_run(
+    out: Path,
+    *,
+    plan: Plan | None = None,
+    data: DataSet | None = None,
+    checkpoint: str | None = None,
+    method: Method = METHOD,
+    **options: Any,
+) -> Session | Halted:
     return resume(
         out, method=method, data=ImageRecords(data or make_data()), plan=plan, checkpoint=checkpoint,
         options=Options(**options),
     )  # fmt: skip
 
 
-def take(session, steps):
+def take(session: Session, steps: int) -> list[StepReport]:
     """The first reports of a run, which then stands still as after a crash: nothing is committed."""
     running = run(session)
     return [next(running) for _ in range(steps)]
 
 
-def stop_after(session, steps):
+def stop_after(session: Session, steps: int) -> list[StepReport]:
     """Reports of a run that is stopped after so many steps, as by Ctrl-C."""
-    reports = []
+    reports: list[StepReport] = []
     for report in run(session, stop=lambda: len(reports) >= steps):
         reports.append(report)
     return reports
 
 
-def every_file(folder):
+def every_file(folder: Path) -> dict[str, bytes]:
     """All bytes under a folder, by relative path."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def move_in(monkeypatch, state, out):
+def move_in(monkeypatch: pytest.MonkeyPatch, state: Path, out: Path) -> Path:
     """Have a copy of a run be the one run that a machine knows, its state in a folder of its own."""
     monkeypatch.setenv("PRIVGEN_STATE", str(state))
     path = out / "release" / "ledger.jsonl"
@@ -117,7 +143,7 @@ def move_in(monkeypatch, state, out):
 
 
 @pytest.fixture(scope="session")
-def lab():
+def lab() -> SimpleNamespace:
     return SimpleNamespace(
         data=make_data,
         plan=make_plan,
@@ -136,7 +162,7 @@ def lab():
 
 
 @pytest.fixture(scope="session")
-def halted_run(tmp_path_factory):
+def halted_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that went to its halt; only to be read."""
     out = tmp_path_factory.mktemp("halted") / "run"
     with make_run(out, config=make_config(checkpoint_every=5)) as session:
@@ -146,7 +172,7 @@ def halted_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def npz_file(tmp_path_factory):
+def npz_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The records as a user's own file, for commands."""
     data = make_data()
     path = tmp_path_factory.mktemp("own") / "scans.npz"
