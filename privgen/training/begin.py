@@ -41,7 +41,7 @@ from privgen.training.checkpoint import (
     write_checkpoint,
 )
 from privgen.training.disk_room import DiskRoom, room_for
-from privgen.training.method import Method
+from privgen.training.method import Learner, Method
 from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder, discard
 from privgen.training.session import Options, Session, checkpoint_metadata, how_to_rebuild
@@ -73,10 +73,7 @@ def begin(
     method.require_planned(plan)
     data.require_planned(plan)
     learner = method.begin(plan, data.facts, settings, latents=options.latents(options.device))
-    if plan.warm_start is not None and learner.statistics is None:
-        raise RunError(f"The plan has a warm start, which method {method.name} takes nothing of; plan without.")
-    if options.canaries and not method.watched:
-        raise RunError(f"Method {method.name} feels no canaries in what it releases; omit --canaries.")
+    _require_of_use(plan, method, learner, canaries=options.canaries)
     state = TrainState(learner=learner, beside=options.beside(options.device))
     _require_room(plan, options.account)
     signer = load_signer(options.signing_key) if options.signing_key else None
@@ -112,6 +109,14 @@ def begin(
             forget(ledger.entries[0].digest)
         discard(folder)
         raise
+
+
+def _require_of_use(plan: Plan, method: Method, learner: Learner, *, canaries: int) -> None:
+    """Raise RunError where a warm start or canaries would be paid for, and do nothing for this method."""
+    if plan.warm_start is not None and learner.statistics is None:
+        raise RunError(f"The plan has a warm start, which method {method.name} takes nothing of; plan without.")
+    if canaries and not method.watched:
+        raise RunError(f"Method {method.name} feels no canaries in what it releases; omit --canaries.")
 
 
 def beside(options: Options, signer: LedgerSigner | None) -> dict[str, Any]:
