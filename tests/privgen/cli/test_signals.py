@@ -24,11 +24,17 @@ QUICK = [
 ]  # fmt: skip
 
 
-def start(lab, *arguments, **options):
+def hang_up_ends():
+    """As in a terminal, whatever the tests themselves run under: nohup's choice would be inherited."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def start(lab, *arguments, preexec_fn=hang_up_ends, **options):
     command = [sys.executable, "-m", "privgen", *map(str, arguments)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=lab.environment, **options
-    )
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=lab.environment, preexec_fn=preexec_fn,
+        **options,
+    )  # fmt: skip
 
 
 def wait_for(process, there, seconds=90):
@@ -85,6 +91,7 @@ def test_a_closed_terminal_takes_no_checkpoint_from_a_training(training):
         import fcntl
         import termios
 
+        hang_up_ends()
         os.setsid()
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
         os.dup2(theirs, 1)
