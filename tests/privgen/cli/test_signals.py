@@ -55,9 +55,11 @@ def training(lab, npz_file, tmp_path):
     made.save(plan)
     remember_source(plan, made, f"npz:{npz_file}")
     settings = ["--set", "generator_batch=4", "--set", "latent_dim=8"]
+    started = []
 
     def begin(**options):
         process = start(lab, "train", "--plan", plan, "--out", out, *settings, **options)
+        started.append(process)
         wait_for(process, lambda: steps(out) >= 3)
         return process
 
@@ -68,7 +70,10 @@ def training(lab, npz_file, tmp_path):
 
     begin.steps = lambda: steps(out)
     begin.out = out
-    return begin
+    yield begin
+    for process in started:
+        process.kill()  # whatever a test that failed left running
+        process.wait()
 
 
 def test_hup_checkpoints_a_training_and_exits_129(training):
