@@ -28,7 +28,9 @@ _HEAD = (
     "advantage",
     *(f"from {prior * 100:g} %" for prior in PRIORS),
 )
-CAPTION = "The most that any attack finds, at so many false alarms, and how sure it can make"
+CAPTION = "At most: records that any attack identifies, by its rate of false alarms; advantage; certainty from a prior"
+    "At most: records that any attack identifies, by its rate of false alarms; advantage; certainty from a prior belief"
+)
 
 
 def in_words(risks: Risks, *, epsilon: float, delta: float) -> str:
@@ -40,9 +42,9 @@ def in_words(risks: Risks, *, epsilon: float, delta: float) -> str:
     one = risks.one
     found, belief = one.tpr[_NAMED_RATE], one.posterior[_NAMED_PRIOR]
     reach = (
-        f"An attacker who knows all but whether one record was used finds at best {upper_percent(found)} of those that "
-        f"were while he accuses {100 * _NAMED_RATE:g} % of those that were not, and is, from an even guess, at most "
-        f"{upper_percent(belief)} sure (but with probability {one.exceptions:g})"
+        "An attacker who knows everything except whether one record was used identifies at most "
+        f"{upper_percent(found)} of the used records while falsely accusing {100 * _NAMED_RATE:g} % of the others, and "
+        f"becomes, from even odds, at most {upper_percent(belief)} sure (except with probability {one.exceptions:g})"
     )
     return f"{_promise(epsilon, delta)} {reach}{': that is hardly any protection.' if found > _MOST else '.'}"
 
@@ -50,10 +52,10 @@ def in_words(risks: Risks, *, epsilon: float, delta: float) -> str:
 def _promise(epsilon: float, delta: float) -> str:
     """What (ε, δ) says, in a sentence."""
     if epsilon == 0:
-        return f"Whether a record was used changes no probability of what is released by more than {exact_text(delta)}."
+        return f"Including one record changes the probability of any outcome by at most {exact_text(delta)}."
     return (
-        f"Whether a record was used makes nothing that is released more than {_factor(epsilon)} as likely or as "
-        f"unlikely, but for a probability of {exact_text(delta)}."
+        f"Including one record makes any outcome at most {_factor(epsilon)} as likely or as unlikely, except with "
+        f"probability {exact_text(delta)}."
     )
 
 
@@ -109,9 +111,9 @@ def how_to_read(risks: Risks) -> str:
         f"{upper_percent(one.mu_distance)}; nothing is spent by it)."
     )
     return (
-        "At most: the share of used records that any attack finds while it falsely accuses so many of those that were "
-        "not used; the largest difference of the two; and how sure of a use somebody can become who thought it that "
-        f"likely before, but with probability {one.exceptions:g}. Rows of several records are for a person who has so "
+        "Upper bounds for any attack: the share of used records that it identifies at that rate of false accusations; "
+        "the largest difference between the two rates; and how sure anybody can become who began with that belief, "
+        f"except with probability {one.exceptions:g}. Rows of several records are for a person who contributed as "
         f"many.{likeness}"
     )
 

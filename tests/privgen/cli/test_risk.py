@@ -34,8 +34,8 @@ def test_a_plan_says_what_it_promises_and_what_an_attacker_reaches(tmp_path):
     risks = risks_of_plan(Plan.load(file), (1, 2, 3, 5, 10))
     text = said(done.stdout)
     assert done.exit_code == 0
-    assert "Whether a record was used makes nothing that is released more than 20.1 times as likely" in text
-    assert f"finds at best {upper_percent(risks.one.tpr[0.01])} of those that were" in text
+    assert "Including one record makes any outcome at most 20.1 times as likely" in text
+    assert f"identifies at most {upper_percent(risks.one.tpr[0.01])} of the used records" in text
     rows = [line.split()[0] for line in done.stdout.splitlines() if line.strip().endswith("%")]
     assert [row for row in rows if row.isdigit()][-5:] == ["1", "2", "3", "5", "10"]
 
@@ -123,7 +123,7 @@ def test_what_was_reached_stands_beside_what_any_attack_could():
 
 def test_words_for_the_ends():
     nothing, all_of_it = (in_words(risks_of_promise(epsilon=e, delta=1e-6), epsilon=e, delta=1e-6) for e in (0.0, 1e9))
-    assert "changes no probability" in nothing
+    assert "changes the probability of any outcome by at most" in nothing
     assert "e^(1e+09) times" in all_of_it and "hardly any protection" in all_of_it
     assert weakness(10.0) is None and weakness(10.1) is not None
 

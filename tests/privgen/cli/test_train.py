@@ -68,7 +68,7 @@ def test_plan_train_sample_audit_do_the_main_job(npz_file, size, tmp_path, monke
     (sentence,) = (line for line in trained.stdout.splitlines() if "differentially private" in line)
     assert f"is ({spent}, 1e-05)-differentially private for one record (add-or-remove-one)" in sentence
     assert "(10, 1e-05) was promised" in sentence
-    assert "An attacker who knows all but whether one record was used finds at best" in trained.stdout
+    assert "An attacker who knows everything except whether one record was used identifies at most" in trained.stdout
     assert "step 8/8  charged 8 (ε " in trained.stderr and "by RDP so far, ε 10 planned)" in trained.stderr
     assert privgen("audit", "runs/own").exit_code == 0
 
