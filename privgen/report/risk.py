@@ -29,8 +29,6 @@ _HEAD = (
     *(f"from {prior * 100:g} %" for prior in PRIORS),
 )
 CAPTION = "At most: records that any attack identifies, by its rate of false alarms; advantage; certainty from a prior"
-    "At most: records that any attack identifies, by its rate of false alarms; advantage; certainty from a prior belief"
-)
 
 
 def in_words(risks: Risks, *, epsilon: float, delta: float) -> str:
