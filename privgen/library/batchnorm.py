@@ -24,8 +24,8 @@ def replace_batchnorm(model: nn.Module) -> nn.Module:
     Raises:
         ConfigError: a layer does not know its channels yet (a lazy one).
 
-    >>> replace_batchnorm(nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64)))[1]
-    GroupNorm(16, 64, eps=1e-05, affine=True)
+    >>> replace_batchnorm(nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64)))[1].num_groups
+    16
     """
     if isinstance(model, nn.modules.batchnorm._BatchNorm):
         return _group_norm(model)

@@ -1,6 +1,7 @@
 """A data set from outside the tree: registered by name, planned for, loaded and listed as the published ones are."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -32,12 +33,13 @@ FACTS = PublicFacts(name="stripes", classes=("plain", "striped"), shape=(16, 16,
 
 @pytest.fixture
 def stripes(tmp_path, monkeypatch):
-    (tmp_path / "shop_data.py").write_text(SOURCE)
+    (tmp_path / "stripe_shop.py").write_text(SOURCE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    register_dataset(Dataset(facts=FACTS, size=200, loader="shop_data:stripes"))
+    register_dataset(Dataset(facts=FACTS, size=200, loader="stripe_shop:stripes"))
     yield
     del DATASETS["stripes"]
+    sys.modules.pop("stripe_shop", None)
 
 
 def test_it_is_loaded_by_its_name(stripes):
@@ -54,7 +56,7 @@ def test_a_plan_takes_its_size_and_its_public_facts(stripes):
 
 
 def test_it_is_listed(stripes):
-    assert "shop_data:stripes" in CliRunner().invoke(main, ["data"]).output.replace("\n", "")
+    assert "stripe_shop:stripes" in CliRunner().invoke(main, ["data"]).output.replace("\n", "")
 
 
 def test_generated_images_are_measured_against_it(stripes, tmp_path):
