@@ -37,7 +37,7 @@ def start(lab, *arguments, preexec_fn=hang_up_ends, **options):
     )  # fmt: skip
 
 
-def wait_for(process, there, seconds=90):
+def wait_for(process, there, seconds=240):
     """Until something is there."""
     end = time.monotonic() + seconds
     while not there():
@@ -79,7 +79,7 @@ def training(lab, npz_file, tmp_path):
 def test_hup_checkpoints_a_training_and_exits_129(training):
     process = training()
     process.send_signal(signal.SIGHUP)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=180)
     assert process.returncode == 129, stderr
     assert "checkpoint written. Go on by: privgen train --resume" in stderr
     state = verify_ledger(training.out, head_path=training.out / "private" / "head.json")
@@ -105,7 +105,7 @@ def test_a_closed_terminal_takes_no_checkpoint_from_a_training(training):
     process = training(preexec_fn=own_terminal, stdin=theirs)
     os.close(theirs)
     os.close(ours)  # the kernel hangs up
-    process.wait(timeout=60)
+    process.wait(timeout=180)
     assert process.returncode == 129
     assert verify_ledger(training.out, head_path=training.out / "private" / "head.json").clean_head
 
@@ -122,7 +122,7 @@ def test_usr1_checkpoints_a_training_that_goes_on(training):
     at = checkpoints()[1]
     wait_for(process, lambda: training.steps() > at)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=180)
     assert process.returncode == 130
     assert f"at {at} charged steps." in stderr and "Checkpoint written: checkpoint-" in stderr
     assert 0 < at < 64  # before the first reservation's end, where one is written unasked
@@ -134,7 +134,7 @@ def test_nohup_is_left_alone(training):
     process.send_signal(signal.SIGHUP)
     wait_for(process, lambda: training.steps() > at + 5)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
     assert process.returncode == 143
 
 
@@ -152,7 +152,7 @@ def test_an_evaluation_ends_keeps_what_is_finished_and_goes_on_from_there(lab, t
     # The distance, the real images' statistics, coverage; and two classifiers of forty.
     wait_for(process, lambda: kept.exists() and len(list(kept.glob("*.npz"))) >= 5)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=180)
     assert process.returncode == 130, stderr
     assert "Interrupted. What was finished is kept." in stderr and "Traceback" not in stderr
     assert stdout == "" and not (tmp_path / "out").exists()
@@ -171,7 +171,7 @@ def test_an_experiment_ends_and_the_next_run_trains_what_is_missing(lab, tmp_pat
     log = tmp_path / "bias" / "results.jsonl"
     wait_for(process, lambda: log.exists() and log.read_bytes().count(b"\n") >= 1)
     process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=180)
     assert process.returncode == 143, stderr
     assert "Interrupted. What was finished is kept." in stderr
     before = log.read_bytes()
@@ -189,7 +189,7 @@ def test_an_empirical_audit_ends_with_the_signals_status(lab, halted_run):
                 break
     time.sleep(1)
     process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=180)
     assert process.returncode == 143 and "Traceback" not in stderr
 
 

@@ -223,7 +223,7 @@ def start(lab, *arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=lab.environment)
 
 
-def wait_for_steps(process, out, steps, seconds=60):
+def wait_for_steps(process, out, steps, seconds=240):
     """Until so many lines of metrics stand there: as many steps have run in all lives of the run."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
@@ -243,7 +243,7 @@ def test_ctrl_c_and_sigterm_checkpoint_exit_130_and_143_and_both_can_be_gone_on_
         process = start(lab, "--out", out, *arguments)
         wait_for_steps(process, out, ran + 3)
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=180)
         assert process.returncode == 128 + number, stderr
         assert "Traceback" not in stderr
         assert "checkpoint written. Go on by: privgen train --resume --out" in stderr
@@ -269,7 +269,7 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_nothing(lab, plan_file, tmp_pat
         if "Stopping after this step" in line:
             break
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "Stopped at once; the last checkpoint stands. Go on by --resume." in stderr
     state = verify_ledger(out, head_path=out / "private" / "head.json")
@@ -358,7 +358,7 @@ def test_a_disk_that_fills_while_training_loses_nothing_and_room_lets_it_go_on(l
     process = start(lab, "--resume", "--out", out)
     wait_for_steps(process, out, steps + 3)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
     assert process.returncode == 130
     assert audit_run(out).verdict == "incomplete"
 
