@@ -231,7 +231,8 @@ def wait_for_steps(process, out, steps, seconds=240):
         if metrics.exists() and metrics.read_text().count("\n") >= steps:
             return
         time.sleep(0.01)
-    pytest.fail(f"no {steps} steps in {seconds} s: {process.communicate(timeout=5)}")
+    process.kill()
+    pytest.fail(f"no {steps} steps in {seconds} s: {process.communicate()}")
 
 
 def test_ctrl_c_and_sigterm_checkpoint_exit_130_and_143_and_both_can_be_gone_on_from_cleanly(
