@@ -37,6 +37,9 @@ NEIGHBOURS: dict[str, Callable[[Tensor], Tensor]] = {
     "NaN": lambda x: torch.full_like(x, torch.nan),
 }
 
+# Tried where the size that was asked for fails, before records pass one by one, which takes many times as long.
+_OTHER_SIZES = (32, 96, 128)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowCheck:
@@ -105,7 +108,9 @@ def safe_physical_batch(
     physical_batch: int | None = None,
     beside: Beside | None = None,
 ) -> tuple[int, RowCheck]:
-    """The size of pass to use: the one that is asked for where its check holds, else one record at a time.
+    """The size of pass to use: what is asked for where its check holds, else another whose check does, else one record.
+
+    Kernels share a pass out over threads by its size, so that one size may fail where its neighbours hold.
 
     Returns:
         The size, and the check of the size that was asked for.
@@ -116,6 +121,9 @@ def safe_physical_batch(
     asked = check_rows(module, loss, like, physical_batch=physical_batch, beside=beside)
     if asked.holds:
         return asked.physical_batch, asked
+    for size in _OTHER_SIZES if asked.physical_batch > 1 else ():
+        if size != asked.physical_batch and check_rows(module, loss, like, physical_batch=size, beside=beside).holds:
+            return size, asked
     alone = check_rows(module, loss, like, physical_batch=1, beside=beside)
     if not alone.holds:
         raise UnsupportedLayer(

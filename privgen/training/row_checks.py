@@ -1,7 +1,7 @@
 """The row check of every private part, at the weights as they are: at a session's start and at every reservation.
 
-Where it fails for the size of pass that is asked for, records of that part pass one at a time from then on. It sees
-synthetic records only, so when and how it ran may be told; its verdict is in private/row-checks.jsonl.
+Where it fails for the size of pass that is asked for, another whose check holds is taken from then on, or one record at
+a time. It sees synthetic records only, so when and how it ran may be told; its verdict is in private/row-checks.jsonl.
 """
 
 from __future__ import annotations

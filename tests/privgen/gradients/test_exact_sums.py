@@ -124,20 +124,33 @@ def test_a_module_with_a_memory_is_refused_even_for_one_record_at_a_time():
         safe_physical_batch(net, lambda x: net(x)[0], (torch.zeros(0, 4),), physical_batch=8)
 
 
-def test_where_rows_of_a_pass_are_not_apart_records_pass_alone(monkeypatch):
-    """Kernels that let neighbours change a row's last bits, here on purpose: the check sees it and finds a way."""
-    net = nn.Linear(4, 1)
+def leaks_at(monkeypatch, fails):
+    """Kernels that let neighbours change a row's last bits, on purpose, in passes of the sizes that `fails` names."""
     honest = row_check.record_pass
 
     def leaky(module, loss, records, workspace):
         found = honest(module, loss, records, workspace)
-        if found.records > 1:
-            for gradient in found.gradients:
-                if gradient.name == "bias":
-                    gradient.gradients = gradient.gradients + 1e-7 * records[0].nan_to_num().abs().mean()
+        for gradient in found.gradients if fails(found.records) else ():
+            if gradient.name == "bias":
+                gradient.gradients = gradient.gradients + 1e-7 * records[0].nan_to_num().abs().mean()
         return found
 
     monkeypatch.setattr(row_check, "record_pass", leaky)
+
+
+@pytest.mark.parametrize(("asked", "bad", "taken"), [(64, {64}, 32), (32, {32}, 96), (64, {32, 64}, 96)])
+def test_where_one_size_of_pass_fails_another_is_taken_before_records_pass_alone(monkeypatch, asked, bad, taken):
+    """Two threads share 64 rows of a small network out so that bits move, 32 or 96 not; alone takes far longer."""
+    net = nn.Linear(4, 1)
+    leaks_at(monkeypatch, bad.__contains__)
+    size, found = safe_physical_batch(net, lambda x: net(x)[0], (torch.zeros(0, 4),), physical_batch=asked)
+    assert (size, found.physical_batch, found.holds) == (taken, asked, False)
+
+
+def test_where_rows_of_a_pass_are_not_apart_records_pass_alone(monkeypatch):
+    """Kernels that let neighbours change a row's last bits, here on purpose: the check sees it and finds a way."""
+    net = nn.Linear(4, 1)
+    leaks_at(monkeypatch, lambda records: records > 1)
     size, found = safe_physical_batch(net, lambda x: net(x)[0], (torch.zeros(0, 4),), physical_batch=8)
     assert size == 1
     assert not found.holds
