@@ -41,7 +41,8 @@ def begin(lab, out, *, config=None, **options):
 def finished(lab, tmp_path_factory):
     """A run with canaries that went to its halt; only to be read."""
     out = tmp_path_factory.mktemp("diffusion") / "run"
-    with begin(lab, out, canaries=32) as session:
+    # At the laboratory's ε of 5 the statistics of 200 records are noise, and images come out black or white.
+    with begin(lab, out, plan=lab.plan(method=DIFFUSION, iterations=6, epsilon=50.0), canaries=32) as session:
         for _ in run(session):
             pass
     return out
@@ -83,8 +84,7 @@ def test_the_release_makes_images_of_each_class_that_depend_on_their_seed_alone(
     assert images.shape == (12, 16, 16, 1) and images.dtype == np.uint8
     again = load_generator(finished / "release")(5, labels=[0, 1, 2, 0, 1], seed=3)
     assert np.abs(again.astype(int) - images[:5]).max() <= 1
-    # A few private steps may saturate some images to the same ones; most differ.
-    assert len({image.tobytes() for image in images}) >= 6
+    assert len({image.tobytes() for image in images}) == 12
     about = json.loads((finished / "release" / "generator.json").read_text())
     assert about["method"] == "diffusion" and about["class_names"] == ["a", "b", "c"]
     assert (finished / "release" / "samples.png").stat().st_size > 0
