@@ -1,6 +1,6 @@
 """The privacy profile of a composition, δ at every ε, from above: one ε at a time, or many from a few compositions.
 
-Many serve a trade-off curve (`accountant.composition.trade_off`): each of a few tilts gives a bound at every ε, good
+Many serve a trade-off curve (`accountant.audit.risk`): each of a few tilts gives a bound at every ε, good
 near its own; the least of them, and of what Rényi's divergences prove, is taken.
 
 Source: docs/privacy.md, theorems 5 and 6.

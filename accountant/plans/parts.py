@@ -210,6 +210,11 @@ class Verified:
     rdp: float
     prv: EpsilonBounds | None = None
 
+    @property
+    def epsilon(self) -> float:
+        """The smaller of the upper bounds."""
+        return self.rdp if self.prv is None else min(self.rdp, self.prv.upper)
+
     def to_json(self) -> VerifiedJson:
         """A JSON object; `from_json` is its inverse."""
         prv = self.prv

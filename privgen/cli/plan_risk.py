@@ -55,9 +55,8 @@ def say_risk(plan: Plan, group_size: int | None) -> None:
     from privgen.report.risk import CAPTION, how_to_read, in_words, risk_head, risk_rows
 
     risks = risks_for(plan, group_size)
-    verified = plan.verified
-    bounds = () if verified is None else (verified.rdp, *(() if verified.prv is None else (verified.prv.upper,)))
-    console.print(in_words(risks, epsilon=min((plan.epsilon, *bounds)), delta=plan.delta), markup=False, soft_wrap=True)
+    epsilon = plan.epsilon if plan.verified is None else min(plan.epsilon, plan.verified.epsilon)
+    console.print(in_words(risks, epsilon=epsilon, delta=plan.delta), markup=False, soft_wrap=True)
     console.print(render_table(CAPTION, risk_head(), risk_rows(risks)))
     console.print(how_to_read(risks), markup=False, soft_wrap=True, style="dim")
     expected = expectation(plan)

@@ -114,13 +114,12 @@ class PrivateTraining:
             Feedback.PAPER: "the published error feedback",
             Feedback.NONE: "no error feedback",
         }
-        verified = plan.verified
-        bounds = () if verified is None else (verified.rdp, *(() if verified.prv is None else (verified.prv.upper,)))
+        spends = plan.epsilon if plan.verified is None else plan.verified.epsilon
         return (
             f"Private training of {type(self._method.model).__name__} on N = {plan.dataset_size} records: "
-            f"{plan.iterations} steps of expected batch {plan.sampling_rate * plan.dataset_size:.6g}, noise multiplier "
+            f"{plan.iterations} steps of expected batch {plan.expected_batch_size:.6g}, noise multiplier "
             f"{plan.noise_multiplier:.4f}, clip norm {part.clip_norm:g}, {fed[plan.feedback]}. It spends at most ε = "
-            f"{upper_text(min(bounds, default=plan.epsilon))} of {exact_text(plan.epsilon)} at δ = "
+            f"{upper_text(spends)} of {exact_text(plan.epsilon)} at δ = "
             f"{exact_text(plan.delta)} ({plan.neighbouring.value}). Run: {self._folder.path}"
         )
 

@@ -15,6 +15,7 @@ from accountant.ledger.state import LedgerState
 from privgen.report import document
 from privgen.report.content import HELD, spend_rows, tone_of
 from privgen.report.document import HOLDS, Code, Paragraph, Report
+from privgen.report.plan import render_table
 from privgen.report.risk import CAPTION, how_to_read, in_words, risk_head, risk_rows
 from privgen.report.text import plain
 
@@ -78,12 +79,7 @@ def _print_risk(audit: Audit, state: LedgerState, console: Console) -> None:
         return
     words = in_words(risks, epsilon=audit.guarantee.epsilon, delta=state.budget.delta)
     console.print(Text(f"\n{words}\n"))
-    table = Table(title=CAPTION, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for number, heading in enumerate(risk_head()):
-        table.add_column(heading, justify="right" if number else "left")
-    for row in risk_rows(risks):
-        table.add_row(*row)
-    console.print(table)
+    console.print(render_table(CAPTION, risk_head(), risk_rows(risks)))
     console.print(Text(f"{how_to_read(risks)}\n", style="dim"))
 
 
