@@ -29,6 +29,7 @@ from accountant.ledger.outside_head import OutsideHeads, forget
 from accountant.ledger.register import SpendRegister
 from accountant.ledger.replay import replay
 from accountant.ledger.signing import LedgerSigner, load_signer
+from accountant.ledger.state import LedgerState
 from accountant.plans.plan import Plan
 from privgen.config import RunSettings
 from privgen.errors import RunError
@@ -101,7 +102,6 @@ def begin(
         genesis = ledger.append("genesis", _genesis(plan, method, data, noise, options, signer, planted))
         ledger.remember_outside(OutsideHeads.of(folder.ledger, genesis.digest, anchor=options.anchor))
         ledger.append("checkpoint", {"name": checkpoint_name(0), "step": 0, "weights_digest": digest})
-        enter_into_register(ledger, folder, plan, data)
         return open_session(folder, plan, method, data, state, ledger, salt, noise, options, planted, room)
     except BaseException:
         ledger.close()
@@ -185,12 +185,13 @@ def _genesis(
     return body
 
 
-def enter_into_register(ledger: Ledger, folder: RunFolder, plan: Plan, data: TrainingRecords) -> None:
+def _enter_into_register(
+    known: LedgerState, genesis: str, folder: RunFolder, plan: Plan, data: TrainingRecords
+) -> None:
     """Have this machine know which records the run may spend on; where it cannot, the run goes on all the same."""
-    known = replay(ledger.entries)
     with contextlib.suppress(OSError, LedgerError):
         enter(
-            plan, data.contents(), register=SpendRegister(), run=ledger.entries[0].digest, name=folder.path.name,
+            plan, data.contents(), register=SpendRegister(), run=genesis, name=folder.path.name,
             date=str(known.genesis.get("date")), extra_blocks=known.extra_blocks,
         )  # fmt: skip
 
@@ -209,12 +210,13 @@ def open_session(
     room: DiskRoom,
     doubt: str | None = None,
 ) -> Session:
-    """A session on a ledger that was begun or resumed: its guard, its sampler, and what it was given."""
-    extended = replay(ledger.entries).extended
+    """A session on a ledger that was begun or resumed: entered into the register, with guard, sampler and data."""
+    known = replay(ledger.entries)
+    _enter_into_register(known, ledger.entries[0].digest, folder, plan, data)
     guard = BudgetGuard(
         plan.budget,
         ledger=ledger,
-        accountant="prv" if extended else plan.accountant,
+        accountant="prv" if known.extended else plan.accountant,
         account=options.account,
         run=f"{folder.path.name} {ledger.entries[0].body.get('run', 'unnamed')}",
     )
@@ -235,7 +237,7 @@ def open_session(
         salt=salt,
         room=room,
         doubt=doubt,
-        extended=extended,
+        extended=known.extended,
         accept_loss=options.accept_loss,
         clock=options.clock,
         planted=planted,

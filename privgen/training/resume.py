@@ -28,7 +28,7 @@ from accountant.plans.plan import Plan
 from privgen.errors import CheckpointError, RunError
 from privgen.generate import FIRST_METHOD
 from privgen.mechanism.floored_gaussian import ExactGaussian
-from privgen.training.begin import SAMPLING, begin, beside, enter_into_register, open_session
+from privgen.training.begin import SAMPLING, begin, beside, open_session
 from privgen.training.canaries import Canaries
 from privgen.training.checkpoint import (
     Snapshot,
@@ -104,7 +104,6 @@ def resume(
         room = DiskRoom(folder.private, room_for(state, own))
         room.hold()
         ledger.append("resume", body)
-        enter_into_register(ledger, folder, own, data)
         _keep_recorded(folder, known, record)
         return open_session(folder, own, method, data, state, ledger, salt, noise, options, planted, room, doubt)
     except BaseException:
