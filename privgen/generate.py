@@ -30,6 +30,7 @@ from privgen.errors import ConfigError, RunError
 SCHEMA = "privgen.generator/1"
 # What releases of before there were others are of, and do not say.
 FIRST_METHOD = "gan"
+_WEIGHTS, _ABOUT = "generator.safetensors", "generator.json"
 _BATCH = 250
 Normal = Callable[[Sequence[int]], Tensor]
 
@@ -59,8 +60,8 @@ class ImageSampler(nn.Module):
         raise NotImplementedError
 
 
-def write_release(folder: Path, weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write generator.safetensors and generator.json into a folder, each whole or not at all.
+def write_release(folder: Path, weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> tuple[str, ...]:
+    """Write generator.safetensors and generator.json into a folder, each whole or not at all; their names.
 
     Args:
         weights: by name. about: JSON with `method`, `class_names`, and what the method's `sampler` needs.
@@ -68,10 +69,15 @@ def write_release(folder: Path, weights: Mapping[str, Tensor], about: Mapping[st
     Raises:
         OSError: no room, or the folder cannot be written to.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    write_durably(folder / "generator.safetensors", save(tensors))
+    write_durably(folder / _WEIGHTS, tensor_bytes(weights))
     text = json.dumps({"schema": SCHEMA, **about}, indent=2, ensure_ascii=False) + "\n"
-    write_durably(folder / "generator.json", text.encode())
+    write_durably(folder / _ABOUT, text.encode())
+    return _WEIGHTS, _ABOUT
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Tensors as a safetensors file; those that share memory, such as tied weights, each by itself."""
+    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
 
 
 class LoadedGenerator:
@@ -169,8 +175,8 @@ def load_generator(run: Path | str) -> LoadedGenerator:
     if (folder / "model.json").exists():
         raise RunError(f"{folder} has a model and no generator; load model.safetensors into the model.")
     try:
-        about: dict[str, Any] = parse_object((folder / "generator.json").read_bytes())
-        weights = load((folder / "generator.safetensors").read_bytes())
+        about: dict[str, Any] = parse_object((folder / _ABOUT).read_bytes())
+        weights = load((folder / _WEIGHTS).read_bytes())
     except OSError as error:
         raise RunError(
             f"There is no trained generator in {folder} ({error.strerror}); train one to its halt by privgen train."
@@ -178,7 +184,7 @@ def load_generator(run: Path | str) -> LoadedGenerator:
     except (ValueError, SafetensorError) as error:
         raise RunError(f"The generator in {folder} is damaged ({error}).") from error
     if about.get("schema") != SCHEMA:
-        raise RunError(f"{folder / 'generator.json'} is of schema {about.get('schema')!r}, not {SCHEMA}.")
+        raise RunError(f"{folder / _ABOUT} is of schema {about.get('schema')!r}, not {SCHEMA}.")
     try:
         with torch.random.fork_rng(devices=[]):  # the initial weights are replaced; the caller's state is not ours
             sampler = method_named(str(about.get("method", FIRST_METHOD))).sampler(about, weights)

@@ -21,10 +21,10 @@ from accountant.plans.plan import Plan
 from accountant.plans.planned_method import LIBRARY
 from privgen.config import RunSettings
 from privgen.errors import ConfigError, RunError
+from privgen.generate import tensor_bytes
 from privgen.library.optimiser import Optimiser, Schedule, progress_of, restore_progress
 from privgen.library.record_form import RecordForm
 from privgen.mechanism.record_numbers import RecordNumbers
-from privgen.training.checkpoint import tensor_bytes
 from privgen.training.method import Learner, Method, RecordFacts, RecordTask
 
 (PART,) = LIBRARY.parts
@@ -195,8 +195,7 @@ class ModelMethod(Method):
 
     def begin(self, plan: Plan, facts: RecordFacts, settings: RunSettings, *, latents: torch.Generator) -> ModelLearner:
         """Around the model as it is."""
-        assert isinstance(settings, ModelSettings)
-        return ModelLearner(self, settings)
+        return ModelLearner(self, self.own(settings, ModelSettings))
 
     def rebuild(
         self, plan: Plan, network: Mapping[str, Any], settings: RunSettings, *, latents: torch.Generator
@@ -206,7 +205,7 @@ class ModelMethod(Method):
         Raises:
             RunError: it is not.
         """
-        assert isinstance(settings, ModelSettings)
+        own = self.own(settings, ModelSettings)
         if (found := described(self.model)) != dict(network):
             begun = dict(network).get("parameters", {})
             other = sorted(set(found["parameters"].items()) ^ {(k, v) for k, v in begun.items()})
@@ -215,9 +214,9 @@ class ModelMethod(Method):
                 "Build the same model, or begin another run with another out=."
             )
         for name in ("ema", "views"):
-            if (begun := getattr(settings, name)) != (asked := getattr(self.settings, name)):
+            if (begun := getattr(own, name)) != (asked := getattr(self.settings, name)):
                 raise RunError(f"The run was begun with {name}={begun!r}, not with {name}={asked!r}; give the former.")
-        return ModelLearner(self, settings)
+        return ModelLearner(self, own)
 
 
 def described(model: nn.Module) -> dict[str, Any]:

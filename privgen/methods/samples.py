@@ -11,8 +11,11 @@ SAMPLES = "samples.png"
 _ROWS = 8
 
 
-def write_samples(folder: Path) -> None:
+def write_samples(folder: Path) -> str:
     """Load what was released into the folder, and write samples.png beside it; the same images each time.
+
+    Returns:
+        The file's name.
 
     Raises:
         OSError: no room.
@@ -21,3 +24,4 @@ def write_samples(folder: Path) -> None:
     classes = len(generator.class_names)
     labels = [k for _ in range(_ROWS) for k in range(classes)]
     write_grid(generator(len(labels), labels=labels, seed=0), folder / SAMPLES, columns=classes)
+    return SAMPLES

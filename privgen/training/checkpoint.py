@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
 from accountant.canonical_json import canonical, parse_object
 from accountant.files import fsync_folder
 from privgen.errors import CheckpointError
+from privgen.generate import tensor_bytes
 
 SCHEMA = "privgen.training.checkpoint/1"
 TENSOR_FILES = ("networks", "optimisers", "owed", "generator")
@@ -79,11 +80,6 @@ def write_checkpoint(private: Path, name: str, snapshot: Snapshot) -> str:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return digests["generator.safetensors"]
-
-
-def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    """Tensors as a safetensors file; those that share memory, such as tied weights, each by itself."""
-    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -23,7 +23,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,13 +33,14 @@ from accountant.plans.parts import Part
 from accountant.plans.plan import Plan
 from accountant.plans.warm_start import WarmRelease
 from privgen.config import RunSettings
-from privgen.errors import RunError
+from privgen.errors import ConfigError, RunError
 from privgen.generate import ImageSampler
 from privgen.gradients.clipped_sums import Beside, Rows, Sums, Weighting, private_sums
 from privgen.gradients.passes import RecordLoss
 from privgen.mechanism.record_numbers import RecordNumbers
 
 Tensors = dict[str, Tensor]
+Own = TypeVar("Own", bound=RunSettings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +53,18 @@ class RecordFacts:
 
     shape: tuple[int, ...]
     class_names: tuple[str, ...] = ()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W).
+
+        Raises:
+            ConfigError: the records are no images.
+        """
+        if len(self.shape) != 3:
+            raise ConfigError(f"Expected records of images (C, H, W), got shape={self.shape!r}.")
+        channels, height, width = self.shape
+        return channels, height, width
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -281,6 +294,19 @@ class Method(ABC):
         Raises:
             ConfigError, KeyError, TypeError: it is not of this method.
         """
+
+    def own(self, settings: RunSettings, kind: type[Own]) -> Own:
+        """The settings, known to be this method's.
+
+        Args:
+            kind: the method's class of settings.
+
+        Raises:
+            ConfigError: they are another method's.
+        """
+        if not isinstance(settings, kind):
+            raise ConfigError(f"Expected the settings of {self.name}, got {type(settings).__name__}.")
+        return settings
 
     def require_planned(self, plan: Plan) -> None:
         """Raise RunError unless a plan is one that this method can carry out."""

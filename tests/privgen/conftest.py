@@ -1,29 +1,38 @@
 """A laboratory: tiny records, plans, settings and runs, each a few hundredths of a second."""
 
+import math
 import os
 import sys
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from accountant import BudgetGuard
 from accountant.ledger.entry import read_entries
 from accountant.ledger.outside_head import OutsideHeads
+from accountant.plans.parts import Part
 from accountant.plans.plan import Plan
 from accountant.plans.public_facts import PublicFacts
 from planners import plan
 from privgen.data.records import DataSet, ImageData, identities
+from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.methods.gan.method import METHOD
 from privgen.methods.gan.settings import GanSettings
+from privgen.training import private_step
 from privgen.training.begin import begin
 from privgen.training.loop import StepReport, run
-from privgen.training.method import Method
+from privgen.training.method import Learner, Method
 from privgen.training.records import ImageRecords
 from privgen.training.resume import resume
 from privgen.training.session import Halted, Options, Session
+from privgen.training.state import TrainState, begin_segment
 
 CLASSES = ("a", "b", "c")
 
@@ -178,3 +187,86 @@ def npz_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("own") / "scans.npz"
     np.savez(path, images=data.train.images, labels=data.train.labels)
     return path
+
+
+class SameNumbers:
+    """The same numbers at the same place, whatever was drawn before: in the proof a record keeps its own."""
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+    def uniform(self, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=torch.Generator().manual_seed(2))
+
+
+def blocks_of(
+    kind: str, bands: int, *, shape: tuple[int, ...], others: int, with_record: bool
+) -> list[tuple[Tensor, Tensor]]:
+    """Two blocks: the record may be drawn in the first step only, the others in every step.
+
+    Args:
+        kind: of the images: random, huge, alike, zero, or not finite in the record.
+    """
+    generator = torch.Generator().manual_seed(others + 1)
+    images = torch.randn(others + 1, *shape, generator=generator)
+    if kind == "huge":
+        images = images * 1e4
+    elif kind == "alike":
+        images = images[:1].expand(others + 1, *shape).clone()
+    elif kind == "zero":
+        images = torch.zeros(others + 1, *shape)
+    elif kind == "not finite":
+        images[-1, 0, 0, 0] = math.inf
+    labels = torch.arange(others + 1) % 3
+    drawn = [others + (with_record and step == 0) for step in range(2 * bands)]
+    return [(images[:keep], labels[:keep]) for keep in drawn]
+
+
+def sums_before_noise(
+    monkeypatch: pytest.MonkeyPatch, learner: Learner, plan: Plan, batches: list[tuple[Tensor, Tensor]]
+) -> list[dict[str, Tensor]]:
+    """By step and part the sums that would be released, as one vector; the parameters get gradients of zero.
+
+    Each record keeps its numbers in both worlds, as in the proof: here by its place in every pass.
+    """
+    state, phase = TrainState(learner=learner, beside=cast("RecordNumbers", SameNumbers())), plan.schedule()[-1]
+    seen: list[dict[str, Tensor]] = []
+    begin_segment(state, plan, plan.event_of(phase))
+    guard = BudgetGuard(plan.budget)
+
+    def keep(sums: dict[str, dict[str, Tensor]], **options: Any) -> dict[str, dict[str, Tensor]]:
+        seen.append({part: torch.cat([t.flatten() for t in tensors.values()]) for part, tensors in sums.items()})
+        return {part: {name: torch.zeros_like(t) for name, t in tensors.items()} for part, tensors in sums.items()}
+
+    monkeypatch.setattr(private_step, "gaussian", keep)
+    for records in batches:
+        private_step.private_step(
+            state, plan, parts=plan.parts_in(phase), receipt=guard.admit(plan.event_of(phase)), records=records,
+            noise=ExactGaussian(),
+        )  # fmt: skip
+    return seen
+
+
+def squares_moved(one: list[dict[str, Tensor]], other: list[dict[str, Tensor]], part: Part) -> list[int]:
+    """By step the square of how far two worlds' sums are apart: of integers, in integers, so nothing is rounded."""
+    return [sum(int(v) ** 2 for v in (a[part.name] - b[part.name]).tolist()) for a, b in zip(one, other, strict=True)]
+
+
+def squared_charge(part: Part, bands: int) -> Fraction:
+    """(Δ/h)² of a block, in fractions."""
+    squared = Fraction(part.clip_norm) ** 2
+    if bands > 1:
+        squared += Fraction(part.residual_clip_norm) ** 2 / (bands - 1)
+    return squared / Fraction(part.step) ** 2
+
+
+@pytest.fixture(scope="session")
+def neighbours() -> SimpleNamespace:
+    """Two worlds, with a record and without, and how far apart they are."""
+    return SimpleNamespace(
+        SameNumbers=SameNumbers,
+        blocks_of=blocks_of,
+        sums_before_noise=sums_before_noise,
+        squares_moved=squares_moved,
+        squared_charge=squared_charge,
+    )

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import ClassVar
 
-from privgen.catalogue import EXPECTED, upsamplings
 from privgen.errors import ConfigError
+from privgen.methods.image_networks import ImageNetworks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,13 +39,12 @@ PRESETS: dict[str, Size] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DenoiserConfig:
+class DenoiserConfig(ImageNetworks):
     """What the denoiser is built from.
 
     Args:
-        preset: tiny, small or large.
-        image_shape: (C, H, W) with C 1 or 3 and H = W, 28, 32 or 64 (see `privgen.catalogue`).
-        classes: >= 1. mixture_clusters: Gaussians in a class of the mixture, >= 1.
+        preset: tiny, small or large. image_shape, classes: see ImageNetworks.
+        mixture_clusters: Gaussians in a class of the mixture, >= 1.
         mixture_frequencies: of the mixture in each direction, 1 to the height.
         mixture_rank: columns of a covariance's factor, >= 1.
         largest_sigma, smallest_sigma: noise levels between which images are sampled, largest > smallest > 0.
@@ -55,9 +54,9 @@ class DenoiserConfig:
         ConfigError: a value is out of range.
     """
 
-    preset: str = "small"
-    image_shape: tuple[int, int, int]
-    classes: int
+    called: ClassVar[str] = "denoiser"
+    presets: ClassVar[Collection[str]] = PRESETS
+
     mixture_clusters: int = 8
     mixture_frequencies: int = 16
     mixture_rank: int = 63
@@ -66,12 +65,7 @@ class DenoiserConfig:
     sampling_steps: int = 12
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise ConfigError(f"Expected preset={self.preset!r} to be one of: {', '.join(PRESETS)}.")
-        if upsamplings(*self.image_shape) is None:
-            raise ConfigError(
-                f"Expected image_shape={self.image_shape!r}, (C, H, W), to have {EXPECTED}; resize the images."
-            )
+        self._require_images()
         for name in ("classes", "mixture_clusters", "mixture_frequencies", "mixture_rank", "sampling_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"Expected {name}={getattr(self, name)!r} to be >= 1.")
@@ -88,31 +82,10 @@ class DenoiserConfig:
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of each resolution, from the finest."""
-        doublings = upsamplings(*self.image_shape)
-        assert doublings is not None  # __post_init__ has seen to it
         size = PRESETS[self.preset]
-        return size.widths[: doublings + (size.patch == 1)]
+        return size.widths[: self.upsamplings + (size.patch == 1)]
 
     @property
     def latent_dim(self) -> int:
         """Length of the vector that chooses a mixture's image: which cluster, then where in it."""
         return self.mixture_rank + 1
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object; `from_json` is its inverse."""
-        return asdict(self) | {"image_shape": list(self.image_shape)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> DenoiserConfig:
-        """The configuration that `to_json` wrote.
-
-        Raises:
-            ConfigError: unknown or missing fields, or a value out of range.
-        """
-        unknown = set(data) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ConfigError(f"Unknown denoiser settings: {', '.join(sorted(unknown))}.")
-        try:
-            return cls(**{**data, "image_shape": tuple(data["image_shape"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"The denoiser's settings are inconsistent: {error}") from error

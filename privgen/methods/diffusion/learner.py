@@ -18,7 +18,9 @@ from privgen.methods.diffusion.config import DenoiserConfig
 from privgen.methods.diffusion.denoiser import Denoiser
 from privgen.methods.diffusion.release import save_denoiser
 from privgen.methods.diffusion.settings import DiffusionSettings
-from privgen.methods.samples import SAMPLES, write_samples
+from privgen.methods.image_networks import no_images
+from privgen.methods.moving_average import average_into, young_decay
+from privgen.methods.samples import write_samples
 from privgen.training.method import Learner, RecordTask
 
 DENOISER = "denoiser"
@@ -90,21 +92,15 @@ class DiffusionLearner(Learner):
 
     def like(self) -> tuple[Tensor, ...]:
         """No images and no labels."""
-        shape, device = self.denoiser.config.image_shape, self.device
-        return torch.zeros(0, *shape, device=device), torch.zeros(0, dtype=torch.int64, device=device)
+        return no_images(self.denoiser.config.image_shape, self.device)
 
     def frozen(self) -> DiffusionLearner:
         """A copy of the denoiser as it is."""
         return replace(self, denoiser=copy.deepcopy(self.denoiser))
 
-    @torch.no_grad()
     def free_step(self, progress: float, steps: int) -> Mapping[str, float]:
         """The moving average. There is nothing to show: the loss is of records."""
-        # A young average would remember the initial weights for 1 / (1 − decay) steps.
-        decay = min(self.settings.ema_decay, (1 + steps) / (10 + steps))
-        now = self.denoiser.network.parameters()
-        for mean, value in zip(self.averaged.network.parameters(), now, strict=True):
-            mean.lerp_(value, 1 - decay)
+        average_into(self.averaged.network, self.denoiser.network, young_decay(self.settings.ema_decay, steps))
         return {}
 
     def after_statistics(self) -> None:
@@ -126,9 +122,7 @@ class DiffusionLearner(Learner):
 
     def save(self, folder: Path, class_names: Sequence[str]) -> tuple[str, ...]:
         """The averaged denoiser, and a grid of samples."""
-        save_denoiser(self.averaged, class_names, folder)
-        write_samples(folder)
-        return "generator.safetensors", "generator.json", SAMPLES
+        return *save_denoiser(self.averaged, class_names, folder), write_samples(folder)
 
     def _take_up_mixture(self) -> None:
         for denoiser in (self.denoiser, self.averaged):

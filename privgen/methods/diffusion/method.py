@@ -40,33 +40,26 @@ class DiffusionMethod(Method):
         self, plan: Plan, facts: RecordFacts, settings: RunSettings, *, latents: torch.Generator
     ) -> DiffusionLearner:
         """A denoiser for these images."""
-        own = _own(settings)
+        own = self.own(settings, DiffusionSettings)
         if plan.warm_start is None:
             raise ConfigError(
                 "The plan has no warm start, and diffusion begins from its mixture; plan again without --warm-start 0: "
                 "privgen plan --method diffusion."
             )
-        if len(facts.shape) != 3:
-            raise ConfigError(f"Expected records of images (C, H, W), got shape={facts.shape!r}.")
-        channels, height, width = facts.shape
-        config = own.denoiser(image_shape=(channels, height, width), classes=len(facts.class_names))
+        config = own.denoiser(image_shape=facts.image_shape, classes=len(facts.class_names))
         return DiffusionLearner.of(plan, config, own, latents)
 
     def rebuild(
         self, plan: Plan, network: Mapping[str, Any], settings: RunSettings, *, latents: torch.Generator
     ) -> DiffusionLearner:
         """The same denoiser."""
-        return DiffusionLearner.of(plan, DenoiserConfig.from_json(network), _own(settings), latents)
+        return DiffusionLearner.of(
+            plan, DenoiserConfig.from_json(network), self.own(settings, DiffusionSettings), latents
+        )
 
     def sampler(self, about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> ImageSampler:
         """The released denoiser."""
         return DiffusionSampler.of(about, weights)
-
-
-def _own(settings: RunSettings) -> DiffusionSettings:
-    if not isinstance(settings, DiffusionSettings):
-        raise ConfigError(f"Expected the settings of diffusion, got {type(settings).__name__}.")
-    return settings
 
 
 METHOD = DiffusionMethod()

@@ -14,14 +14,14 @@ from privgen.methods.diffusion.denoiser import Denoiser
 from privgen.methods.diffusion.sampler import sample
 
 
-def save_denoiser(denoiser: Denoiser, class_names: Sequence[str], folder: Path) -> None:
-    """Write generator.safetensors and generator.json into a folder, each whole or not at all.
+def save_denoiser(denoiser: Denoiser, class_names: Sequence[str], folder: Path) -> tuple[str, ...]:
+    """Write generator.safetensors and generator.json into a folder, each whole or not at all; their names.
 
     Raises:
         OSError: no room, or the folder cannot be written to.
     """
     about = {"method": "diffusion", "network": denoiser.config.to_json(), "class_names": list(class_names)}
-    write_release(folder, denoiser.state_dict(), about)
+    return write_release(folder, denoiser.state_dict(), about)
 
 
 class DiffusionSampler(ImageSampler):

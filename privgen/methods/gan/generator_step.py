@@ -9,6 +9,7 @@ import torch
 
 from privgen.methods.gan import losses
 from privgen.methods.gan.gan_state import GanState, generated, latent_vectors
+from privgen.methods.moving_average import average_into
 
 
 @torch.no_grad()
@@ -70,10 +71,6 @@ def _generator_update(state: GanState, class_weight: float) -> dict[str, float]:
     return shown
 
 
-@torch.no_grad()
 def average_generator(state: GanState, decay: float) -> None:
     """averaged ← decay · averaged + (1 − decay) · generator."""
-    for mean, value in zip(state.averaged.parameters(), state.networks.generator.parameters(), strict=True):
-        mean.lerp_(value, 1 - decay)
-    for kept, now in zip(state.averaged.buffers(), state.networks.generator.buffers(), strict=True):
-        kept.copy_(now)
+    average_into(state.averaged, state.networks.generator, decay)

@@ -22,7 +22,9 @@ from privgen.methods.gan.networks import NetworkConfig
 from privgen.methods.gan.record_tasks import record_task
 from privgen.methods.gan.release import save_generator
 from privgen.methods.gan.settings import GanSettings
-from privgen.methods.samples import SAMPLES, write_samples
+from privgen.methods.image_networks import no_images
+from privgen.methods.moving_average import young_decay
+from privgen.methods.samples import write_samples
 from privgen.training.method import Learner, RecordTask
 
 
@@ -71,8 +73,7 @@ class GanLearner(GanState, Learner):
 
     def like(self) -> tuple[Tensor, ...]:
         """No images and no labels."""
-        shape, device = self.networks.config.image_shape, self.device
-        return torch.zeros(0, *shape, device=device), torch.zeros(0, dtype=torch.int64, device=device)
+        return no_images(self.networks.config.image_shape, self.device)
 
     def frozen(self) -> GanLearner:
         """A copy of the networks and of the pool as they are."""
@@ -109,8 +110,7 @@ class GanLearner(GanState, Learner):
             losses = generator_step(self, class_weight=weight)
         if not losses:
             refresh_fakes(self)
-        # A young average would remember the initial weights for 1 / (1 − decay) steps.
-        average_generator(self, min(settings.ema_decay, (1 + steps) / (10 + steps)))
+        average_generator(self, young_decay(settings.ema_decay, steps))
         return losses
 
     def after_statistics(self) -> None:
@@ -133,6 +133,4 @@ class GanLearner(GanState, Learner):
 
     def save(self, folder: Path, class_names: Sequence[str]) -> tuple[str, ...]:
         """The averaged generator, and a grid of samples."""
-        save_generator(self.averaged, self.networks.config, class_names, folder)
-        write_samples(folder)
-        return "generator.safetensors", "generator.json", SAMPLES
+        return *save_generator(self.averaged, self.networks.config, class_names, folder), write_samples(folder)

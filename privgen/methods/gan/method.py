@@ -11,7 +11,6 @@ from torch import Tensor
 from accountant.plans.plan import Plan
 from accountant.plans.planned_method import GAN
 from privgen.config import RunSettings
-from privgen.errors import ConfigError
 from privgen.generate import ImageSampler
 from privgen.methods.gan.learner import GanLearner
 from privgen.methods.gan.networks import NetworkConfig
@@ -38,13 +37,10 @@ class GanMethod(Method):
 
     def begin(self, plan: Plan, facts: RecordFacts, settings: RunSettings, *, latents: torch.Generator) -> GanLearner:
         """Networks for these images, with a mixture under the generator where the plan has a warm start."""
-        own = _own(settings)
-        if len(facts.shape) != 3:
-            raise ConfigError(f"Expected records of images (C, H, W), got shape={facts.shape!r}.")
-        channels, height, width = facts.shape
+        own = self.own(settings, GanSettings)
         network = NetworkConfig.of(
             own,
-            image_shape=(channels, height, width),
+            image_shape=facts.image_shape,
             classes=len(facts.class_names),
             warm_start=plan.warm_start is not None,
         )
@@ -54,17 +50,11 @@ class GanMethod(Method):
         self, plan: Plan, network: Mapping[str, Any], settings: RunSettings, *, latents: torch.Generator
     ) -> GanLearner:
         """The same networks."""
-        return GanLearner.of(plan, NetworkConfig.from_json(network), _own(settings), latents)
+        return GanLearner.of(plan, NetworkConfig.from_json(network), self.own(settings, GanSettings), latents)
 
     def sampler(self, about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> ImageSampler:
         """The released generator."""
         return GanSampler.of(about, weights)
-
-
-def _own(settings: RunSettings) -> GanSettings:
-    if not isinstance(settings, GanSettings):
-        raise ConfigError(f"Expected the settings of a GAN, got {type(settings).__name__}.")
-    return settings
 
 
 METHOD = GanMethod()

@@ -12,8 +12,10 @@ from privgen.generate import ImageSampler, Normal, write_release
 from privgen.methods.gan.networks import Generator, NetworkConfig
 
 
-def save_generator(generator: Generator, config: NetworkConfig, class_names: Sequence[str], folder: Path) -> None:
-    """Write generator.safetensors and generator.json into a folder, each whole or not at all.
+def save_generator(
+    generator: Generator, config: NetworkConfig, class_names: Sequence[str], folder: Path
+) -> tuple[str, ...]:
+    """Write generator.safetensors and generator.json into a folder, each whole or not at all; their names.
 
     Raises:
         OSError: no room, or the folder cannot be written to.
@@ -25,7 +27,7 @@ def save_generator(generator: Generator, config: NetworkConfig, class_names: Seq
         "upsampling_noise_levels": generator.noise_levels(),
         "class_names": list(class_names),
     }
-    write_release(folder, generator.state_dict(), about)
+    return write_release(folder, generator.state_dict(), about)
 
 
 class GanSampler(ImageSampler):

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import ClassVar
 
-from privgen.catalogue import EXPECTED, upsamplings
 from privgen.errors import ConfigError
 from privgen.methods.gan.settings import UPSAMPLING_NOISE_KINDS, GanSettings
+from privgen.methods.image_networks import ImageNetworks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,13 +38,11 @@ PRESETS: dict[str, Sizes] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NetworkConfig:
+class NetworkConfig(ImageNetworks):
     """What the networks are built from.
 
     Args:
-        preset: tiny, small or paper.
-        image_shape: (C, H, W) with C 1 or 3 and H = W, 28, 32 or 64 (see `privgen.catalogue`).
-        classes: number of classes, >= 1.
+        preset: tiny, small or paper. image_shape, classes: see ImageNetworks.
         latent_dim: length of a latent vector, >= 1.
         upsampling_noise: σ_noise, std of the Gaussian noise after each upsampling, >= 0; where it is scheduled or
             learned, what it begins with (learned: > 0).
@@ -58,9 +56,9 @@ class NetworkConfig:
         ConfigError: a value is out of range.
     """
 
-    preset: str = "small"
-    image_shape: tuple[int, int, int]
-    classes: int
+    called: ClassVar[str] = "network"
+    presets: ClassVar[Collection[str]] = PRESETS
+
     latent_dim: int = 64
     upsampling_noise: float = 0.1
     upsampling_noise_kind: str = "fixed"
@@ -70,12 +68,7 @@ class NetworkConfig:
     mixture_frequencies: int = 16
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise ConfigError(f"Expected preset={self.preset!r} to be one of: {', '.join(PRESETS)}.")
-        if upsamplings(*self.image_shape) is None:
-            raise ConfigError(
-                f"Expected image_shape={self.image_shape!r}, (C, H, W), to have {EXPECTED}; resize the images."
-            )
+        self._require_images()
         if self.classes < 1 or self.latent_dim < 1 or not self.upsampling_noise >= 0:
             raise ConfigError(
                 f"Expected classes={self.classes!r} >= 1, latent_dim={self.latent_dim!r} >= 1 and "
@@ -120,13 +113,6 @@ class NetworkConfig:
         )
 
     @property
-    def upsamplings(self) -> int:
-        """How often the generator doubles the height."""
-        doublings = upsamplings(*self.image_shape)
-        assert doublings is not None  # __post_init__ has seen to it
-        return doublings
-
-    @property
     def start(self) -> int:
         """Height at which the generator starts."""
         height: int = self.image_shape[1] // 2**self.upsamplings
@@ -136,22 +122,3 @@ class NetworkConfig:
     def sizes(self) -> Sizes:
         """Channels of the preset."""
         return PRESETS[self.preset]
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object; `from_json` is its inverse."""
-        return asdict(self) | {"image_shape": list(self.image_shape)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> NetworkConfig:
-        """The configuration that `to_json` wrote.
-
-        Raises:
-            ConfigError: unknown or missing fields, or a value out of range.
-        """
-        unknown = set(data) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ConfigError(f"Unknown network settings: {', '.join(sorted(unknown))}.")
-        try:
-            return cls(**{**data, "image_shape": tuple(data["image_shape"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"The network settings are inconsistent: {error}") from error

@@ -2,9 +2,7 @@
 nothing else that the run keeps depends on any record. Faults are planted in each, and seen.
 """
 
-import math
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -27,13 +25,6 @@ SHAPE, OTHERS = (1, 16, 16), 6
 DIFFUSION = METHODS["diffusion"].planned
 
 
-class SameNumbers:
-    """The same numbers at the same place, whatever was drawn before: in the proof a record keeps its own."""
-
-    def normal(self, *shape):
-        return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
-
-
 @dataclass
 class Records:
     """As a warm start reads them."""
@@ -47,20 +38,6 @@ def everything(seed, count):
     return Records(generator.integers(0, 256, (count, 16, 16, 1), dtype=np.uint8), np.arange(count) % 3)
 
 
-def drawn(kind, count):
-    generator = torch.Generator().manual_seed(count)
-    images = torch.randn(count, *SHAPE, generator=generator)
-    if kind == "huge":
-        images = images * 1e4
-    elif kind == "alike":
-        images = images[:1].expand(count, *SHAPE).clone()
-    elif kind == "zero":
-        images = torch.zeros(count, *SHAPE)
-    elif kind == "not finite":
-        images[-1, 0, 0, 0] = math.inf
-    return images, torch.arange(count) % 3
-
-
 def new_learner(made, **changed):
     settings = DiffusionSettings(
         **{
@@ -72,55 +49,31 @@ def new_learner(made, **changed):
     return METHOD.begin(made, facts, settings, latents=torch.Generator().manual_seed(0))
 
 
-def released_sums(monkeypatch, made, batches):
+def released_sums(monkeypatch, neighbours, made, batches):
     """The sums of each step before noise, at parameters that stay where they are."""
     learner = new_learner(made)
     torch.manual_seed(0)
     torch.nn.init.normal_(learner.denoiser.network.leave.weight, std=0.1)
     learner.denoiser.mixture.centres.normal_(std=0.05)
     learner.after_statistics()
-    state, seen = TrainState(learner=learner, beside=SameNumbers()), []
-    phase = made.schedule()[-1]
-    begin_segment(state, made, made.event_of(phase))
-    guard = BudgetGuard(made.budget)
-
-    def keep(sums, **options):
-        seen.append({part: torch.cat([t.flatten() for t in tensors.values()]) for part, tensors in sums.items()})
-        return {part: {name: torch.zeros_like(t) for name, t in tensors.items()} for part, tensors in sums.items()}
-
-    monkeypatch.setattr(steps, "gaussian", keep)
-    for records in batches:
-        private_step(
-            state, made, parts=made.parts_in(phase), receipt=guard.admit(made.event_of(phase)), records=records,
-            noise=ExactGaussian(),
-        )  # fmt: skip
-    return seen
+    return neighbours.sums_before_noise(monkeypatch, learner, made, batches)
 
 
-def batches_of(kind, bands, *, with_record):
-    """A block: the record may be drawn in the first step only, the others in every step."""
-    batches = []
-    for step in range(2 * bands):
-        images, labels = drawn(kind, OTHERS + 1)
-        keep = OTHERS + (with_record and step == 0)
-        batches.append((images[:keep], labels[:keep]))
-    return batches
-
-
-def moved_beyond_charge(monkeypatch, lab, kind, feedback, bands):
+def moved_beyond_charge(monkeypatch, lab, neighbours, kind, feedback, bands):
     """Whether one record moves a block's sums by more than the plan charges; all in integers."""
     made = lab.plan(
         method=DIFFUSION, epsilon=10.0, sampling_rate=0.1, iterations=8, feedback=feedback,
         bands=bands if feedback == "banded" else None,
     )  # fmt: skip
-    one = released_sums(monkeypatch, made, batches_of(kind, bands, with_record=True))
-    other = released_sums(monkeypatch, made, batches_of(kind, bands, with_record=False))
+    one, other = (
+        released_sums(
+            monkeypatch, neighbours, made,
+            neighbours.blocks_of(kind, bands, shape=SHAPE, others=OTHERS, with_record=with_record),
+        )
+        for with_record in (True, False)
+    )  # fmt: skip
     (part,) = made.parts
-    moved = [sum(int(v) ** 2 for v in (a[part.name] - b[part.name]).tolist()) for a, b in zip(one, other, strict=True)]
-    charged = Fraction(part.clip_norm) ** 2
-    if bands > 1:
-        charged += Fraction(part.residual_clip_norm) ** 2 / (bands - 1)
-    charged /= Fraction(part.step) ** 2
+    moved, charged = neighbours.squares_moved(one, other, part), neighbours.squared_charge(part, bands)
     if kind == "huge":
         assert sum(moved) >= 0.25 * charged
     return sum(moved) > charged or any(moved[bands:])
@@ -129,13 +82,13 @@ def moved_beyond_charge(monkeypatch, lab, kind, feedback, bands):
 @pytest.mark.parametrize("kind", ["random", "huge", "alike", "zero", "not finite"])
 @pytest.mark.parametrize(("feedback", "bands"), [("none", 1), ("banded", 4)])
 def test_one_record_with_all_its_draws_moves_a_block_by_no_more_than_is_charged(
-    monkeypatch, lab, kind, feedback, bands
+    monkeypatch, lab, neighbours, kind, feedback, bands
 ):
-    assert not moved_beyond_charge(monkeypatch, lab, kind, feedback, bands)
+    assert not moved_beyond_charge(monkeypatch, lab, neighbours, kind, feedback, bands)
 
 
 @pytest.mark.parametrize(("feedback", "bands"), [("none", 1), ("banded", 4)])
-def test_draws_that_are_clipped_apart_are_seen(monkeypatch, lab, feedback, bands):
+def test_draws_that_are_clipped_apart_are_seen(monkeypatch, lab, neighbours, feedback, bands):
     """K gradients of length C for one record: K times what is charged."""
 
     def apart(self, records, weighting, *, physical_batch):
@@ -150,10 +103,10 @@ def test_draws_that_are_clipped_apart_are_seen(monkeypatch, lab, feedback, bands
 
     honest = RecordTask.sums
     monkeypatch.setattr(RecordTask, "sums", apart)
-    assert moved_beyond_charge(monkeypatch, lab, "huge", feedback, bands)
+    assert moved_beyond_charge(monkeypatch, lab, neighbours, "huge", feedback, bands)
 
 
-def kept_after_a_run(monkeypatch, lab, seed, count):
+def kept_after_a_run(monkeypatch, lab, neighbours, seed, count):
     """Everything that a learner keeps after the warm start and two steps on these records, where what is released is
     the same whatever they are."""
     made = lab.plan(method=DIFFUSION, iterations=8)
@@ -173,7 +126,7 @@ def kept_after_a_run(monkeypatch, lab, seed, count):
     for release in made.warm_start.releases():
         receipt = guard.admit(release.event)
         statistics_step(learner, made, receipt=receipt, records=records, noise=ExactGaussian())
-    state, phase = TrainState(learner=learner, beside=SameNumbers()), made.schedule()[-1]
+    state, phase = TrainState(learner=learner, beside=neighbours.SameNumbers()), made.schedule()[-1]
     begin_segment(state, made, made.event_of(phase))
     images = torch.from_numpy(records.images).permute(0, 3, 1, 2).float() / 127.5 - 1
     for step in range(2):
@@ -189,17 +142,17 @@ def kept_after_a_run(monkeypatch, lab, seed, count):
     }
 
 
-def depends_on_the_records(monkeypatch, lab):
+def depends_on_the_records(monkeypatch, lab, neighbours):
     """Names of what differs between two data sets whose releases were the same."""
-    one, other = (kept_after_a_run(monkeypatch, lab, seed, count) for seed, count in ((0, 30), (1, 31)))
+    one, other = (kept_after_a_run(monkeypatch, lab, neighbours, seed, count) for seed, count in ((0, 30), (1, 31)))
     return [name for name in one if not torch.equal(one[name], other[name])]
 
 
-def test_given_what_was_released_nothing_that_is_kept_depends_on_a_record(monkeypatch, lab):
-    assert depends_on_the_records(monkeypatch, lab) == []
+def test_given_what_was_released_nothing_that_is_kept_depends_on_a_record(monkeypatch, lab, neighbours):
+    assert depends_on_the_records(monkeypatch, lab, neighbours) == []
 
 
-def test_an_ideal_denoiser_made_of_the_data_is_seen(monkeypatch, lab):
+def test_an_ideal_denoiser_made_of_the_data_is_seen(monkeypatch, lab, neighbours):
     """The sums of a release, before its noise, find their way into the mixture."""
     honest = DiffusionLearner.after_statistics
     from privgen.methods.class_mixture.statistics import MixtureStatistics
@@ -219,10 +172,10 @@ def test_an_ideal_denoiser_made_of_the_data_is_seen(monkeypatch, lab):
 
     monkeypatch.setattr(MixtureStatistics, "sums", overheard)
     monkeypatch.setattr(DiffusionLearner, "after_statistics", from_the_data)
-    assert "denoiser.ideal.means" in depends_on_the_records(monkeypatch, lab)
+    assert "denoiser.ideal.means" in depends_on_the_records(monkeypatch, lab, neighbours)
 
 
-def test_a_floor_taken_from_the_data_is_seen(monkeypatch, lab):
+def test_a_floor_taken_from_the_data_is_seen(monkeypatch, lab, neighbours):
     from privgen.methods.class_mixture.statistics import MixtureStatistics
     from privgen.methods.diffusion import mixture_denoiser
 
@@ -239,4 +192,4 @@ def test_a_floor_taken_from_the_data_is_seen(monkeypatch, lab):
 
     monkeypatch.setattr(MixtureStatistics, "sums", overheard)
     monkeypatch.setattr(mixture_denoiser.MixtureDenoiser, "update", from_the_data)
-    assert "denoiser.ideal.floor" in depends_on_the_records(monkeypatch, lab)
+    assert "denoiser.ideal.floor" in depends_on_the_records(monkeypatch, lab, neighbours)

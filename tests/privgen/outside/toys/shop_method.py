@@ -104,9 +104,9 @@ class PaletteLearner(Learner):
 
     def save(self, folder, class_names):
         about = {"method": "palette", "network": self.network, "spread": self.settings.spread}
-        write_release(folder, self.palette.state_dict(), {**about, "class_names": list(class_names)})
+        own = write_release(folder, self.palette.state_dict(), {**about, "class_names": list(class_names)})
         (folder / "palette.json").write_text(json.dumps({"steps": self.taken}))
-        return "generator.safetensors", "generator.json", "palette.json"
+        return *own, "palette.json"
 
 
 class PaletteSampler(ImageSampler):
