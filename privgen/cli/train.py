@@ -61,7 +61,9 @@ def _presets() -> list[str]:
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out. Every step is charged anew.")
 @click.option("--checkpoint", help="Resume from this checkpoint and not from the newest.")
-@click.option("--preset", type=OneOf(_presets), help="Size of the networks; each method has its own.  [default: the plan's]")
+@click.option(
+    "--preset", type=OneOf(_presets), help="Size of the networks; each method has its own.  [default: the plan's]"
+)
 @click.option(
     "--set",
     "settings",
@@ -280,13 +282,20 @@ def _compile() -> None:
 def _train(session: Session, asked: Requests) -> None:
     from privgen.cli.progress import TrainingDisplay
     from privgen.training.loop import run
+    from privgen.training.sample_grids import LATEST
 
-    told = False
+    told = shown = False
     with TrainingDisplay(session) as display:
         for report in run(session, stop=asked.end, keep=asked.keep):
             display.update(report)
             if report.checkpoint is not None and asked.tell_kept():
                 say(f"Checkpoint written: {report.checkpoint}, at {report.step} charged steps.")
+            if report.samples is not None and not shown:
+                shown = True
+                newest = report.samples.parent / LATEST
+                err_console.print(
+                    f"First samples, newer ones every few minutes: {newest}", markup=False, soft_wrap=True
+                )
             if report.nonfinite and not told:
                 told = True
                 warn(

@@ -38,6 +38,7 @@ from privgen.training.disk_room import DiskRoom
 from privgen.training.method import Learner
 from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder
+from privgen.training.sample_grids import SampleGrids
 from privgen.training.state import TrainState, snapshot
 
 # Of the charged steps, so much must be in the weights of a run that is released unasked.
@@ -98,6 +99,7 @@ class Session:
         pace: steps that take some minutes here, as told by the first row check, which sees no record. The clock of the
             steps themselves decides nothing: it tells how large the batches were, and where checkpoints stand is
             in the ledger.
+        grids: of samples, every few minutes.
         outcome: why `loop.run` ended: None while it runs.
 
     A turn (a step, a checkpoint, the end) that did not come to its own end leaves the session dead: what is owed, the
@@ -124,6 +126,7 @@ class Session:
     watch: CanaryScorer | None = None
     rows_checked_at: int | None = None
     pace: int | None = None
+    grids: SampleGrids = field(default_factory=SampleGrids)
     outcome: str | None = None
     _inside: bool = field(default=False, init=False)
     _saved_at: int = field(default=0, init=False)
@@ -141,10 +144,12 @@ class Session:
         )
 
     def pace_by(self, seconds: float) -> None:
-        """Have a checkpoint every few minutes, by how long the first row check took."""
+        """Have a checkpoint and a grid of samples every few minutes, by how long the first row check took."""
         size = max(1, min(self.state.physical_batches.values(), default=1))
         passes = max(1, math.ceil(self.plan.expected_batch_size / size))
-        self.pace = max(1, int(_MOST_SECONDS / max(seconds * passes / _PASSES, 1e-3)))
+        step = max(seconds * passes / _PASSES, 1e-3)
+        self.pace = max(1, int(_MOST_SECONDS / step))
+        self.grids.pace_by(step, minutes=self.state.learner.settings.samples_every_minutes)
 
     @property
     def loss(self) -> str | None:
