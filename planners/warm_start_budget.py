@@ -52,7 +52,7 @@ def warm_start_within(
     z = least_noise(part, EventFamily(), sampling_rate=1.0, iterations=1)
     z *= math.sqrt(1 + spare_releases * _COVARIANCES)
     if chosen is not None:
-        why = f"{chosen['warm_start']}: " if "warm_start" in chosen else ""
+        why = f"{chosen['warm_start']}; " if "warm_start" in chosen else ""
         chosen["warm_start"] = (
             f"{why}{ROUNDS + 2} releases of class statistics that cost {fraction:g} of ε by themselves: means, "
             f"{ROUNDS} rounds of clusters, covariances; clip norms {CLIP_NORM:g} and {CENTRED_CLIP_NORM:g} of RMS; "

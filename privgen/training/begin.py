@@ -178,6 +178,8 @@ def _genesis(
         body["anchor"] = True
     if planted is not None:
         body["canaries"] = {"count": len(planted), "digest": planted.digest}
+    if options.world.size > 1:
+        body["ranks"] = options.world.size
     if signer is not None:
         body["public_key"] = signer.public_key
     if options.account is not None:
@@ -220,10 +222,12 @@ def open_session(
         account=options.account,
         run=f"{folder.path.name} {ledger.entries[0].body.get('run', 'unnamed')}",
     )
-    drawable = data.ids
+    drawable, mine = data.ids, options.world.shard(data.ids, salt=salt)
     if planted is not None:
+        # Canaries are rank 0's, where they are watched.
         drawable = np.concatenate([drawable, planted.ids[planted.included]])
-    sampler = PoissonSampler(drawable, bands=plan.bands, salt=salt, coins=options.coins)
+        mine = None if mine is None else np.concatenate([mine, planted.included[planted.included]])
+    sampler = PoissonSampler(drawable, bands=plan.bands, salt=salt, coins=options.coins, mine=mine)
     return Session(
         folder=folder,
         plan=plan,
@@ -241,6 +245,9 @@ def open_session(
         accept_loss=options.accept_loss,
         clock=options.clock,
         planted=planted,
+        world=options.world,
+        shard=None if mine is None else np.flatnonzero(mine[: len(data.ids)]),
+        gathered=planted is not None,
         watch=None
         if planted is None
         else watch_of(planted, plan, salt, folder.private, state.learner.device, watched=method.watched),

@@ -73,7 +73,7 @@ def run(
     """
     session.require_alive()
     while True:
-        if stop():
+        if session.must_stop(stop()):
             _save(session)
             session.outcome = "interrupted"
             return
@@ -81,7 +81,7 @@ def run(
         phase = plan.phase_at(place)
         with session.turn():
             try:
-                receipt = session.guard.admit(plan.event_of(phase))
+                receipt = session.admit(plan.event_of(phase))
             except BudgetExhausted as exhausted:
                 reason = _why(session, exhausted)
                 report = None
@@ -89,7 +89,8 @@ def run(
                 report = _step(session, phase, receipt)
         if report is None:
             break
-        yield replace(report, checkpoint=_save(session)) if keep() or session.checkpoint_due else report
+        due = session.world.any(keep() or session.checkpoint_due)
+        yield replace(report, checkpoint=_save(session)) if due else report
     session.outcome = _finish(session, reason)
 
 
@@ -121,20 +122,18 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
         records=session.data.drawn(chosen, learner.device),
         noise=session.noise,
         planted=_watched(session, parts, receipt, canaries),
+        ranks=session.world.ranks,
+        gathered=session.gathered,
     )
+    batch_size, nonfinite = session.world.totals(drawn.batch_size, drawn.nonfinite)
     losses = learner.free_step(progress, session.guard.steps)
-    session.folder.append_metrics(
-        {
-            "step": session.guard.steps,
-            "batch_size": drawn.batch_size,
-            "nonfinite": drawn.nonfinite,
-            "median_norm": dict(drawn.median_norm),
-            **losses,
-        }
-    )
+    if session.world.leads:
+        # Of several ranks the norms are those of rank 0's records.
+        counts = {"step": session.guard.steps, "batch_size": batch_size, "nonfinite": nonfinite}
+        session.folder.append_metrics({**counts, "median_norm": dict(drawn.median_norm), **losses})
     if not all(math.isfinite(value) for value in losses.values()):
         raise _diverged(session)
-    return _report(session, losses=losses, nonfinite=drawn.nonfinite)
+    return _report(session, losses=losses, nonfinite=nonfinite)
 
 
 def _report(session: Session, *, losses: Mapping[str, float], nonfinite: int = 0) -> StepReport:
@@ -159,14 +158,17 @@ def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
     if first:
         session.pace_by(session.clock() - begun)
     session.rows_checked_at = session.guard.reservations
-    session.folder.append_row_check({"step": session.guard.steps, **found})
+    if session.world.leads:
+        session.folder.append_row_check({"step": session.guard.steps, **found})
 
 
 def _warm_step(session: Session, receipt: Receipt) -> StepReport:
     """One release of the warm start."""
+    data, shard = session.data, session.shard
     statistics_step(
-        session.state.learner, session.plan, receipt=receipt, records=session.data.everything, noise=session.noise
-    )
+        session.state.learner, session.plan, receipt=receipt, noise=session.noise, ranks=session.world.ranks,
+        records=data.everything if shard is None else data.everything_of(shard),
+    )  # fmt: skip
     return _report(session, losses={})
 
 
@@ -221,16 +223,20 @@ def _finish(session: Session, reason: str) -> str:
     if not session.guard.steps:
         reason += "; nothing was spent and nothing was released"
         with session.turn():
-            session.guard.halt(reason)
+            session.world.led(lambda: session.charging.halt(reason))
         return reason
     if session.loss is not None and not session.accept_loss:
         return f"{reason}; {session.loss}, so nothing was released"
     with session.turn():
-        session.room.let_go()
-        release = session.folder.release
-        released = session.state.learner.save(release, session.data.facts.class_names)
-        digests = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in released}
-        session.ledger.append("release", {"files": digests})
-        session.guard.halt(reason)
+        session.world.led(lambda: _release(session, reason))
         session.released = True
     return reason
+
+
+def _release(session: Session, reason: str) -> None:
+    session.room.let_go()
+    release = session.folder.release
+    released = session.state.learner.save(release, session.data.facts.class_names)
+    digests = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in released}
+    session.ledger.append("release", {"files": digests})
+    session.charging.halt(reason)

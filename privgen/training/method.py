@@ -262,6 +262,20 @@ class Method(ABC):
             dataset_size: N, public. warm_start: whether the plan has one.
         """
 
+    def planned_settings(self, plan: Plan) -> RunSettings:
+        """What a plan is trained with where nothing else is said: the defaults, with the preset that it names.
+
+        Raises:
+            ConfigError: the method has no such preset, or none.
+        """
+        chosen = self.default_settings(plan.dataset_size, warm_start=plan.warm_start is not None)
+        if plan.preset is None:
+            return chosen
+        values = chosen.to_json()
+        if "preset" not in values:
+            raise ConfigError(f"Method {self.name} has no presets, and the plan names {plan.preset}; plan without.")
+        return self.settings_from_json({**values, "preset": plan.preset})
+
     @abstractmethod
     def settings_from_json(self, data: Mapping[str, Any]) -> RunSettings:
         """The settings that their `to_json` wrote.

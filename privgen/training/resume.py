@@ -98,6 +98,8 @@ def resume(
         if known.halted is not None and not body["extra_blocks"]:
             ledger.close()
             return Halted(reason=f"{known.halted}; {NOTHING_REMAINS}", steps=known.steps_charged)
+        if options.world.size > 1:
+            body["ranks"] = options.world.size
         if ledger.repaired is not None:
             body["repaired"] = ledger.repaired
         folder.sweep()

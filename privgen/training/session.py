@@ -15,12 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from accountant.events import Event, event_to_json
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Ledger
+from accountant.ledger.granted import Grant, GrantedGuard
 from accountant.ledger.guard import BudgetGuard
+from accountant.ledger.receipt import Receipt
 from accountant.plans.plan import Plan
 from privgen.errors import RunError
 from privgen.mechanism.floored_gaussian import ExactGaussian
@@ -30,11 +34,13 @@ from privgen.mechanism.system_generator import system_generator
 from privgen.training.canaries import Canaries
 from privgen.training.canary_scores import CanaryScorer
 from privgen.training.checkpoint import (
+    Snapshot,
     drop_old_checkpoints,
     free_name,
     write_checkpoint,
 )
 from privgen.training.disk_room import DiskRoom
+from privgen.training.distributed import World, digest_of_modules
 from privgen.training.method import Learner
 from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder
@@ -63,6 +69,7 @@ class Options:
         canaries: how many to plant into a new run, for a one-run audit; 0 for none.
         accept_loss: release weights that hold less than `LEAST_HELD` of the charged steps.
         clock: seconds, from any beginning.
+        world: who trains together.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -77,11 +84,15 @@ class Options:
     canaries: int = 0
     accept_loss: bool = False
     clock: Callable[[], float] = time.monotonic
+    world: World = field(default_factory=World)
 
 
 @dataclass(kw_only=True)
 class Session:
     """A run that may take steps: it holds the ledger's lock until `close`.
+
+    Where several ranks train together each has one. Only rank 0's touches folder, ledger and room, inside
+    `World.led`; the others' are stand-ins (`privgen.training.opening`).
 
     Args:
         folder: the run's. plan: what it runs with. method: name of what is trained. data: what it trains on.
@@ -93,7 +104,9 @@ class Session:
         extended: whether it goes on past the plan's end.
         accept_loss: release whatever there is. clock: seconds.
         released: whether the run has ended with a release.
-        planted: canaries, or None. watch: how they are felt.
+        planted: canaries, or None. watch: how they are felt. Both are rank 0's.
+        world: who trains together. shard: rows of the data whose coins are tossed here, or None for all.
+        gathered: whether rank 0 needs each step's sums before noise by themselves: where there are canaries.
         rows_checked_at: the reservation at which rows were last looked at, or None.
         pace: steps that take some minutes here, as told by the first row check, which sees no record. The clock of the
             steps themselves decides nothing: it tells how large the batches were, and where checkpoints stand is
@@ -109,7 +122,7 @@ class Session:
     method: str
     data: TrainingRecords
     state: TrainState
-    guard: BudgetGuard
+    guard: BudgetGuard | GrantedGuard
     ledger: Ledger
     sampler: PoissonSampler
     noise: ExactGaussian
@@ -125,6 +138,9 @@ class Session:
     rows_checked_at: int | None = None
     pace: int | None = None
     outcome: str | None = None
+    world: World = field(default_factory=World)
+    shard: NDArray[np.int64] | None = None
+    gathered: bool = False
     _inside: bool = field(default=False, init=False)
     _saved_at: int = field(default=0, init=False)
 
@@ -145,6 +161,42 @@ class Session:
         size = max(1, min(self.state.physical_batches.values(), default=1))
         passes = max(1, math.ceil(self.plan.expected_batch_size / size))
         self.pace = max(1, int(_MOST_SECONDS / max(seconds * passes / _PASSES, 1e-3)))
+
+    @property
+    def charging(self) -> BudgetGuard:
+        """The guard that charges: rank 0's."""
+        assert isinstance(self.guard, BudgetGuard)  # whoever asks is led by rank 0
+        return self.guard
+
+    def must_stop(self, asked: bool) -> bool:
+        """Whether any rank is asked to stop, once all have been seen to be alike.
+
+        Raises:
+            RunError: one is not.
+        """
+        learner = self.state.learner
+        alone = self.world.size == 1
+        digest = b"" if alone else digest_of_modules(iter((*learner.modules().values(), learner.released())))
+        return self.world.must_stop(plan=self.plan.digest, step=self.guard.steps, parameters=digest, stop=asked)
+
+    def admit(self, event: Event) -> Receipt:
+        """The receipt of one more step: rank 0 charges it, has that on disk, and only then says so.
+
+        Raises:
+            BudgetExhausted: it would overspend. LedgerError, RunError: it could not be written, on rank 0 or elsewhere.
+        """
+        if self.world.size == 1:
+            return self.charging.admit(event)
+        receipts = []
+
+        def charge() -> dict[str, Any]:
+            receipts.append(self.charging.admit(event))
+            return Grant.of(self.charging, receipts[0]).to_json()
+
+        grant = self.world.led(charge)
+        if isinstance(self.guard, GrantedGuard):
+            return self.guard.admit(Grant.from_json(grant))
+        return receipts[0]
 
     @property
     def loss(self) -> str | None:
@@ -188,14 +240,18 @@ class Session:
 
     def _save(self) -> str:
         self._saved_at = self.guard.steps
+        whole = snapshot(self.state, self._facts(), ranks=self.world.ranks)
+        return str(self.world.led(lambda: self._write(whole)))
+
+    def _write(self, whole: Snapshot) -> str:
         newest = self.ledger.entries[-1]
         if newest.kind == "checkpoint":
             # A step would have reserved: nothing has happened since.
             return str(newest.body["name"])
-        self.guard.commit()
+        self.charging.commit()
         name = free_name(self.folder.private, self.guard.steps)
         self.room.let_go()
-        digest = write_checkpoint(self.folder.private, name, snapshot(self.state, self._facts()))
+        digest = write_checkpoint(self.folder.private, name, whole)
         if self.watch is not None:
             self.watch.save(self.folder.private)
         self.ledger.append("checkpoint", {"name": name, "step": self.guard.steps, "weights_digest": digest})
@@ -217,9 +273,11 @@ class Session:
         return checkpoint_metadata(self.state.event, salt=self.salt, method=self.method, learner=self.state.learner)
 
     def close(self) -> None:
-        """Let go of the ledger, and of the room on disk."""
-        self.room.let_go()
-        self.ledger.close()
+        """Let go of the ledger, of the room on disk, and of the other ranks, which stop if they are still at work."""
+        if self.world.leads:
+            self.room.let_go()
+            self.ledger.close()
+        self.world.part_from(orderly=self.outcome is not None and not self._inside)
 
     def __enter__(self) -> Session:
         return self
