@@ -98,6 +98,14 @@ def _presets() -> list[str]:
     help="Plant M canary records, each in or out by a secret coin, for privgen audit --empirical. The charge is the "
     "same; the images are worse.",
 )
+@click.option(
+    "--canary-kind",
+    type=click.Choice(["image", "gradient"]),
+    default="image",
+    show_default=True,
+    help="image: records of random pixels, which test the training; gradient: fixed vectors in every sum, which show "
+    "the mechanism's ε best.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for torch.")
 @click.option(
@@ -125,6 +133,7 @@ def command(
     anchor: Path | None,
     yes: bool,
     canaries: int | None,
+    canary_kind: str,
     device: str,
     threads: int | None,
     rank_timeout: float,
@@ -138,6 +147,8 @@ def command(
     """
     if resume and (preset or settings or canaries):
         raise click.UsageError("--preset, --set and --canaries belong to a new run; a resumed one keeps its own.")
+    if canary_kind != "image" and not canaries:
+        raise click.UsageError("--canary-kind goes with --canaries.")
     if checkpoint and not resume:
         raise click.UsageError("--checkpoint goes with --resume.")
     with requests() as asked, joined(timeout=rank_timeout) as world:
@@ -158,8 +169,8 @@ def command(
             ask=not yes and in_a_terminal(),
             options=_options(
                 device, threads, insecure_fixed_seed, signing_key=signing_key, extend=extend,
-                account=account_of(account), anchor=anchor, canaries=canaries or 0, accept_loss=accept_loss,
-                world=world,
+                account=account_of(account), anchor=anchor, canaries=canaries or 0, canary_kind=canary_kind,
+                accept_loss=accept_loss, world=world,
             ),
         )  # fmt: skip
         if session is None:

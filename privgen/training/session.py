@@ -31,7 +31,6 @@ from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.mechanism.sampling import PoissonSampler
 from privgen.mechanism.system_generator import system_generator
-from privgen.training.canaries import Canaries
 from privgen.training.canary_scores import CanaryScorer
 from privgen.training.checkpoint import (
     Snapshot,
@@ -41,6 +40,8 @@ from privgen.training.checkpoint import (
 )
 from privgen.training.disk_room import DiskRoom
 from privgen.training.distributed import World, digest_of_modules
+from privgen.training.gradient_canaries import IMAGE, Planted
+from privgen.training.gradient_canary_scores import GradientCanaryScorer
 from privgen.training.method import Learner
 from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder
@@ -68,6 +69,7 @@ class Options:
         account: of a budget over many runs, or None.
         anchor: a file on another disk or machine that remembers the ledger's head too, or None.
         canaries: how many to plant into a new run, for a one-run audit; 0 for none.
+        canary_kind: "image" or "gradient".
         accept_loss: release weights that hold less than `LEAST_HELD` of the charged steps.
         clock: seconds, from any beginning.
         world: who trains together.
@@ -83,6 +85,7 @@ class Options:
     account: Account | None = None
     anchor: Path | None = None
     canaries: int = 0
+    canary_kind: str = IMAGE
     accept_loss: bool = False
     clock: Callable[[], float] = time.monotonic
     world: World = field(default_factory=World)
@@ -135,8 +138,8 @@ class Session:
     accept_loss: bool = False
     clock: Callable[[], float] = time.monotonic
     released: bool = False
-    planted: Canaries | None = None
-    watch: CanaryScorer | None = None
+    planted: Planted | None = None
+    watch: CanaryScorer | GradientCanaryScorer | None = None
     rows_checked_at: int | None = None
     pace: int | None = None
     grids: SampleGrids = field(default_factory=SampleGrids)
