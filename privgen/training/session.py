@@ -62,6 +62,8 @@ class Options:
         anchor: a file on another disk or machine that remembers the ledger's head too, or None.
         canaries: how many to plant into a new run, for a one-run audit; 0 for none.
         accept_loss: release weights that hold less than `LEAST_HELD` of the charged steps.
+        remembered: whether this machine's register of spent records is to know of the run; a trial on public data with
+            noise from a seed promises nothing, and would be warned of for ever.
         clock: seconds, from any beginning.
     """
 
@@ -76,6 +78,7 @@ class Options:
     anchor: Path | None = None
     canaries: int = 0
     accept_loss: bool = False
+    remembered: bool = True
     clock: Callable[[], float] = time.monotonic
 
 
