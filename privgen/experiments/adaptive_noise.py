@@ -1,4 +1,4 @@
-"""`adaptive-noise`: σ_noise without a grid search, learned or steered by the spread of generated images, against the grid.
+"""`adaptive-noise`: σ_noise without a grid search: learned, or steered by the spread of generated images.
 
 The rule of the steered one is in `privgen.methods.gan.steered_noise`; it sees generated images and, with a warm start,
 what was released of the statistics. The trials of `noise-injection` are among these: a copy of its results.jsonl is

@@ -2,12 +2,12 @@
 
 experiment = experiment_named("ablation")
 carry_out(experiment, experiment.choices(quick=True), log, data_dir=None)
-experiment.report(log).tables
+experiment.tables(experiment.own(log))
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Trial = TypeVar("Trial")
+Trained = TypeVar("Trained", contravariant=True)
 # Called after each step of a training.
 Tick = Callable[[], None]
 # Trains a trial, or gives its result where it was trained before; the stage is only recorded.
@@ -44,10 +45,10 @@ class Choices(Protocol):
     def iterations(self) -> int: ...
 
 
-class Trainer(Protocol[Trial]):
+class Trainer(Protocol[Trained]):
     """Trains trials on data that it holds."""
 
-    def __call__(self, trial: Trial, *, tick: Tick) -> Mapping[str, Any]:
+    def __call__(self, trial: Trained, *, tick: Tick) -> Mapping[str, Any]:
         """The result of one training, as it is recorded."""
 
 
@@ -128,6 +129,7 @@ class Course(Generic[Trial]):
     name: str
     done: int = 0
     trial: int = 0
+    _behind: int = field(default=0, init=False)
 
     @classmethod
     def of(
@@ -141,15 +143,24 @@ class Course(Generic[Trial]):
         missing = [trial for trial in experiment.planned(choices) if log.find(trial) is None]
         return cls(sum(map(experiment.steps, missing)), len(missing), update, experiment.name)
 
-    def begin(self, steps: int) -> Iterator[None]:
-        """Steps of the next trial; one is done at each `next`."""
+    def begin(self, steps: int) -> None:
+        """The next trial, of so many steps."""
         self.trial += 1
+        self._behind = self.done + steps
         # An experiment that searches may train more than was counted.
-        self.trials, self.total = max(self.trials, self.trial), max(self.total, self.done + steps)
-        for _ in range(steps):
-            self.done += 1
-            self.update(f"{self.name}, steps of {self.trials} trials", self.done, self.total)
-            yield
+        self.trials, self.total = max(self.trials, self.trial), max(self.total, self._behind)
+
+    def step(self) -> None:
+        """One step of the trial is done."""
+        self._reach(min(self.done + 1, self._behind))
+
+    def end(self) -> None:
+        """The trial is done, with fewer steps than it asked for perhaps."""
+        self._reach(self._behind)
+
+    def _reach(self, done: int) -> None:
+        self.done = done
+        self.update(f"{self.name}, steps of {self.trials} trials", done, self.total)
 
 
 def carry_out(
@@ -178,9 +189,10 @@ def carry_out(
         known = log.find(trial)
         if known is not None:
             return known
-        steps = course.begin(experiment.steps(trial))
-        result = train(trial, tick=lambda: next(steps, None))
+        course.begin(experiment.steps(trial))
+        result = train(trial, tick=course.step)
         log.add(Finished(stage, trial, result))
+        course.end()
         said(f"{course.trial} of {course.trials}, {experiment.describe(stage, trial)}: {experiment.score(result)}")
         return result
 

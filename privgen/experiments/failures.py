@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from privgen.experiments.gan_trials.experiment import gan_experiment
 from privgen.experiments.gan_trials.figures import draw_curves
 from privgen.experiments.gan_trials.groups import GanGroup, about, cost, gan_table
-from privgen.experiments.gan_trials.trial import GanChoices, GanTrial
+from privgen.experiments.gan_trials.trial import CRITIC_ALONE, GanChoices, GanTrial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ def trials(choices: GanChoices) -> list[GanTrial]:
         choices.trial(
             variant,
             epsilon=_ALL_MONEY,
-            plan={"feedback": "paper", "feedback_ratio": ratio, "noise_multiplier": 1.0, "shares": {"critic": 1.0}},
+            plan={"feedback": "paper", "feedback_ratio": ratio, "noise_multiplier": 1.0, "shares": dict(CRITIC_ALONE)},
             watched={"owed": 2},
             metrics=(),
         )
@@ -44,7 +44,8 @@ def trials(choices: GanChoices) -> list[GanTrial]:
     made = list(errors)
     for epsilon in choices.epsilons:
         made += [
-            choices.trial(variant, epsilon=epsilon, overrun=factors, metrics=()) for variant, factors in _OVER.items()
+            choices.trial(variant, epsilon=epsilon, plan={"shares": dict(CRITIC_ALONE)}, overrun=factors, metrics=())
+            for variant, factors in _OVER.items()
         ]
         made += [
             choices.trial(_WHOLE, epsilon=epsilon, plan=longer, watched={"spread": 10}, metrics=()),
@@ -76,7 +77,7 @@ def tables(groups: Sequence[GanGroup]) -> str:
         "‖e‖/C1 last": lambda g: _at(g, "owed", -1),
         "spread within a class, first": lambda g: _at(g, "spread", 0),
         "spread within a class, last": lambda g: _at(g, "spread", -1),
-        "why it ended": lambda g: str(g.finished[0].result["outcome"]),
+        "why it ended": lambda g: str(g.finished[0].result["outcome"]).partition(":")[0],
     }
     return f"### Failures\n\n{gan_table(groups, columns | cost())}\n"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from privgen.experiments.gan_trials.experiment import gan_experiment
 from privgen.experiments.gan_trials.figures import measures_figure
 from privgen.experiments.gan_trials.groups import GanGroup, about, cost, gain, gan_table, measure, named
-from privgen.experiments.gan_trials.trial import GanChoices, GanTrial
+from privgen.experiments.gan_trials.trial import CRITIC_ALONE, GanChoices, GanTrial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,8 +35,13 @@ def with_noise(choices: GanChoices, kinds: dict[str, dict[str, Any]]) -> list[Ga
     """These ways of injecting noise, without a warm start and with one."""
     return [
         choices.trial(
-            variant + (WARM if warm else ""), epsilon=epsilon, warm=warm, settings=settings, watched={"sigma": 10}
-        )
+            variant + (WARM if warm else ""),
+            epsilon=epsilon,
+            warm=warm,
+            plan={"shares": dict(CRITIC_ALONE)},
+            settings=settings,
+            watched={"sigma": 10},
+        )  # fmt: skip
         for epsilon in choices.epsilons
         for warm in (False, True)
         for variant, settings in kinds.items()
@@ -73,7 +78,7 @@ def noise_figure(groups: Sequence[GanGroup]) -> Figure:
 
 EXPERIMENT = gan_experiment(
     "noise-injection",
-    factors="σ of the noise after each upsampling: 0, 0.05, 0.1, 0.2, scheduled, learned; with and without a warm start",
+    factors="σ of the injected noise: 0, 0.05, 0.1, 0.2, scheduled, learned; with and without a warm start",
     trials=grid,
     quick={"only": (_NONE, "σ learned from 0.1" + WARM)},
     tables=noise_tables,

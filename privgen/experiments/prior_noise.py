@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from privgen.experiments.gan_trials.experiment import gan_experiment
 from privgen.experiments.gan_trials.figures import measures_figure
 from privgen.experiments.gan_trials.groups import GanGroup, about, cost, gain, gan_table, measure, named
-from privgen.experiments.gan_trials.trial import GanChoices, GanTrial
+from privgen.experiments.gan_trials.trial import CRITIC_ALONE, GanChoices, GanTrial
 from privgen.methods.gan.settings import LATENT_PRIORS
 
 if TYPE_CHECKING:
@@ -23,12 +23,16 @@ _MEASURES = ("gen2real", "fid", "coverage", "spread")
 
 def trials(choices: GanChoices) -> list[GanTrial]:
     """Each prior without a warm start, and the warm start's mixture."""
+    plan = {"shares": dict(CRITIC_ALONE)}
     return [
         trial
         for epsilon in choices.epsilons
         for trial in (
-            *(choices.trial(prior, epsilon=epsilon, settings={"latent_prior": prior}) for prior in LATENT_PRIORS),
-            choices.trial(_WARM, epsilon=epsilon, warm=True),
+            *(
+                choices.trial(prior, epsilon=epsilon, plan=plan, settings={"latent_prior": prior})
+                for prior in LATENT_PRIORS
+            ),
+            choices.trial(_WARM, epsilon=epsilon, warm=True, plan=plan),
         )
     ]
 

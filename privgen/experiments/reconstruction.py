@@ -1,4 +1,4 @@
-"""`reconstruction`: the weight γ_recon of the reconstruction loss, and the share of the step's cost that its part takes.
+"""`reconstruction`: the weight γ_recon of the reconstruction loss, and the share of a step's cost that it takes.
 
 Whether it keeps detail is the distance of G(E(x)) to held-out images x, beside that of x to another image of its class,
 which a network that knows the class alone would come to. Its cost: without it its share goes to the critic.

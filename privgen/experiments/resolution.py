@@ -1,4 +1,4 @@
-"""`resolution`: the same RGB images at 28, 32 and 64 pixels: what a step costs, how long its noise is, what images become.
+"""`resolution`: the same RGB images at 28, 32 and 64 pixels: time and noise of a step, and what images become.
 
 The data are patches of the two photographs that scikit-learn ships, 64×64 every 16 pixels, and smaller ones made of
 them; class = photograph. The right fifth of each photograph is held out. They overlap and are public: they stand for
@@ -21,7 +21,7 @@ from privgen.experiments.gan_trials.experiment import gan_experiment
 from privgen.experiments.gan_trials.figures import measures_figure
 from privgen.experiments.gan_trials.groups import GanGroup, about, cost, gan_table, measure
 from privgen.experiments.gan_trials.training import GanTrainer
-from privgen.experiments.gan_trials.trial import GanChoices, GanTrial
+from privgen.experiments.gan_trials.trial import CRITIC_ALONE, GanChoices, GanTrial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,7 +75,7 @@ def trials(choices: GanChoices) -> list[GanTrial]:
             f"{size}×{size}" + (", warm start" if warm else ""),
             epsilon=epsilon,
             warm=warm,
-            plan={"shares": {"critic": 1.0}},
+            plan={"shares": dict(CRITIC_ALONE)},
             dataset=f"{choices.dataset}-{size}",
         )
         for epsilon in choices.epsilons
@@ -112,7 +112,7 @@ EXPERIMENT = gan_experiment(
         samples=400,
         metrics=("gen2real", "fid", "coverage"),
         features="imagenet",
-    ),  # fmt: skip
+    ),
     quick={"only": ("28×28", "64×64, warm start"), "features": None},
     tables=tables,
     figure=figure,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from privgen.experiments.gan_trials.experiment import gan_experiment
 from privgen.experiments.gan_trials.figures import COLOURS
 from privgen.experiments.gan_trials.groups import MEASURES, GanGroup, about, cost, gain, gan_table, measure
-from privgen.experiments.gan_trials.trial import GanChoices, GanTrial
+from privgen.experiments.gan_trials.trial import CRITIC_ALONE, GanChoices, GanTrial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +35,7 @@ def trials(choices: GanChoices) -> list[GanTrial]:
                 plan={"warm_start": 0.95, "iterations": _FEW},
                 settings={"generator_steps": 0},
             ),
-            choices.trial(_DP_SGD, epsilon=epsilon, plan={"feedback": "none"}),
+            choices.trial(_DP_SGD, epsilon=epsilon, plan={"feedback": "none", "shares": dict(CRITIC_ALONE)}),
         ]
     return made
 

@@ -1,4 +1,4 @@
-"""From finished runs to rows: runs that differ in their seed alone, their means and spreads, and what is made of them."""
+"""From finished runs to rows: runs that differ in their seed alone, their means and spreads, and columns of tables."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def gan_groups(finished: Sequence[Finished[GanTrial]]) -> list[GanGroup]:
 
 
 Column = Callable[[GanGroup], str]
-# A measure's heading, its digits, and whether more of it is better.
+# A measure's heading, and its digits.
 MEASURES: dict[str, tuple[str, int]] = {
     "gen2real": ("gen2real %", 1),
     "fid": ("FID", 1),

@@ -3,8 +3,8 @@
 spread: standard deviation of a pixel within a class of generated images, of 255, mean over pixels and classes
 sigma: mean of σ_noise over the generator's blocks
 owed: L2 norm of the hidden error of the published feedback, in clip norms C1, of the first part
-reconstruction: distances of G(E(x)) to held-out images x: `pixels`, root mean square of 255; `imagenet`, mean L2 distance
-    of EfficientNet-Lite0's features, beside `other`, that of x to another held-out image of its class
+reconstruction: distances of G(E(x)) to held-out images x: `pixels`, root mean square of 255; `imagenet`, mean L2
+    distance of EfficientNet-Lite0's features; beside `other`, that of x to another held-out image of its class
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ public; the ε of a trial is that of the same run with noise that nobody can gue
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 import time
@@ -27,10 +28,11 @@ from privgen.experiments.gan_trials.trial import GanChoices, GanResult, GanTrial
 from privgen.generate import load_generator
 from privgen.methods.gan.method import METHOD
 from privgen.metrics.cache import Cache, user_cache
-from privgen.metrics.evaluation import Measurements, evaluate
+from privgen.metrics.evaluation import evaluate
 from privgen.metrics.protocols import PROTOCOLS
 from privgen.metrics.reference import has_several_classes
 from privgen.metrics.request import EvaluationRequest
+from privgen.metrics.result import Measurements
 from privgen.metrics.sources import GeneratorSource
 from privgen.training.begin import begin
 from privgen.training.insecure import seeded
@@ -119,7 +121,7 @@ class GanTrainer:
 
 def _of_a_step(marks: list[float]) -> float:
     """Median seconds between steps: the first compiles and looks at rows, some write checkpoints."""
-    gaps = sorted(b - a for a, b in zip(marks, marks[1:], strict=False))
+    gaps = sorted(b - a for a, b in itertools.pairwise(marks))
     return gaps[len(gaps) // 2] if gaps else 0.0
 
 

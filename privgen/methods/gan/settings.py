@@ -25,9 +25,9 @@ class GanSettings(RunSettings):
     Args:
         preset: size of the networks: tiny, small or paper.
         latent_dim: length of a latent vector, >= 1.
-        latent_prior: distribution of latent vectors: gaussian, bernoulli (signs), mixture (Gaussians around fixed random
-            centres) or class-conditional (a Gaussian around a centre for each class). Not with a warm start, whose
-            mixture takes Gaussian ones.
+        latent_prior: distribution of latent vectors: gaussian, bernoulli (signs), mixture (Gaussians around fixed
+            random centres) or class-conditional (a Gaussian around a centre for each class). With a warm start it is
+            gaussian, because the mixture takes such ones.
         upsampling_noise: σ_noise, std of the Gaussian noise after each upsampling in the generator, >= 0.
         upsampling_noise_kind: fixed; scheduled, linear from σ_noise to `upsampling_noise_end` over the plan's steps;
             learned, one σ for each upsampling, which begins at σ_noise > 0; or steered, one σ that begins at
