@@ -71,6 +71,8 @@ class Options:
         canaries: how many to plant into a new run, for a one-run audit; 0 for none.
         canary_kind: "image" or "gradient".
         accept_loss: release weights that hold less than `LEAST_HELD` of the charged steps.
+        remembered: whether this machine's register of spent records is to know of the run; a trial on public data with
+            noise from a seed promises nothing, and would be warned of for ever.
         clock: seconds, from any beginning.
         world: who trains together.
     """
@@ -87,6 +89,7 @@ class Options:
     canaries: int = 0
     canary_kind: str = IMAGE
     accept_loss: bool = False
+    remembered: bool = True
     clock: Callable[[], float] = time.monotonic
     world: World = field(default_factory=World)
 
