@@ -155,8 +155,7 @@ def command(
         if session is None:
             return
         with session:
-            _compile()
-            _train(session, asked)
+            train_to_the_end(session, asked)
 
 
 def _plan(path: Path | None, *, resume: bool) -> Plan | None:
@@ -277,10 +276,16 @@ def _compile() -> None:
         err_console.print(f"Compiled the loops that sum gradients in {seconds:.1f} s; they are kept for the next run.")
 
 
-def _train(session: Session, asked: Requests) -> None:
+def train_to_the_end(session: Session, asked: Requests) -> None:
+    """Take a session's steps with a display, say how it ended, and leave its reports; exits where it did not end well.
+
+    Args:
+        asked: what signals ask of it meanwhile.
+    """
     from privgen.cli.progress import TrainingDisplay
     from privgen.training.loop import run
 
+    _compile()
     told = False
     with TrainingDisplay(session) as display:
         for report in run(session, stop=asked.end, keep=asked.keep):
