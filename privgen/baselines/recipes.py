@@ -4,8 +4,8 @@
     plan = recipe.plan(wanted)                 # solved for ε, but for the ceiling, which has none
     settings = recipe.settings(plan, wanted)
 
-A rival is a method behind `privgen.training.method`, begun by `privgen.training.begin`: there is no other loop, guard or
-release for it (docs/decisions/baselines.md).
+A rival is a method behind `privgen.training.method`, begun by `privgen.training.begin`: there is no other loop, guard
+or release for it (docs/decisions/baselines.md).
 """
 
 from __future__ import annotations
