@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -287,7 +290,7 @@ def train_to_the_end(session: Session, asked: Requests) -> None:
 
     _compile()
     told = False
-    with TrainingDisplay(session) as display:
+    with _timed(session), TrainingDisplay(session) as display:
         for report in run(session, stop=asked.end, keep=asked.keep):
             display.update(report)
             if report.checkpoint is not None and asked.tell_kept():
@@ -311,6 +314,17 @@ def train_to_the_end(session: Session, asked: Requests) -> None:
     if not session.released:
         sys.exit(1)
     _report(session)
+
+
+@contextmanager
+def _timed(session: Session) -> Iterator[None]:
+    """Keep what the steps took, however they end; a full disk takes nothing from them."""
+    clock, processor = time.monotonic(), time.process_time()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            session.folder.append_seconds(clock=time.monotonic() - clock, processor=time.process_time() - processor)
 
 
 def _report(session: Session) -> None:
