@@ -147,7 +147,8 @@ class GanLearner(GanState, Learner):
 
     def save(self, folder: Path, class_names: Sequence[str]) -> tuple[str, ...]:
         """The averaged generator, and a grid of samples."""
-        return *save_generator(self.averaged, self.networks.config, class_names, folder), write_samples(folder)
+        method, network = self.plan.method, self.networks.config
+        return *save_generator(self.averaged, network, class_names, folder, method=method), write_samples(folder)
 
 
 def _steered(settings: GanSettings) -> SteeredNoise | None:
