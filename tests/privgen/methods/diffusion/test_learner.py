@@ -73,7 +73,7 @@ def test_its_registry_entry_names_what_it_is():
 
 def test_every_release_and_step_is_charged_and_the_audit_passes(finished):
     state, audit = verify_ledger(finished), audit_run(finished)
-    assert state.steps_done == state.steps_charged == 6 + 6
+    assert state.steps_done == state.steps_charged == 7 + 6
     assert audit.verdict == "passed"
     assert audit.state.plan.method == "diffusion"
 
@@ -119,7 +119,7 @@ def test_a_clean_resume_goes_on_from_the_same_mixture_and_network(lab, tmp_path)
         assert torch.allclose(resumed.averaged(*given), made, atol=1e-5)
         for _ in run(session):
             pass
-    assert verify_ledger(out).steps_charged == 12
+    assert verify_ledger(out).steps_charged == 13
     assert audit_run(out).verdict == "passed"
 
 
