@@ -167,7 +167,7 @@ class WarmStart:
         return joint_noise_multiplier(*(release.noise_multiplier for release in self.releases()))
 
     def to_json(self) -> WarmStartJson:
-        """A JSON object; `from_json` is its inverse. Without components and margin it has the form of before they were."""
+        """A JSON object; `from_json` is its inverse. Without components and margin it is as before these."""
         written: WarmStartJson = {
             "rounds": self.rounds,
             "clip_norm": self.clip_norm,

@@ -11,8 +11,8 @@ frequencies, S_k + σ²I has the same directions at every σ, and what is left i
     S (S + σ²I)⁻¹ u = g u + Q [(λ + v)/(λ + v + σ²) − g] Qᵀu,      g = v/(v + σ²)
 
 The other frequencies are the same in all clusters, so they move no r_k. Where the mixture has components B, the
-same holds in their coordinates Bᵀx, and what is across B is the class's offset with variance v, the same in all clusters
-too; v is then the mean variance across B that the warm start released, and not the public law's.
+same holds in their coordinates Bᵀx, and what is across B is the class's offset with variance v, the same in all
+clusters too; v is then the mean variance across B that the warm start released, and not the public law's.
 
 Guarantees: made from a `ClassMixture`, so from released statistics and public constants alone; it sees a record only
 where a loss hands one in.

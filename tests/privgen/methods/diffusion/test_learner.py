@@ -134,7 +134,7 @@ def test_a_crash_in_the_warm_start_or_after_it_is_charged_and_resumed(lab, tmp_p
             pass
     # What the crash wasted stays charged, so the run may end short of the plan; never beyond its promise.
     assert audit_run(out).verdict != "failed"
-    assert verify_ledger(out).steps_charged <= 6 + 8 + 2 * 4
+    assert verify_ledger(out).steps_charged <= 7 + 8 + 2 * 4
     assert load_generator(out)(3, seed=0).shape == (3, 16, 16, 1)
 
 
