@@ -4,7 +4,7 @@
 
 in units of [0, 1]; what is outside the image counts as black, and a pixel is black at 0 and 1 of 255. Cutting x' at
 black gives the image back, but for that 1 of 255. Pixels pile up at black, which no Gaussian does: one of their mean
-and variance is grey there and ends edges in smoke. x' falls away from an object's edge as a distance does, so sums of two
+and variance is grey there and ends edges in smoke. x' falls away from an edge as a distance does, so sums of two
 such images have one edge between theirs, and what a sample is unsure of lies below black.
 
 >>> import torch
