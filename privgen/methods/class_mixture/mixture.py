@@ -21,8 +21,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-# Numbers of an image's code, at most, where its components are released: their matrix has the square of it.
-_LONGEST = 1024
+# Numbers of an image's code, at most, where its components are released: their matrix has the square of it. Without
+# components each class has a matrix of them, and what is above this many frequencies was noise.
+_LONGEST, _APART = 1024, 16
 
 
 def cosine_basis(size: int, frequencies: int) -> Tensor:
@@ -35,13 +36,15 @@ def cosine_basis(size: int, frequencies: int) -> Tensor:
 
 
 def frequencies_kept(image_shape: tuple[int, int, int], asked: int, *, components: int) -> int:
-    """Cosine frequencies in each direction: those asked for, or with components as many as one matrix may have.
+    """Cosine frequencies in each direction: those asked for, as far as images and matrices have them.
 
-    >>> [frequencies_kept(shape, 16, components=63) for shape in ((1, 28, 28), (3, 32, 32), (1, 64, 64))]
+    >>> [frequencies_kept(shape, 32, components=63) for shape in ((1, 28, 28), (3, 32, 32), (1, 64, 64))]
     [28, 18, 32]
+    >>> frequencies_kept((1, 28, 28), 32, components=0)
+    16
     """
     channels, height, _ = image_shape
-    return min(math.isqrt(_LONGEST // channels) if components else asked, height)
+    return min(asked, math.isqrt(_LONGEST // channels) if components else _APART, height)
 
 
 class ClassMixture(nn.Module):

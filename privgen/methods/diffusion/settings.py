@@ -41,7 +41,7 @@ class DiffusionSettings(RunSettings):
     largest_sigma: float = 3.0
     smallest_sigma: float = 0.02
     mixture_clusters: int = 8
-    mixture_frequencies: int = 16
+    mixture_frequencies: int = 32
     mixture_rank: int = 63
 
     def __post_init__(self) -> None:
