@@ -47,7 +47,7 @@ class GanMethod(Method):
             own,
             image_shape=facts.image_shape,
             classes=len(facts.class_names),
-            warm_start=plan.warm_start is not None,
+            warm_start=plan.warm_start,
         )
         return GanLearner.of(plan, network, own, latents)
 
