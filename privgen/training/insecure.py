@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ def seeded(seed: int) -> dict[str, Any]:
     """The fields of `privgen.training.session.Options` that draw random numbers, all from one seed. Insecure."""
     stream = np.random.default_rng(seed)
     return {
+        "salt": lambda: hashlib.sha256(str(seed).encode()).digest()[:16],
         "coins": lambda count: stream.integers(0, 2**64, size=count, dtype=np.uint64),
         "latents": lambda on: torch.Generator(device=on).manual_seed(seed + 1),
         "beside": lambda on: RecordNumbers.insecure_fixed_seed(seed, device=on),
