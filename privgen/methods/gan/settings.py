@@ -134,6 +134,11 @@ def default_settings(dataset_size: int) -> GanSettings:
     return GanSettings()
 
 
+def published_losses(settings: GanSettings) -> GanSettings:
+    """The same with the published losses alone: the mode-seeking loss on generated images is ours."""
+    return replace(settings, diversity_weight=0.0)
+
+
 def warm_settings(dataset_size: int) -> GanSettings:
     """The same where the plan has a warm start: the mixture knows the classes, and its spread is not to be lost.
 
