@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("privgen.cli.plan", "Solve for noise, sampling rate and iterations before any training."),
     "train": ("privgen.cli.train", "Train under the budget guard; halt when the budget is reached."),
     "audit": ("privgen.cli.audit", "Recompute what a run spent, from its ledger alone."),
+    "label": ("privgen.cli.label", "A run's privacy on one card, for people and as JSON."),
     "sample": ("privgen.cli.sample", "Make images with a trained generator."),
     "evaluate": ("privgen.cli.evaluate", "gen2real accuracy, FID, IS, diversity and copying, by a named protocol."),
     "account": ("privgen.cli.account", "One budget over many runs: make one, show what is left."),
