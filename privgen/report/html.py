@@ -16,15 +16,21 @@ from privgen.report.figures import Figure
 from privgen.report.rendering import render, source
 
 MARK = {"passed": "✓", HOLDS: "✓", "incomplete": "…", "failed": "✗"}
-_RESULT = {"passed": "is-passed", "FAILED": "is-failed", "not checked": "is-not-checked"}
+_RESULT = {
+    "passed": "is-passed",
+    "FAILED": "is-failed",
+    "not checked": "is-not-checked",
+    "WITHOUT PRIVACY": "is-failed",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleGrid:
-    """Released samples: the bytes of a PNG file, and their description for a screen reader."""
+    """Released samples: the bytes of a PNG file, their description for a screen reader, and what stands below."""
 
     png: bytes
     alt: str
+    caption: str = "Images from the released generator; the file's digest is the ledger's."
 
     @property
     def address(self) -> str:
@@ -32,11 +38,18 @@ class SampleGrid:
         return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
 
-def render_html(report: Report, *, figures: tuple[Figure, ...] = (), samples: SampleGrid | None = None) -> str:
+def render_html(
+    report: Report,
+    *,
+    figures: tuple[Figure, ...] = (),
+    samples: SampleGrid | None = None,
+    kind: str = "privgen privacy audit",
+) -> str:
     """A report as a whole HTML document.
 
     Args:
-        report: its text. figures: by `figures_of`. samples: a grid that is known to be the released one.
+        report: its text. figures: by `figures_of`. samples: a grid that is known to be the released one, shown before
+            the section of assumptions. kind: of document, above the title.
     """
     style = source("report.css")
     page = render(
@@ -44,6 +57,7 @@ def render_html(report: Report, *, figures: tuple[Figure, ...] = (), samples: Sa
         policy=policy_of(style),
         style=style,
         report=report,
+        kind=kind,
         mark=MARK[report.tone],
         figures=figures,
         samples=samples,

@@ -202,7 +202,8 @@ def open_session(
 ) -> Session:
     """A session on a ledger that was begun or resumed: entered into the register, with guard, sampler and data."""
     known = replay(ledger.entries)
-    _enter_into_register(known, ledger.entries[0].digest, folder, plan, data)
+    if options.remembered:
+        _enter_into_register(known, ledger.entries[0].digest, folder, plan, data)
     guard = BudgetGuard(
         plan.budget,
         ledger=ledger,

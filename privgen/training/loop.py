@@ -13,6 +13,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ class StepReport:
         losses: of released or generated values: post-processing, may be shown to anyone.
         nonfinite: records of this draw that counted as zero because a gradient was not finite; private.
         checkpoint: name of the checkpoint written after this step, or None.
+        samples: a grid of samples that was written after it, or None.
     """
 
     step: int
@@ -51,6 +53,7 @@ class StepReport:
     losses: Mapping[str, float] = field(default_factory=dict)
     nonfinite: int = 0
     checkpoint: str | None = None
+    samples: Path | None = None
 
 
 def run(
@@ -88,6 +91,7 @@ def run(
                 report = _step(session, phase, receipt)
         if report is None:
             break
+        report = _shown(session, report)
         due = session.world.any(keep() or session.checkpoint_due)
         yield replace(report, checkpoint=_save(session)) if due else report
     session.outcome = _finish(session, reason)
@@ -146,6 +150,14 @@ def _report(session: Session, *, losses: Mapping[str, float], nonfinite: int = 0
         losses=losses,
         nonfinite=nonfinite,
     )
+
+
+def _shown(session: Session, report: StepReport) -> StepReport:
+    """The report with the grid of samples that was due after it, if one was."""
+    if not session.world.leads:
+        return report
+    learner, folder = session.state.learner, session.folder.samples
+    return replace(report, samples=session.grids.write_if_due(learner, folder, step=report.step))
 
 
 def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:

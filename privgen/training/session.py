@@ -45,6 +45,7 @@ from privgen.training.gradient_canary_scores import GradientCanaryScorer
 from privgen.training.method import Learner
 from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder
+from privgen.training.sample_grids import SampleGrids
 from privgen.training.state import TrainState, snapshot
 
 # Of the charged steps, so much must be in the weights of a run that is released unasked.
@@ -70,6 +71,8 @@ class Options:
         canaries: how many to plant into a new run, for a one-run audit; 0 for none.
         canary_kind: "image" or "gradient".
         accept_loss: release weights that hold less than `LEAST_HELD` of the charged steps.
+        remembered: whether this machine's register of spent records is to know of the run; a trial on public data with
+            noise from a seed promises nothing, and would be warned of for ever.
         clock: seconds, from any beginning.
         world: who trains together.
     """
@@ -86,6 +89,7 @@ class Options:
     canaries: int = 0
     canary_kind: str = IMAGE
     accept_loss: bool = False
+    remembered: bool = True
     clock: Callable[[], float] = time.monotonic
     world: World = field(default_factory=World)
 
@@ -114,6 +118,7 @@ class Session:
         pace: steps that take some minutes here, as told by the first row check, which sees no record. The clock of the
             steps themselves decides nothing: it tells how large the batches were, and where checkpoints stand is
             in the ledger.
+        grids: of samples, every few minutes.
         outcome: why `loop.run` ended: None while it runs.
 
     A turn (a step, a checkpoint, the end) that did not come to its own end leaves the session dead: what is owed, the
@@ -140,6 +145,7 @@ class Session:
     watch: CanaryScorer | GradientCanaryScorer | None = None
     rows_checked_at: int | None = None
     pace: int | None = None
+    grids: SampleGrids = field(default_factory=SampleGrids)
     outcome: str | None = None
     world: World = field(default_factory=World)
     shard: NDArray[np.int64] | None = None
@@ -160,10 +166,12 @@ class Session:
         )
 
     def pace_by(self, seconds: float) -> None:
-        """Have a checkpoint every few minutes, by how long the first row check took."""
+        """Have a checkpoint and a grid of samples every few minutes, by how long the first row check took."""
         size = max(1, min(self.state.physical_batches.values(), default=1))
         passes = max(1, math.ceil(self.plan.expected_batch_size / size))
-        self.pace = max(1, int(_MOST_SECONDS / max(seconds * passes / _PASSES, 1e-3)))
+        step = max(seconds * passes / _PASSES, 1e-3)
+        self.pace = max(1, int(_MOST_SECONDS / step))
+        self.grids.pace_by(step, minutes=self.state.learner.settings.samples_every_minutes)
 
     @property
     def charging(self) -> BudgetGuard:
