@@ -118,12 +118,12 @@ def _out(given: Path | None, dataset: str | None) -> Path:
 
 
 def _settings(method: Method, plan: Plan, preset: str | None, settings: tuple[str, ...]) -> RunSettings:
-    """The method's default settings, with what was asked for changed."""
+    """The plan's settings, with what was asked for changed."""
     import json
 
     from privgen.errors import ConfigError
 
-    values = method.default_settings(plan.dataset_size, warm_start=plan.warm_start is not None).to_json()
+    values = method.planned_settings(plan).to_json()
     if preset is not None and "preset" not in values:
         raise ConfigError(f"Method {method.name} has no presets; omit --preset {preset}.")
     if preset is not None:
