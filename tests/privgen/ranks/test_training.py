@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from accountant import verify_ledger
 from accountant.audit.audit import audit_run
 from accountant.ledger.entry import read_entries
 from privgen import PrivateTraining
+from privgen.library import private_training
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.sampling import PoissonSampler, assign_shards
 from privgen.training import loop
@@ -67,8 +68,10 @@ def train(out, **changes):
 @pytest.fixture
 def silent(monkeypatch):
     """No noise and one salt, in this process and in those that are forked: what is left is what the sums say."""
-    salt = SimpleNamespace(urandom=lambda count: bytes(16) if count == 16 else os.urandom(count))
-    monkeypatch.setattr("privgen.training.begin.os", salt)
+    plain = private_training.run_options
+    monkeypatch.setattr(
+        private_training, "run_options", lambda *given, **named: replace(plain(*given, **named), salt=lambda: bytes(16))
+    )
     monkeypatch.setattr(ExactGaussian, "floored", lambda self, shape, *, std: np.zeros(shape, dtype=np.int64))
 
 
@@ -176,7 +179,6 @@ def test_ranks_draw_their_own_shards_with_coins_of_their_own(ranks, tmp_path, si
 
 def test_ranks_that_were_seeded_alike_are_refused(ranks, tmp_path, monkeypatch):
     """What it once did elsewhere: ranks of one seed toss the same coins, so that batches are drawn in lockstep."""
-    from privgen.library import private_training
     from privgen.training.insecure import seeded
 
     def alike(given, device, *, rank):
