@@ -12,6 +12,7 @@ the comparison before the step to the update after it; the first step of a run i
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import socket
@@ -109,8 +110,8 @@ def measure(size: int, **settings: Any) -> dict[str, float]:
             raise SystemExit("a rank failed")
         clock, noise = json.loads((Path(folder) / "found").read_text())
     return {
-        "step": statistics.median(b - a for a, b in zip(clock, clock[1:], strict=False)),
-        "noise": statistics.median(b - a for a, b in zip(noise, noise[1:], strict=False)),
+        "step": statistics.median(b - a for a, b in itertools.pairwise(clock)),
+        "noise": statistics.median(b - a for a, b in itertools.pairwise(noise)),
     }
 
 
@@ -132,9 +133,8 @@ def main() -> int:
             for size in given.ranks:
                 found[size].append(measure(size, **settings))
     parameters = sum(p.numel() for p in network(given.hidden).parameters())
-    print(
-        f"{parameters} parameters, expected batch {given.batch}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-    )
+    machine = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    print(f"{parameters} parameters, expected batch {given.batch}, {machine}")
     print("| ranks | seconds a step, each run | best | of it noise | × one rank |\n|---|---|---|---|---|")
     first = min(one["step"] for one in found[given.ranks[0]])
     for size, runs in found.items():

@@ -1,4 +1,4 @@
-"""PrivateTraining on two and three ranks: what it computes is what one process computes, and what it spends is charged."""
+"""PrivateTraining on two and three ranks: it computes what one process computes, and what it spends is charged."""
 
 import json
 import os
@@ -209,7 +209,7 @@ def test_empty_local_batches_take_part(ranks, tmp_path):
 
 
 def test_a_rank_that_skips_its_empty_batches_stops_all(ranks, tmp_path, monkeypatch):
-    """The bug of samplers elsewhere: who has nothing to add does not take part, and the others add up something else."""
+    """The bug of samplers elsewhere: who has nothing to add takes no part, and the others add up something else."""
     plain = loop.private_step
 
     def skipping(state, plan, *, records, **options):
@@ -448,5 +448,5 @@ def test_without_torchrun_a_world_is_one_process(monkeypatch):
     with pytest.raises(RunError, match="WORLD_SIZE='two'"):
         World.joined()
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(RunError, match="do not find each other.*torchrun"):
+    with pytest.raises(RunError, match=r"do not find each other.*torchrun"):
         World.joined()
