@@ -22,7 +22,7 @@ def write_samples(folder: Path) -> str:
     Raises:
         OSError: no room.
     """
-    generator = load_generator(folder)
+    generator = load_generator(folder, without_privacy=True)
     classes = len(generator.class_names)
     labels = [k for _ in range(_ROWS) for k in range(classes)]
     write_grid(generator(len(labels), labels=labels, seed=0), folder / SAMPLES, columns=classes)

@@ -23,8 +23,7 @@ from accountant.errors import BudgetExhausted
 from accountant.ledger.receipt import Receipt
 from accountant.plans.parts import STATISTICS, Part, Phase
 from privgen.errors import RunError
-from privgen.training.canary_scores import WatchedStep
-from privgen.training.private_step import private_step
+from privgen.training.private_step import CanaryObserver, private_step
 from privgen.training.row_checks import check_parts
 from privgen.training.session import Session
 from privgen.training.state import begin_segment
@@ -193,7 +192,7 @@ def _chosen(session: Session, receipt: Receipt) -> tuple[NDArray[np.int64], NDAr
 
 def _watched(
     session: Session, parts: tuple[Part, ...], receipt: Receipt, rows: NDArray[np.int64]
-) -> WatchedStep | None:
+) -> CanaryObserver | None:
     planted, watch = session.planted, session.watch
     if planted is None or watch is None:
         return None

@@ -252,6 +252,7 @@ class Method(ABC):
         parts: names of what its step can release.
         watched: those of them in whose gradient a planted canary can be felt from outside; empty: no canaries.
         needs_warm_start: whether it trains nothing without one.
+        without_privacy: whether it trains a ceiling, whose images no command but an evaluation makes.
         writer: who writes the ledger, of `accountant.ledger.writers`: what is enforced of a step differs with it.
     """
 
@@ -260,6 +261,7 @@ class Method(ABC):
     writer: str = PRIVGEN_TRAINING
     watched: tuple[str, ...] = ()
     needs_warm_start: bool = False
+    without_privacy: bool = False
 
     @abstractmethod
     def default_settings(self, dataset_size: int, *, warm_start: bool) -> RunSettings:

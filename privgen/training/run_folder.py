@@ -171,6 +171,18 @@ class RunFolder:
         """Add a line to private/row-checks.jsonl: what the row check found."""
         self._append("row-checks.jsonl", values)
 
+    def append_seconds(self, *, clock: float, processor: float) -> None:
+        """Add a line to private/seconds.jsonl: what one session took."""
+        self._append("seconds.jsonl", {"clock": round(clock, 1), "processor": round(processor, 1)})
+
+    def processor_seconds(self) -> float | None:
+        """What all sessions took of a processor; None where it was not kept."""
+        try:
+            lines = (self.private / "seconds.jsonl").read_text().splitlines()
+            return float(sum(json.loads(line)["processor"] for line in lines)) if lines else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def _append(self, name: str, values: Mapping[str, Any]) -> None:
         with (self.private / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,6 @@ from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.mechanism.sampling import PoissonSampler
 from privgen.mechanism.system_generator import system_generator
-from privgen.training.canaries import Canaries
 from privgen.training.canary_scores import CanaryScorer
 from privgen.training.checkpoint import (
     Snapshot,
@@ -41,6 +41,8 @@ from privgen.training.checkpoint import (
 )
 from privgen.training.disk_room import DiskRoom
 from privgen.training.distributed import World, digest_of_modules
+from privgen.training.gradient_canaries import IMAGE, Planted
+from privgen.training.gradient_canary_scores import GradientCanaryScorer
 from privgen.training.method import Learner
 from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder
@@ -61,6 +63,7 @@ class Options:
     Args:
         device: torch device. noise: makes the source of noise.
         coins: source of Poisson coins, or None for the operating system's; others are insecure.
+        salt: makes a new run's 16 bytes by which records fall into groups; any but the default is insecure.
         beside: makes the source of the numbers beside records; any but the default is insecure.
         latents: makes the source of the free steps' latent vectors for the device.
         signing_key: an Ed25519 key file, or None.
@@ -68,7 +71,10 @@ class Options:
         account: of a budget over many runs, or None.
         anchor: a file on another disk or machine that remembers the ledger's head too, or None.
         canaries: how many to plant into a new run, for a one-run audit; 0 for none.
+        canary_kind: "image" or "gradient".
         accept_loss: release weights that hold less than `LEAST_HELD` of the charged steps.
+        remembered: whether this machine's register of spent records is to know of the run; a trial on public data with
+            noise from a seed promises nothing, and would be warned of for ever.
         clock: seconds, from any beginning.
         world: who trains together.
     """
@@ -76,6 +82,7 @@ class Options:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     noise: Callable[[], ExactGaussian] = ExactGaussian
     coins: Callable[[int], Any] | None = None
+    salt: Callable[[], bytes] = lambda: os.urandom(16)
     beside: Callable[[torch.device], RecordNumbers] = lambda device: RecordNumbers(device=device)
     latents: Callable[[torch.device], torch.Generator] = system_generator
     signing_key: Path | None = None
@@ -83,7 +90,9 @@ class Options:
     account: Account | None = None
     anchor: Path | None = None
     canaries: int = 0
+    canary_kind: str = IMAGE
     accept_loss: bool = False
+    remembered: bool = True
     clock: Callable[[], float] = time.monotonic
     world: World = field(default_factory=World)
 
@@ -135,8 +144,8 @@ class Session:
     accept_loss: bool = False
     clock: Callable[[], float] = time.monotonic
     released: bool = False
-    planted: Canaries | None = None
-    watch: CanaryScorer | None = None
+    planted: Planted | None = None
+    watch: CanaryScorer | GradientCanaryScorer | None = None
     rows_checked_at: int | None = None
     pace: int | None = None
     grids: SampleGrids = field(default_factory=SampleGrids)
