@@ -220,10 +220,7 @@ class Learner(ABC):
         """
 
     def samples_png(self) -> bytes | None:
-        """A picture of what would be released now, as PNG, or None. Asked every few minutes.
-
-        Guarantees (the method's): made of released values and random numbers of its own; it changes nothing.
-        """
+        """A picture of what would be released now, as PNG, or None: of released values alone; it changes nothing."""
         return None
 
     @abstractmethod
