@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from accountant import BandedGaussian, RdpAccountant, SubsampledGaussian, verify_ledger
 from accountant.audit.audit import audit_run
 from privgen.experiments.clipping_bias.experiment import FORM
 from privgen.experiments.clipping_bias.tables import tables
 from privgen.experiments.records import TrialLog
+from privgen.experiments.registry import EXPERIMENTS, experiment_named
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 EXAMPLES, RESULTS = DOCS / "examples", DOCS / "results"
@@ -64,4 +67,17 @@ def test_the_tables_of_the_clipping_bias_page_are_those_of_its_recorded_trials()
     log = TrialLog(RESULTS / "clipping-bias.jsonl", FORM)
     rows = [line for line in tables(log.all()).splitlines() if line[:1] == "|"]
     assert len(rows) > 20
+    assert [row for row in rows if row not in page] == []
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "clipping-bias"])
+def test_the_tables_of_the_experiments_page_are_those_of_its_recorded_trials(name):
+    page, path = (RESULTS / "experiments.md").read_text(), RESULTS / f"{name}.jsonl"
+    if not path.exists():
+        assert f"`{name}` was not run" in page
+        return
+    experiment = experiment_named(name)
+    text = experiment.tables(experiment.own(TrialLog(path, experiment.form)))
+    rows = [line for line in text.splitlines() if line[:1] == "|"]
+    assert len(rows) > 4
     assert [row for row in rows if row not in page] == []
