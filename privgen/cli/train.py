@@ -274,8 +274,9 @@ def _timed(session: Session) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):
-            session.folder.append_seconds(clock=time.monotonic() - clock, processor=time.process_time() - processor)
+        if session.world.leads:
+            with suppress(OSError):
+                session.folder.append_seconds(clock=time.monotonic() - clock, processor=time.process_time() - processor)
 
 
 def _report(session: Session) -> None:
