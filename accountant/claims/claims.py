@@ -196,7 +196,7 @@ def claimed_epsilon_of(composition: Iterable[tuple[Event, int]], *, delta: float
 
 def _sanitised_generator(published: SanitisedGenerator) -> Claim:
     p = 1 / published.workers
-    z = published.noise_multiplier or _calibrated_noise(
+    z = published.noise_multiplier or _noise_for(
         epsilon=published.claimed,
         sampling_rate=p,
         iterations=sum(steps for steps, _ in published.stretches),
@@ -219,10 +219,7 @@ def _sanitised_generator(published: SanitisedGenerator) -> Claim:
 
 def _clipped_error_feedback(published: ClippedErrorFeedback) -> Claim:
     q, rho = published.sampling_rate, published.feedback_ratio
-    calibrated = _calibrated_noise(
-        epsilon=published.claimed, sampling_rate=q, iterations=published.calibrated_iterations, delta=published.delta
-    )
-    noise_multiplier = calibrated * math.sqrt(1 + rho)
+    noise_multiplier = _calibrated_noise(published) * math.sqrt(1 + rho)
     event = HiddenFeedbackGaussian(sampling_rate=q, noise_multiplier=noise_multiplier, feedback_ratio=rho)
     lower = _steered(event, published.iterations, published.delta)
     certified = certify(((event, published.iterations),), delta=published.delta, eps_error=_COARSE)
@@ -247,7 +244,17 @@ def _with_lower(certified: Certified, lower: float) -> Certified:
     return replace(certified, prv=EpsilonBounds(lower, prv.estimate, prv.upper))
 
 
-def _calibrated_noise(*, epsilon: float, sampling_rate: float, iterations: int, delta: float) -> float:
+def _calibrated_noise(published: ClippedErrorFeedback) -> float:
+    """The noise multiplier that the published code computes, before it inflates it."""
+    return _noise_for(
+        epsilon=published.claimed,
+        sampling_rate=published.sampling_rate,
+        iterations=published.calibrated_iterations,
+        delta=published.delta,
+    )
+
+
+def _noise_for(*, epsilon: float, sampling_rate: float, iterations: int, delta: float) -> float:
     """The noise multiplier at which subsampled RDP says this ε, to 1e-4."""
 
     def says(z: float) -> float:
