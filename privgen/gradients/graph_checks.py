@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from torch import nn
 from torch.nn.utils import parametrize
 
+from privgen.gradients.attention import is_dense_attention, projection_of
 from privgen.gradients.layers import is_matrix, require_supported, trained_parameters
 from privgen.gradients.spectral_norm import is_spectral, parametrization_of, parametrized_attributes
 
@@ -30,6 +31,8 @@ def fast_layers(module: nn.Module) -> dict[str, nn.Module] | None:
     layers: dict[str, nn.Module] = {}
     slow: list[str] = []
     for name, layer in module.named_modules():
+        if is_dense_attention(layer):
+            layer = projection_of(layer)
         # Asked of every layer, also of one without parameters: a BatchNorm without scale mixes records too.
         supported = require_supported(layer, name)
         if isinstance(layer, parametrize.ParametrizationList) or not _trains(layer):

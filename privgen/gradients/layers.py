@@ -5,7 +5,7 @@ calls of the layer:
 
 | layer | A | U |
 |---|---|---|
-| Linear | output gradients | inputs |
+| Linear, and those of a MultiheadAttention | output gradients | inputs |
 | Conv1d, Conv2d | output gradients | windows of the inputs |
 | ConvTranspose1d, ConvTranspose2d | inputs | windows of the output gradients |
 | Embedding | one-hot inputs | output gradients |
@@ -30,9 +30,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import parametrize
 
 from privgen.errors import UnsupportedLayer
+from privgen.gradients.attention import InProjection
 from privgen.gradients.spectral_norm import is_spectral, parametrization_of, parametrized_attributes
 from privgen.gradients.windows import Pair, window_of
 from privgen.gradients.written import Columns, MatrixGradient, RecordGradients, VectorGradient
@@ -42,7 +44,9 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 _OF_ONE_DIMENSION = (nn.Conv1d, nn.ConvTranspose1d)
 _BY_INSTANCE = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 _NORMALISING = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, *_BY_INSTANCE)
-SUPPORTED = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED, nn.Embedding, *_NORMALISING)
+# An attention's own `out_proj` is of the second kind.
+_DENSE = (nn.Linear, NonDynamicallyQuantizableLinear, InProjection)
+SUPPORTED = (*_DENSE, *_CONVOLUTIONS, *_TRANSPOSED, nn.Embedding, *_NORMALISING)
 
 # For each call of a layer what it read and the gradient at its output, records first.
 Calls = Sequence[tuple[Tensor, Tensor]]
@@ -76,7 +80,8 @@ def names_of(layers: Mapping[str, nn.Module]) -> dict[int, str]:
     names: dict[int, str] = {}
     for name, layer in layers.items():
         for attribute, parameter in trained_parameters(layer):
-            path = f"parametrizations.{attribute}.original" if is_spectral(layer, attribute) else attribute
+            own = layer.own_names[attribute] if isinstance(layer, InProjection) else attribute
+            path = f"parametrizations.{attribute}.original" if is_spectral(layer, attribute) else own
             names.setdefault(id(parameter), f"{name}.{path}" if name else path)
     return names
 

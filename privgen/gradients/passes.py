@@ -30,8 +30,10 @@ from torch import Tensor, nn
 from torch._C import _functorch
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 from torch.func import vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from privgen.errors import ConfigError, PrivgenError, UnsupportedLayer
+from privgen.gradients.attention import dense_attention
 from privgen.gradients.graph_checks import fast_layers, remember_other_use
 from privgen.gradients.layers import gradients_of, trained_parameters
 from privgen.gradients.spectral_norm import freeze_power_iteration
@@ -89,6 +91,14 @@ def record_pass(
         ConfigError: half precision, a loss that is no scalar, an input that was changed in place.
         UnsupportedLayer: no per-record gradient exists, or torch cannot vectorise the loss.
     """
+    # torch's fused attention on a CPU has no rule for vmap, and would run record by record.
+    with sdpa_kernel(SDPBackend.MATH):
+        return _passed(module, loss, records, workspace)
+
+
+def _passed(
+    module: nn.Module, loss: RecordLoss, records: tuple[Tensor, ...], workspace: Workspace | None
+) -> PassGradients:
     count = len(records[0])
     space = Workspace(records[0].device) if workspace is None else workspace
     layers = fast_layers(module)
@@ -109,7 +119,7 @@ def _caught(
     """What each layer read and the gradient at its output; None where the fast way would miss something."""
     calls: dict[str, list[Call]] = {name: [] for name in layers}
     try:
-        with freeze_power_iteration(module), _catching(layers, calls):
+        with freeze_power_iteration(module), dense_attention(module), _catching(layers, calls):
             losses = losses_of(loss, records)
     except _Unbatched:
         return None
