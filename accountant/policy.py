@@ -13,7 +13,7 @@ Only plain YAML is read, a key twice in one mapping is an error, and so is whate
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,24 +118,29 @@ def _parsed(data: bytes, path: Path, *, signed_by: str | None) -> Policy:
 def _yaml(data: bytes, path: Path) -> dict[Any, Any]:
     import yaml
 
-    class Plain(yaml.SafeLoader):
-        """Plain values, and no key twice: of two the later would win unseen."""
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            if len(keys) != len(set(keys)):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key stands twice in one mapping", node.start_mark
-                )
-            return super().construct_mapping(node, deep)
-
     try:
-        value = yaml.load(data, Plain)
+        # Aliases are needed by no policy, and can make a small file a huge one.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, yaml.SafeLoader)):
+            raise PolicyError(f"{path} has an alias (*name); write out what it stands for.")
+        if _has_a_key_twice(yaml.compose(data, yaml.SafeLoader)):
+            raise PolicyError(f"{path} has a key twice in one mapping, of which the later would win; keep one.")
+        value = yaml.safe_load(data)
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, PolicyError):
+            raise
         raise PolicyError(f"{path} is no plain YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, Mapping):
         raise PolicyError(f"Expected {path} to be a mapping that begins with schema: {SCHEMA}.")
     return dict(value)
+
+
+def _has_a_key_twice(node: Any) -> bool:
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
+        keys = [str(key.value) for key, _ in node.value]
+        return len(keys) != len(set(keys)) or any(_has_a_key_twice(child) for pair in node.value for child in pair)
+    return isinstance(node, yaml.SequenceNode) and any(_has_a_key_twice(child) for child in node.value)
 
 
 def _gates(value: object, part: str, path: Path) -> tuple[Gate, ...]:

@@ -59,8 +59,8 @@ def plan(
     """`plan_of` a `PlanRequest` with these values, which says what each is."""
     return plan_of(
         PlanRequest(
-            epsilon=epsilon, delta=delta, dataset=dataset, dataset_size=dataset_size, method=method,
-            preset=preset, public_facts=public_facts, batch_size=batch_size, sampling_rate=sampling_rate, iterations=iterations,
+            epsilon=epsilon, delta=delta, dataset=dataset, dataset_size=dataset_size, method=method, preset=preset,
+            public_facts=public_facts, batch_size=batch_size, sampling_rate=sampling_rate, iterations=iterations,
             noise_multiplier=noise_multiplier, feedback=Feedback(feedback), bands=bands, shares=shares,
             clip_norm=clip_norm, residual_ratio=residual_ratio, feedback_ratio=feedback_ratio, phases=tuple(phases),
             warm_start=warm_start, spare_releases=spare_releases, spare_blocks=spare_blocks, accountant=accountant,
@@ -76,8 +76,8 @@ def plan_of(request: PlanRequest) -> Plan:
         InvalidValue: a value is out of range. ContradictoryRequest: two values exclude each other.
         ImpossiblePlan: nothing keeps the budget with what was given; the message says what would.
 
-    Guarantees: the accountant's upper bound on all that the plan's caps allow, the warm start's releases and every spare
-        one included, is at most ε.
+    Guarantees: the accountant's upper bound on all that the plan's caps allow, the warm start's releases and spare ones
+        included, is at most ε.
     """
     method = request.method
     if request.warm_start is not None or method.needs_warm_start or not method.warm_start:
@@ -99,8 +99,9 @@ def _planned(request: PlanRequest) -> Plan:
     budget = Budget(epsilon=request.epsilon, delta=delta, neighbouring=request.neighbouring)
     target = Target(budget=budget, accountant=request.accountant)
     statistics = warm_start_within(
-        budget, fraction=chosen.warm_start(request, reasons), spare_releases=request.spare_releases, chosen=reasons
-    )
+        budget, fraction=chosen.warm_start(request, reasons), spare_releases=request.spare_releases, chosen=reasons,
+        reason=request.method.warm_start_reason if request.warm_start is None else "",
+    )  # fmt: skip
     before = () if statistics is None else statistics.charges()
     given = chosen.Given.of(request, size)
     without = EventFamily(phases=request.phases, before=before, spare_blocks=request.spare_blocks)
@@ -113,7 +114,8 @@ def _planned(request: PlanRequest) -> Plan:
     kept, owed = chosen.clip_norms(request, bands, reasons)
     made = Plan(
         epsilon=budget.epsilon, delta=delta, neighbouring=budget.neighbouring, dataset=chosen.dataset(request),
-        dataset_size=size, method=request.method.name, preset=request.preset, public_facts=request.public_facts, feedback=request.feedback,
+        dataset_size=size, method=request.method.name, preset=request.preset,
+        public_facts=request.public_facts, feedback=request.feedback,
         bands=bands, sampling_rate=first.sampling_rate, iterations=steps,
         phases=schedule if len(schedule) > 1 else (), spare_blocks=request.spare_blocks, warm_start=statistics,
         noise_multiplier=first.noise_multiplier,

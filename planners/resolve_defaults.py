@@ -153,8 +153,7 @@ def warm_start(request: PlanRequest, chosen: dict[str, str]) -> float:
             chosen["warm_start"] = f"none: {why}"
             return 0.0
         begins = f", which {method.name} begins from" if method.needs_warm_start else ""
-        measured = f": {method.warm_start_reason}" if method.warm_start_reason else ""
-        chosen["warm_start"] = f"on by default{begins}{measured}"
+        chosen["warm_start"] = f"on by default{begins}"
         return method.warm_start
     if method.needs_warm_start and fraction == 0:
         raise InvalidValue(

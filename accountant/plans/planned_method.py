@@ -102,7 +102,7 @@ GAN = PlannedMethod(
     essential_reason="the generator learns what images look like from these alone",
     between_classes=("classifier",),
     warm_start=0.8,
-    warm_start_reason="83 % gen2real on Fashion-MNIST at ε = 10, and 77 % without (docs/results/recipe.md)",
+    warm_start_reason="83 % gen2real on Fashion-MNIST at ε = 10, 77 % without: docs/results/recipe.md",
     warm_iterations=1000,
     published="paper",
 )

@@ -11,6 +11,7 @@ from typing import Unpack
 import click
 
 from privgen.cli.audit_claim import Settings, claim_of, render_claim
+from privgen.cli.audit_neighbours import end_by_replay, render_replay, replay
 from privgen.cli.audit_run import AttackAsked, RunAudit, audit_one, coloured, deliver
 from privgen.cli.gates import GateOptions, gate_options, gates_asked
 from privgen.cli.option_types import ClaimName
@@ -27,12 +28,14 @@ Examples:
   privgen audit runs/fm --referee
   privgen audit runs/fm --public-key officer.key.pub --require "epsilon<=10,delta<=1e-5,signed,tpr@1%<=0.3"
   privgen audit runs/fm --policy policy.yaml --policy-key officer.key.pub --gates ci/
+  privgen audit --neighbours mystep:step
   privgen audit --claim gs-wgan
   privgen audit --noise-multiplier 1.1 --sampling-rate 0.004 --iterations 10000
   privgen audit --opacus-history history.json --delta 1e-6
 """
 _ONE_OF = (
-    "Give one of: a run's folder; --claim; --opacus-history; --noise-multiplier with --sampling-rate and --iterations."
+    "Give one of: a run's folder; --neighbours; --claim; --opacus-history; --noise-multiplier with --sampling-rate and "
+    "--iterations."
 )
 
 
@@ -70,6 +73,7 @@ class AuditOptions(GateOptions):
     group_size: int | None
     referee: bool
     empirical: bool
+    neighbours: str | None
     trials: int | None
     confidence: float | None
     seed: int | None
@@ -117,13 +121,22 @@ class AuditOptions(GateOptions):
 @group_size_option
 @click.option("--referee", is_flag=True, help="Ask prv-accountant, dp_accounting and Opacus for the same spend.")
 @click.option("--empirical", is_flag=True, help="Attack it too: release code, canaries, generator.")
-@click.option("--trials", type=click.IntRange(min=30), help="Runs of each world.  [default: for a minute or two]")
+@click.option(
+    "--neighbours",
+    metavar="MODULE:FUNCTION",
+    help="Replay a private step of your own on neighbouring data: what one record moves, against what is charged.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(min=30),
+    help="Runs of each world, or pairs of neighbours.  [default: for a minute or two; 200 pairs]",
+)
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Of each lower bound.  [default: 0.999; by canaries 0.95]",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Noise and coins of the attack from a seed, to repeat it.")
+@click.option("--seed", type=click.IntRange(min=0), help="Randomness of the attack from a seed, to repeat it.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the run's data set is, to tell members by.")
 @gate_options
 @click.pass_context
@@ -132,25 +145,35 @@ def command(ctx: click.Context, /, **given: Unpack[AuditOptions]) -> None:
 
     RUN may be a ledger's file alone, such as ledger.jsonl.
 
-    Without RUN: what a published claim (--claim), settings of your own or an Opacus history cost.
+    Without RUN: what a published claim (--claim), settings of your own or an Opacus history cost; or a private step of
+    your own on neighbouring data (--neighbours).
 
-    Exit status 0 when the verdict is passed or incomplete, 1 when it is failed or a gate (--require, --policy) is not
-    met. A claim that does not hold is a finding, with exit status 0.
+    Exit status 0 when the verdict is passed or incomplete, 1 when it is failed, a gate (--require, --policy) is
+    not met or a step moves more than is charged. A claim that does not hold is a finding, with exit status 0.
     """
     run, history = given["run"], given["opacus_history"]
     of_settings = any(given[name] is not None for name in ("noise_multiplier", "sampling_rate", "iterations"))
-    if sum((run is not None, given["claim_name"] is not None, history is not None, of_settings)) != 1:
+    named = (run, given["neighbours"], given["claim_name"], history, of_settings or None)
+    if sum(one is not None for one in named) != 1:
         raise click.UsageError(_ONE_OF)
     if run is None:
         _refuse(ctx, _OF_A_RUN, "a run's folder")
     if not given["empirical"]:
-        _refuse(ctx, ("trials", "confidence", "seed", "data_dir"), "--empirical")
+        _refuse(ctx, ("confidence", "data_dir"), "--empirical")
+        if given["neighbours"] is None:
+            _refuse(ctx, ("trials", "seed"), "--empirical or --neighbours")
     if not of_settings:
         _refuse(ctx, ("bands", "feedback_ratio"))
         if history is None:
             _refuse(ctx, ("delta", "neighbouring"))
     if run is not None:
         audit_one(_of_run(run, given))
+        return
+    form, out = given["form"], given["out"]
+    if given["neighbours"] is not None:
+        replayed = replay(given["neighbours"], trials=given["trials"], seed=given["seed"])
+        deliver(render_replay(replayed, given["neighbours"], form, colour=coloured(form, out)), form, out)
+        end_by_replay(replayed)
         return
     settings = Settings(
         noise_multiplier=given["noise_multiplier"],
@@ -161,7 +184,6 @@ def command(ctx: click.Context, /, **given: Unpack[AuditOptions]) -> None:
         delta=given["delta"],
         neighbouring=given["neighbouring"],
     )
-    form, out = given["form"], given["out"]
     claimed = claim_of(given["claim_name"], history, settings)
     deliver(render_claim(claimed, form, colour=coloured(form, out)), form, out)
 

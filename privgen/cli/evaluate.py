@@ -229,7 +229,7 @@ def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> So
     from privgen.metrics.sources import GeneratorSource, read_images
 
     if (run / "release").is_dir() or (run / "generator.json").exists():
-        return GeneratorSource(load_generator(run).to(device))
+        return GeneratorSource(load_generator(run, without_privacy=True).to(device))
     if run.suffix == ".npz" or run.is_dir():
         return read_images(run, class_names)
     raise RunError(_NOTHING.format(run=run))

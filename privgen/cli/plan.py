@@ -143,7 +143,8 @@ class PlanOptions(TypedDict):
     "--warm-start",
     type=float,
     help="Part of ε that statistics of each class, released before the first step, cost by themselves; 0 for none.  "
-    "[default: the method's: " + ", ".join(f"{name} {known.planned.warm_start:g}" for name, known in METHODS.items())
+    "[default: the method's: "
+    + ", ".join(f"{name} {known.planned.warm_start:g}" for name, known in METHODS.items())
     + "; none where rate, steps and noise are all given]",
 )
 @click.option(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +101,14 @@ def _presets() -> list[str]:
     help="Plant M canary records, each in or out by a secret coin, for privgen audit --empirical. The charge is the "
     "same; the images are worse.",
 )
+@click.option(
+    "--canary-kind",
+    type=click.Choice(["image", "gradient"]),
+    default="image",
+    show_default=True,
+    help="image: records of random pixels, which test the training; gradient: fixed vectors in every sum, which show "
+    "the mechanism's ε best.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for torch.")
 @click.option(
@@ -125,6 +136,7 @@ def command(
     anchor: Path | None,
     yes: bool,
     canaries: int | None,
+    canary_kind: str,
     device: str,
     threads: int | None,
     rank_timeout: float,
@@ -138,6 +150,8 @@ def command(
     """
     if resume and (preset or settings or canaries):
         raise click.UsageError("--preset, --set and --canaries belong to a new run; a resumed one keeps its own.")
+    if canary_kind != "image" and not canaries:
+        raise click.UsageError("--canary-kind goes with --canaries.")
     if checkpoint and not resume:
         raise click.UsageError("--checkpoint goes with --resume.")
     with requests() as asked, joined(timeout=rank_timeout) as world:
@@ -158,15 +172,14 @@ def command(
             ask=not yes and in_a_terminal(),
             options=_options(
                 device, threads, insecure_fixed_seed, signing_key=signing_key, extend=extend,
-                account=account_of(account), anchor=anchor, canaries=canaries or 0, accept_loss=accept_loss,
-                world=world,
+                account=account_of(account), anchor=anchor, canaries=canaries or 0, canary_kind=canary_kind,
+                accept_loss=accept_loss, world=world,
             ),
         )  # fmt: skip
         if session is None:
             return
         with session:
-            _compile()
-            _train(session, asked)
+            train_to_the_end(session, asked)
 
 
 def _plan(path: Path | None, *, resume: bool) -> Plan | None:
@@ -208,16 +221,29 @@ def _compile() -> None:
         err_console.print(f"Compiled the loops that sum gradients in {seconds:.1f} s; they are kept for the next run.")
 
 
-def _train(session: Session, asked: Requests) -> None:
+def train_to_the_end(session: Session, asked: Requests) -> None:
+    """Take a session's steps with a display, say how it ended, and leave its reports; exits where it did not end well.
+
+    Args:
+        asked: what signals ask of it meanwhile.
+    """
     from privgen.cli.progress import TrainingDisplay
     from privgen.training.loop import run
+    from privgen.training.sample_grids import LATEST
 
-    told = False
-    with TrainingDisplay(session) as display:
+    _compile()
+    told = shown = False
+    with _timed(session), TrainingDisplay(session) as display:
         for report in run(session, stop=asked.end, keep=asked.keep):
             display.update(report)
             if report.checkpoint is not None and asked.tell_kept():
                 say(f"Checkpoint written: {report.checkpoint}, at {report.step} charged steps.")
+            if report.samples is not None and not shown:
+                shown = True
+                newest = report.samples.parent / LATEST
+                err_console.print(
+                    f"First samples, newer ones every few minutes: {newest}", markup=False, soft_wrap=True
+                )
             if report.nonfinite and not told:
                 told = True
                 warn(
@@ -239,6 +265,17 @@ def _train(session: Session, asked: Requests) -> None:
         sys.exit(1)
     if session.world.leads:
         _report(session)
+
+
+@contextmanager
+def _timed(session: Session) -> Iterator[None]:
+    """Keep what the steps took, however they end; a full disk takes nothing from them."""
+    clock, processor = time.monotonic(), time.process_time()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            session.folder.append_seconds(clock=time.monotonic() - clock, processor=time.process_time() - processor)
 
 
 def _report(session: Session) -> None:

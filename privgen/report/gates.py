@@ -63,7 +63,8 @@ def junit(judged: Sequence[Judged], *, of: str) -> bytes:
             ElementTree.SubElement(case, "failure", message=plain(one.found)).text = plain(one.line())
     root = ElementTree.Element("testsuites")
     root.append(suite)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text
 
 
 def write_gates(folder: Path, judged: Sequence[Judged], *, of: str, policy: Policy | None) -> tuple[Path, Path]:

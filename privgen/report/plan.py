@@ -168,7 +168,11 @@ def _rows(plan: Plan) -> list[tuple[str, str, str]]:
     noise = noise_to_batch(plan, plan.schedule()[0])
     rows = [
         ("data set", f"{plan.dataset or 'not named'}, N = {plan.dataset_size}", why.get("dataset_size", "")),
-        ("method", plan.method if plan.preset is None else f"{plan.method}, preset {plan.preset}", why.get("method", "")),
+        (
+            "method",
+            plan.method if plan.preset is None else f"{plan.method}, preset {plan.preset}",
+            why.get("method", ""),
+        ),
         *_public_facts(plan),
         ("delta", f"{plan.delta:g}", why.get("delta", "given")),
         ("sampling rate", _over_phases(plan, "sampling_rate"), why.get("sampling_rate", "given")),

@@ -13,6 +13,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,8 +23,7 @@ from accountant.errors import BudgetExhausted
 from accountant.ledger.receipt import Receipt
 from accountant.plans.parts import STATISTICS, Part, Phase
 from privgen.errors import RunError
-from privgen.training.canary_scores import WatchedStep
-from privgen.training.private_step import private_step
+from privgen.training.private_step import CanaryObserver, private_step
 from privgen.training.row_checks import check_parts
 from privgen.training.session import Session
 from privgen.training.state import begin_segment
@@ -41,6 +41,7 @@ class StepReport:
         losses: of released or generated values: post-processing, may be shown to anyone.
         nonfinite: records of this draw that counted as zero because a gradient was not finite; private.
         checkpoint: name of the checkpoint written after this step, or None.
+        samples: a grid of samples that was written after it, or None.
     """
 
     step: int
@@ -52,6 +53,7 @@ class StepReport:
     losses: Mapping[str, float] = field(default_factory=dict)
     nonfinite: int = 0
     checkpoint: str | None = None
+    samples: Path | None = None
 
 
 def run(
@@ -89,6 +91,7 @@ def run(
                 report = _step(session, phase, receipt)
         if report is None:
             break
+        report = _shown(session, report)
         due = session.world.any(keep() or session.checkpoint_due)
         yield replace(report, checkpoint=_save(session)) if due else report
     session.outcome = _finish(session, reason)
@@ -149,6 +152,14 @@ def _report(session: Session, *, losses: Mapping[str, float], nonfinite: int = 0
     )
 
 
+def _shown(session: Session, report: StepReport) -> StepReport:
+    """The report with the grid of samples that was due after it, if one was."""
+    if not session.world.leads:
+        return report
+    learner, folder = session.state.learner, session.folder.samples
+    return replace(report, samples=session.grids.write_if_due(learner, folder, step=report.step))
+
+
 def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
     """The row check, once for each reservation."""
     if session.rows_checked_at == session.guard.reservations:
@@ -181,7 +192,7 @@ def _chosen(session: Session, receipt: Receipt) -> tuple[NDArray[np.int64], NDAr
 
 def _watched(
     session: Session, parts: tuple[Part, ...], receipt: Receipt, rows: NDArray[np.int64]
-) -> WatchedStep | None:
+) -> CanaryObserver | None:
     planted, watch = session.planted, session.watch
     if planted is None or watch is None:
         return None

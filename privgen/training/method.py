@@ -221,6 +221,13 @@ class Learner(ABC):
             KeyError, ValueError: it is not of this learner.
         """
 
+    def samples_png(self) -> bytes | None:
+        """A picture of what would be released now, as PNG, or None. Asked every few minutes.
+
+        Guarantees (the method's): made of released values and random numbers of its own; it changes nothing.
+        """
+        return None
+
     @abstractmethod
     def save(self, folder: Path, class_names: Sequence[str]) -> tuple[str, ...]:
         """Write what is released, each file whole or not at all.
@@ -247,6 +254,7 @@ class Method(ABC):
         parts: names of what its step can release.
         watched: those of them in whose gradient a planted canary can be felt from outside; empty: no canaries.
         needs_warm_start: whether it trains nothing without one.
+        without_privacy: whether it trains a ceiling, whose images no command but an evaluation makes.
         writer: who writes the ledger, of `accountant.ledger.writers`: what is enforced of a step differs with it.
     """
 
@@ -255,6 +263,7 @@ class Method(ABC):
     writer: str = PRIVGEN_TRAINING
     watched: tuple[str, ...] = ()
     needs_warm_start: bool = False
+    without_privacy: bool = False
 
     @abstractmethod
     def default_settings(self, dataset_size: int, *, warm_start: bool) -> RunSettings:
@@ -265,11 +274,7 @@ class Method(ABC):
         """
 
     def planned_settings(self, plan: Plan) -> RunSettings:
-        """What a plan is trained with where nothing else is said: the defaults, with the preset that it names.
-
-        Raises:
-            ConfigError: the method has no such preset, or none.
-        """
+        """The defaults, with the preset that the plan names; ConfigError where the method has none of that name."""
         chosen = self.default_settings(plan.dataset_size, warm_start=plan.warm_start is not None)
         if plan.preset is None:
             return chosen

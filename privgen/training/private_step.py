@@ -21,23 +21,26 @@ from torch import Tensor
 from accountant.ledger.receipt import Receipt
 from accountant.plans.parts import Part
 from accountant.plans.plan import Plan
-from privgen.gradients.clipped_sums import Rows, Sums
+from privgen.gradients.clipped_sums import Rows, Sums, Weighting
 from privgen.gradients.spectral_norm import for_parameters
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.part_feedback import feed_back, weighting_of
 from privgen.mechanism.ranks import ALONE, Ranks
 from privgen.mechanism.release import gaussian
-from privgen.training.method import Learner
+from privgen.training.method import Learner, RecordTask
 from privgen.training.state import TrainState, parameters_of
 
 TensorDict = dict[str, Tensor]
 
 
 class CanaryObserver(Protocol):
-    """Records in the batch that are none of the data's, and who watches them:
-    `privgen.training.canary_scores.WatchedStep`."""
+    """Canaries in the batch, which are none of the data's records, and who watches them:
+    `privgen.training.canary_scores.WatchedStep` and `privgen.training.gradient_canary_scores.GradientStep`."""
 
     records: tuple[Tensor, ...]
+
+    def sums(self, part: Part, task: RecordTask, weigh: Weighting, own: Sums, *, physical_batch: int | None) -> Sums:
+        """What those that are drawn add, weighted like the records whose sums are `own`."""
 
     def merge_sums(self, part: Part, own: Sums, planted: Sums) -> Sums:
         """Both sums as one."""
@@ -100,7 +103,7 @@ def private_step(
             own = replace(own, sums=tuple(_at_first(ranks, found) for found in own.sums))
         sums[part.name] = own
         if planted is not None:
-            canaries = task.sums(planted.records, weigh, physical_batch=size)
+            canaries = planted.sums(part, task, weigh, sums[part.name], physical_batch=size)
             sums[part.name] = planted.merge_sums(part, sums[part.name], canaries)
         to_release[part.name] = feed_back(part, state.owed.get(part.name), sums[part.name].sums, batch_size)
     noised = gaussian(

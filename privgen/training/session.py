@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,6 @@ from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.mechanism.sampling import PoissonSampler
 from privgen.mechanism.system_generator import system_generator
-from privgen.training.canaries import Canaries
 from privgen.training.canary_scores import CanaryScorer
 from privgen.training.checkpoint import (
     Snapshot,
@@ -41,9 +41,12 @@ from privgen.training.checkpoint import (
 )
 from privgen.training.disk_room import DiskRoom
 from privgen.training.distributed import World, digest_of_modules
+from privgen.training.gradient_canaries import IMAGE, Planted
+from privgen.training.gradient_canary_scores import GradientCanaryScorer
 from privgen.training.method import Learner
 from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder
+from privgen.training.sample_grids import SampleGrids
 from privgen.training.state import TrainState, snapshot
 
 # Of the charged steps, so much must be in the weights of a run that is released unasked.
@@ -60,6 +63,7 @@ class Options:
     Args:
         device: torch device. noise: makes the source of noise.
         coins: source of Poisson coins, or None for the operating system's; others are insecure.
+        salt: makes a new run's 16 bytes by which records fall into groups; any but the default is insecure.
         beside: makes the source of the numbers beside records; any but the default is insecure.
         latents: makes the source of the free steps' latent vectors for the device.
         signing_key: an Ed25519 key file, or None.
@@ -67,7 +71,10 @@ class Options:
         account: of a budget over many runs, or None.
         anchor: a file on another disk or machine that remembers the ledger's head too, or None.
         canaries: how many to plant into a new run, for a one-run audit; 0 for none.
+        canary_kind: "image" or "gradient".
         accept_loss: release weights that hold less than `LEAST_HELD` of the charged steps.
+        remembered: whether this machine's register of spent records is to know of the run; a trial on public data with
+            noise from a seed promises nothing, and would be warned of for ever.
         clock: seconds, from any beginning.
         world: who trains together.
     """
@@ -75,6 +82,7 @@ class Options:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     noise: Callable[[], ExactGaussian] = ExactGaussian
     coins: Callable[[int], Any] | None = None
+    salt: Callable[[], bytes] = lambda: os.urandom(16)
     beside: Callable[[torch.device], RecordNumbers] = lambda device: RecordNumbers(device=device)
     latents: Callable[[torch.device], torch.Generator] = system_generator
     signing_key: Path | None = None
@@ -82,7 +90,9 @@ class Options:
     account: Account | None = None
     anchor: Path | None = None
     canaries: int = 0
+    canary_kind: str = IMAGE
     accept_loss: bool = False
+    remembered: bool = True
     clock: Callable[[], float] = time.monotonic
     world: World = field(default_factory=World)
 
@@ -111,6 +121,7 @@ class Session:
         pace: steps that take some minutes here, as told by the first row check, which sees no record. The clock of the
             steps themselves decides nothing: it tells how large the batches were, and where checkpoints stand is
             in the ledger.
+        grids: of samples, every few minutes.
         outcome: why `loop.run` ended: None while it runs.
 
     A turn (a step, a checkpoint, the end) that did not come to its own end leaves the session dead: what is owed, the
@@ -133,10 +144,11 @@ class Session:
     accept_loss: bool = False
     clock: Callable[[], float] = time.monotonic
     released: bool = False
-    planted: Canaries | None = None
-    watch: CanaryScorer | None = None
+    planted: Planted | None = None
+    watch: CanaryScorer | GradientCanaryScorer | None = None
     rows_checked_at: int | None = None
     pace: int | None = None
+    grids: SampleGrids = field(default_factory=SampleGrids)
     outcome: str | None = None
     world: World = field(default_factory=World)
     shard: NDArray[np.int64] | None = None
@@ -157,10 +169,12 @@ class Session:
         )
 
     def pace_by(self, seconds: float) -> None:
-        """Have a checkpoint every few minutes, by how long the first row check took."""
+        """Have a checkpoint and a grid of samples every few minutes, by how long the first row check took."""
         size = max(1, min(self.state.physical_batches.values(), default=1))
         passes = max(1, math.ceil(self.plan.expected_batch_size / size))
-        self.pace = max(1, int(_MOST_SECONDS / max(seconds * passes / _PASSES, 1e-3)))
+        step = max(seconds * passes / _PASSES, 1e-3)
+        self.pace = max(1, int(_MOST_SECONDS / step))
+        self.grids.pace_by(step, minutes=self.state.learner.settings.samples_every_minutes)
 
     @property
     def charging(self) -> BudgetGuard:

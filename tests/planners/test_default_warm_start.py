@@ -103,7 +103,7 @@ def test_the_published_preset_has_no_warm_start_and_is_in_the_plan():
 def test_a_plan_without_a_preset_says_nothing_of_one_and_keeps_its_digest():
     made = plan(epsilon=10.0, dataset_size=2000)
     assert "preset" not in made.to_json()
-    assert Plan.from_json({name: value for name, value in made.to_json().items()}) == made
+    assert Plan.from_json(dict(made.to_json())) == made
     assert plan(epsilon=10.0, dataset_size=2000, preset="tiny").digest != made.digest
 
 
