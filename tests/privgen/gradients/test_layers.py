@@ -110,6 +110,9 @@ FAST = {
     "conv2d": (lambda: nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=1), normal(2, 6, 5)),
     "transposed 1d": (lambda: nn.ConvTranspose1d(3, 4, 3, stride=2, output_padding=1), normal(3, 5)),
     "transposed 2d": (lambda: nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1), normal(2, 4, 3)),
+    "conv3d": (lambda: nn.Conv3d(2, 3, (2, 3, 1), stride=(1, 2, 1), padding=(1, 0, 1)), normal(2, 3, 4, 3)),
+    "conv3d, dilated": (lambda: nn.Conv3d(2, 3, 2, dilation=(1, 2, 1)), normal(2, 3, 4, 3)),
+    "transposed 3d": (lambda: nn.ConvTranspose3d(2, 3, 2, stride=2, output_padding=1, padding=1), normal(2, 2, 3, 2)),
     "group norm": (lambda: nn.GroupNorm(2, 4), normal(4, 5)),
     "layer norm": (lambda: nn.LayerNorm(8), normal(3, 8)),
     "rms norm": (lambda: nn.RMSNorm(8), normal(3, 8)),
@@ -131,9 +134,8 @@ FAST = {
     "attention with rms norm": (lambda: Attention(nn.RMSNorm), normal(4, 8)),
 }  # fmt: skip
 SLOW = {
+    "conv3d of groups": (lambda: nn.Conv3d(2, 4, 2, groups=2), normal(2, 3, 4, 3)),
     "conv1d of groups": (lambda: nn.Conv1d(4, 4, 3, groups=2), normal(4, 9)),
-    "conv3d": (lambda: nn.Conv3d(2, 3, 2), normal(2, 3, 4, 3)),
-    "transposed 3d": (lambda: nn.ConvTranspose3d(2, 3, 2), normal(2, 2, 3, 2)),
     "heads with key biases": (lambda: Heads(add_bias_kv=True), normal(4, 8)),
     "lstm": (Remembering, normal(4, 8)),
 }  # fmt: skip
@@ -191,7 +193,7 @@ def test_the_fast_way_is_exact(layer):
         exact(net, records(), loss_of(net))
 
 
-@pytest.mark.parametrize("layer", ["conv1d", "transposed 1d", "rms norm", "instance norm 2d", "conv2d"])
+@pytest.mark.parametrize("layer", ["conv1d", "transposed 1d", "rms norm", "instance norm 2d", "conv2d", "conv3d"])
 def test_a_layer_that_is_called_without_rows_is_exact_too(layer):
     make, records = FAST[layer]
     net = randomised(make())

@@ -316,7 +316,9 @@ def test_evaluations_are_of_what_would_be_released_and_come_with_a_warning(train
 
 def test_an_evaluation_leaves_the_training_as_it_is(train, tmp_path, own):
     def trained(out, **changes):
-        training = train(own.network(), out=tmp_path / out, insecure_fixed_seed=5, **changes)
+        training = train(
+            own.network(), out=tmp_path / out, insecure_fixed_seed=5, feedback="none", bands=None, **changes
+        )
         list(training)
         return weights(training.model)
 
