@@ -83,7 +83,7 @@ class VectorGradient:
 
     def slices(self, room: Room) -> Iterator[tuple[int, Tensor]]:
         """See RecordGradients."""
-        yield 0, self.gradients.flatten(1)
+        yield 0, self.gradients.reshape(len(self.gradients), -1)  # of a number, one
 
     def in_shape(self, total: Tensor) -> Tensor:
         """See RecordGradients."""

@@ -70,7 +70,7 @@ class Block(nn.Module):
 
 
 class PatchTransformer(nn.Module):
-    """Two blocks over patches; each patch comes with a one-hot of its place, so that no parameter is no layer's."""
+    """Two blocks over patches; each comes with a one-hot of its place, of which a Linear makes a learned position."""
 
     def __init__(self, side: int, width: int = 32) -> None:
         super().__init__()

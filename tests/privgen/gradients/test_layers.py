@@ -79,6 +79,43 @@ class Adapted(nn.Module):
         return self.base(x) + 0.5 * self.up(self.down(x))
 
 
+class Token(nn.Module):
+    """A token and positions of its own before two layers, and a scale that is used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.token, self.places = nn.Parameter(torch.zeros(1, 1, 8)), nn.Parameter(torch.zeros(5, 8))
+        self.scale, self.frozen = nn.Parameter(torch.ones(())), nn.Parameter(torch.ones(8), requires_grad=False)
+        self.inside, self.out = nn.Linear(8, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.scale * self.places
+        return self.out(self.scale * torch.tanh(self.inside(x * self.frozen)))
+
+
+class Alone(nn.Module):
+    """Parameters of its own and nothing else."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3, 8))
+
+    def forward(self, x):
+        return x @ self.weight.mT
+
+
+class Borrowing(nn.Module):
+    """A parameter of its own that a layer has too."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside = nn.Linear(8, 8)
+        self.again = self.inside.weight
+
+    def forward(self, x):
+        return torch.tanh(self.inside(x)) @ self.again
+
+
 class Remembering(nn.Module):
     def __init__(self):
         super().__init__()
@@ -130,10 +167,13 @@ FAST = {
     "transformer": (
         lambda: nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0, batch_first=True, norm_first=True), normal(4, 8),
     ),
+    "token and positions": (Token, normal(4, 8)),
+    "parameters of its own alone": (Alone, normal(8)),
     "low rank beside frozen": (Adapted, normal(8)),
     "attention with rms norm": (lambda: Attention(nn.RMSNorm), normal(4, 8)),
 }  # fmt: skip
 SLOW = {
+    "a parameter of its own and of a layer": (Borrowing, normal(8)),
     "conv3d of groups": (lambda: nn.Conv3d(2, 4, 2, groups=2), normal(2, 3, 4, 3)),
     "conv1d of groups": (lambda: nn.Conv1d(4, 4, 3, groups=2), normal(4, 9)),
     "heads with key biases": (lambda: Heads(add_bias_kv=True), normal(4, 8)),
