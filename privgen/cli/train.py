@@ -293,6 +293,7 @@ def train_to_the_end(session: Session, asked: Requests) -> None:
     with _timed(session), TrainingDisplay(session) as display:
         for report in run(session, stop=asked.end, keep=asked.keep):
             display.update(report)
+            _warn_of_failures(session)
             if report.checkpoint is not None and asked.tell_kept():
                 say(f"Checkpoint written: {report.checkpoint}, at {report.step} charged steps.")
             if report.nonfinite and not told:
@@ -301,6 +302,7 @@ def train_to_the_end(session: Session, asked: Requests) -> None:
                     f"Step {report.step}: {report.nonfinite} records had a gradient that is not finite; each "
                     "counts as zero and the step is charged. (Private: do not publish this line.)"
                 )
+    _warn_of_failures(session)
     folder = session.folder
     if session.outcome == "interrupted":
         err_console.print(
@@ -314,6 +316,14 @@ def train_to_the_end(session: Session, asked: Requests) -> None:
     if not session.released:
         sys.exit(1)
     _report(session)
+
+
+def _warn_of_failures(session: Session) -> None:
+    """Say what the training watch saw, and keep it for the report."""
+    for text in session.training_watch.unsaid():
+        warn(text)
+        with suppress(OSError):
+            session.folder.append_warning(text)
 
 
 @contextmanager

@@ -90,6 +90,7 @@ def run(
         if report is None:
             break
         yield replace(report, checkpoint=_save(session)) if keep() or session.checkpoint_due else report
+    session.training_watch.ended(held=session.guard.held)
     session.outcome = _finish(session, reason)
 
 
@@ -123,6 +124,9 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
         planted=_watched(session, parts, receipt, canaries),
     )
     losses = learner.free_step(progress, session.guard.steps)
+    session.training_watch.after_step(
+        learner, step=session.guard.steps, progress=progress, update_norms=drawn.update_norm
+    )
     session.folder.append_metrics(
         {
             "step": session.guard.steps,

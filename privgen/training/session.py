@@ -39,6 +39,7 @@ from privgen.training.method import Learner
 from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder
 from privgen.training.state import TrainState, snapshot
+from privgen.training.watch import TrainingWatch
 
 # Of the charged steps, so much must be in the weights of a run that is released unasked.
 LEAST_HELD = 0.8
@@ -98,6 +99,7 @@ class Session:
         pace: steps that take some minutes here, as told by the first row check, which sees no record. The clock of the
             steps themselves decides nothing: it tells how large the batches were, and where checkpoints stand is
             in the ledger.
+        training_watch: warns where what is released shows a run going wrong.
         outcome: why `loop.run` ended: None while it runs.
 
     A turn (a step, a checkpoint, the end) that did not come to its own end leaves the session dead: what is owed, the
@@ -125,11 +127,13 @@ class Session:
     rows_checked_at: int | None = None
     pace: int | None = None
     outcome: str | None = None
+    training_watch: TrainingWatch = field(init=False)
     _inside: bool = field(default=False, init=False)
     _saved_at: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._saved_at = self.guard.steps
+        self.training_watch = TrainingWatch(self.plan)
 
     @property
     def checkpoint_due(self) -> bool:
