@@ -111,12 +111,26 @@ def _dp_merf(wanted: Wanted) -> Plan:
     )
 
 
+_DP_CLASSIFIER = PlannedMethod(name="dp_classifier", shares={"classifier": 1.0}, between_classes=("classifier",))
+
+
+def _dp_classifier(wanted: Wanted) -> Plan:
+    """DP-SGD of a classifier."""
+    steps = {"iterations": QUICK_STEPS} if wanted.quick else {}
+    return plan_of(wanted.request(_DP_CLASSIFIER, feedback=Feedback.NONE, warm_start=0.0, **steps))
+
+
 BASELINES: dict[str, Baseline] = {
     "dp-gan": Baseline(
         summary="our networks, the critic by DP-SGD: no feedback, no warm start, no private classifier",
         method="gan",
         plan=_dp_gan,
         changes=lambda plan: {"class_weight": 0.0},
+    ),
+    "dp-classifier": Baseline(
+        summary="a classifier by DP-SGD on the real records: the accuracy that one gets without generating",
+        method="dp_classifier",
+        plan=_dp_classifier,
     ),
     "privacy-free": Baseline(
         summary="WITHOUT PRIVACY: our recipe without noise and clipping, the ceiling; its images are not given away",

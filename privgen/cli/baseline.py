@@ -56,7 +56,8 @@ def command(
 ) -> None:
     """Train the rival NAME by the same guard, for the same budget, and leave a run like any other.
 
-    dp-gan: our networks, the critic by DP-SGD. dp-merf: means of random features, released once. privacy-free: our
+    dp-gan: our networks, the critic by DP-SGD. dp-merf: means of random features, released once.
+    dp-classifier: a classifier by DP-SGD on the records, which makes no images. privacy-free: our
     recipe without noise and clipping, a ceiling that promises nothing; sample and audit refuse it.
     """
     import torch

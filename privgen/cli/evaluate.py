@@ -11,6 +11,7 @@ import click
 
 from privgen.catalogue import METRICS
 from privgen.cli.encoding import echo_json
+from privgen.cli.evaluate_classifier import evaluate_classifier, is_classifier
 from privgen.cli.option_types import DataName, Names
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ def command(**given: Unpack[EvaluateOptions]) -> None:
     Nothing is selected on the real test set. The result is computed from private data without privacy, so it goes into
     the run's private folder unless the data set is public.
     """
+    if is_classifier(given["run"]):
+        evaluate_classifier(given["run"], given["dataset"], given["data_dir"], as_json=given["as_json"])
+        return
     _require_images(given["run"])
     place = _place(given["run"], given["out"], given["reference_is_public"])
     data = _real(given["dataset"], place, given["data_dir"])

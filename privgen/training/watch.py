@@ -86,7 +86,7 @@ class TrainingWatch:
             self._say(
                 "budget",
                 f"the budget was exhausted early: {held} of {planned} planned steps are in the weights; the others "
-                "were charged and lost when the run was interrupted. Plan with --spare-blocks where a run may be killed; "
+                "were charged and lost in interruptions. Plan with --spare-blocks where a run may be killed; "
                 "learning rates and schedules were meant for all steps",
             )
 

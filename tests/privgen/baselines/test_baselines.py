@@ -22,7 +22,7 @@ def call(*arguments, status=0):
 def rivals(tmp_path_factory, npz_file):
     """A quick run of each."""
     folder = tmp_path_factory.mktemp("rivals")
-    for name in ("dp-gan", "dp-merf", "privacy-free"):
+    for name in ("dp-gan", "dp-merf", "dp-classifier", "privacy-free"):
         call(
             "baseline", name, "--epsilon", 5, "--delta", 1e-4, "--dataset", f"npz:{npz_file}", "--quick",
             "--threads", 1, "--out", folder / name,
@@ -30,10 +30,14 @@ def rivals(tmp_path_factory, npz_file):
     return folder
 
 
-@pytest.mark.parametrize("name", ["dp-gan", "dp-merf"])
+@pytest.mark.parametrize("name", ["dp-gan", "dp-merf", "dp-classifier"])
 def test_a_rival_keeps_its_budget_and_its_audit_passes(rivals, name):
     audit = audit_run(rivals / name)
     assert audit.verdict == "passed" and audit.guarantee.epsilon <= 5
+
+
+@pytest.mark.parametrize("name", ["dp-gan", "dp-merf"])
+def test_a_rivals_images_are_made_like_any_others(rivals, name):
     assert load_generator(rivals / name)(6, seed=0).shape == (6, 16, 16, 1)
 
 
@@ -46,6 +50,14 @@ def test_dp_gan_is_dp_sgd_of_the_critic_alone(rivals):
 def test_dp_merf_releases_once_over_all_records(rivals):
     plan = json.loads((rivals / "dp-merf/release/plan.json").read_text())
     assert (plan["iterations"], plan["sampling_rate"]) == (1, 1.0)
+
+
+def test_a_classifier_is_measured_by_its_accuracy_and_makes_no_images(rivals):
+    run = rivals / "dp-classifier"
+    found = json.loads(call("evaluate", run, "--json").stdout)["private_classifier"]["DP-SGD"]
+    assert 0 <= found["mean"] <= 1 and found["chance"] > 0.3
+    assert "classifier by DP-SGD" in call("compare", run, rivals / "dp-gan").stdout
+    call("sample", run, "--out", rivals / "y.png", status=1)
 
 
 def test_a_ceiling_is_measured_but_never_given_away(rivals):
