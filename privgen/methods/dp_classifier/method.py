@@ -1,4 +1,4 @@
-"""`DpClassifierMethod`: the private classifier alone, by DP-SGD; it makes no images, and is measured by its accuracy."""
+"""`DpClassifierMethod`: the private classifier alone, by DP-SGD. It makes no images; its measure is its accuracy."""
 
 from __future__ import annotations
 
