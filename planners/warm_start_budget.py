@@ -32,14 +32,15 @@ _MEANS, _CLUSTERS, _COVARIANCES = 0.04, 0.16, 0.8
 
 
 def warm_start_within(
-    budget: Budget, *, fraction: float, spare_releases: int = 1, chosen: dict[str, str] | None = None
+    budget: Budget, *, fraction: float, spare_releases: int = 1, chosen: dict[str, str] | None = None, reason: str = ""
 ) -> WarmStart | None:
     """The warm start that costs `fraction` of ε by itself, or None for a fraction of 0.
 
     Args:
         budget: of the whole run. fraction: in [0, 1); what the steps are left with is solved for afterwards.
         spare_releases: that a crash may waste, within the fraction; with none a crash in the warm start ends the run.
-        chosen: takes the sentence that says how it was chosen, after what already stands there.
+        chosen: takes the sentence that says how it was chosen, after what already stands there. reason: of the
+            fraction, for that sentence.
 
     Raises:
         InvalidValue: a value is out of range. ImpossiblePlan: no noise up to 1e6 is enough.
@@ -54,7 +55,8 @@ def warm_start_within(
     if chosen is not None:
         why = f"{chosen['warm_start']}: " if "warm_start" in chosen else ""
         chosen["warm_start"] = (
-            f"{why}{ROUNDS + 2} releases of class statistics that cost {fraction:g} of ε by themselves: means, "
+            f"{why}{ROUNDS + 2} releases of class statistics that cost {fraction:g} of ε by themselves"
+            f"{f' ({reason})' if reason else ''}: means, "
             f"{ROUNDS} rounds of clusters, covariances; clip norms {CLIP_NORM:g} and {CENTRED_CLIP_NORM:g} of RMS; "
             f"{spare_releases} spare for a crash, charged as covariances"
         )

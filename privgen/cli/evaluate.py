@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from privgen.catalogue import METRICS
 from privgen.cli.encoding import echo_json
-from privgen.cli.evaluate_classifier import evaluate_classifier, is_classifier
+from privgen.cli.evaluate_classifier import evaluate_classifier, is_classifier, planned_budget
+from privgen.cli.evaluate_gates import asked_of_evaluation, conclude
+from privgen.cli.gates import GateOptions, gate_options
 from privgen.cli.option_types import DataName, Names
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from privgen.data import DataSet
     from privgen.metrics.evaluation import Evaluation
     from privgen.metrics.request import EvaluationRequest
-    from privgen.metrics.result import EvaluationRecord, PlannedBudget
+    from privgen.metrics.result import EvaluationRecord
     from privgen.metrics.sources import Source
 
 EPILOG = """\b
@@ -28,16 +30,16 @@ Examples:
   privgen evaluate runs/fm
   privgen evaluate runs/fm --samples 60000 --seeds 3 --classifier cnn --classifier logreg
   privgen evaluate runs/fm --metrics all --seeds 5
+  privgen evaluate runs/fm --metrics gen2real,copying --require "gen2real>=0.8,copying<=0.5"
   privgen evaluate generated.npz --dataset mnist --protocol dpdm --inception-weights weights.pth
 """
-
 
 _NOTHING = "There is no run, .npz file or folder of images at {run}; name one of these."
 # Written out, because the module that defines them imports torch.
 PROTOCOLS = click.Choice(["privgen-1", "privgen-2", "dpac", "dpdm"])
 
 
-class EvaluateOptions(TypedDict):
+class EvaluateOptions(GateOptions):
     """What click hands over: one field an option."""
 
     run: Path
@@ -113,14 +115,16 @@ class EvaluateOptions(TypedDict):
     help="CPU threads; with 2 or more, classifiers are trained in parallel with the rest.  [default: one per core]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print only the result, as JSON, on stdout.")
+@gate_options
 def command(**given: Unpack[EvaluateOptions]) -> None:
     """Measure the images of RUN: a run's folder, its release folder, an .npz file, or a folder of images.
 
     Nothing is selected on the real test set. The result is computed from private data without privacy, so it goes into
-    the run's private folder unless the data set is public.
+    the run's private folder unless the data set is public. Exit status 1 where a gate (--require, --policy) is not met.
     """
+    asked = asked_of_evaluation(given)
     if is_classifier(given["run"]):
-        evaluate_classifier(given["run"], given["dataset"], given["data_dir"], as_json=given["as_json"])
+        conclude(asked, evaluate_classifier(given), on_stdout=not given["as_json"])
         return
     _require_images(given["run"])
     place = _place(given["run"], given["out"], given["reference_is_public"])
@@ -129,7 +133,7 @@ def command(**given: Unpack[EvaluateOptions]) -> None:
     result: EvaluationRecord = {
         **found.result,
         "images": given["run"].resolve().name,
-        "plan": _budget(place.plan),
+        "plan": planned_budget(place.plan),
         "private": not given["reference_is_public"],
         "test_images": len(data.test.labels),
     }
@@ -138,6 +142,7 @@ def command(**given: Unpack[EvaluateOptions]) -> None:
         echo_json(result)
     else:
         _show(result, kept)
+    conclude(asked, result, on_stdout=not given["as_json"])
 
 
 def _measured(given: EvaluateOptions, data: DataSet, cache: Path) -> Evaluation:
@@ -256,15 +261,6 @@ def _real(given: str | None, place: Place, data_dir: Path | None) -> DataSet:
         raise click.UsageError("There is no run here that says where the real data are; give --dataset.")
     own = plan is not None and is_own(source_name(name)) and plan.dataset not in DATASETS
     return load_data(name, data_dir, facts=plan.public_facts if own and plan is not None else None)
-
-
-def _budget(plan_path: Path) -> PlannedBudget | None:
-    from accountant.plans.plan import Plan
-
-    if not plan_path.exists():
-        return None
-    plan = Plan.load(plan_path)
-    return {"epsilon": plan.epsilon, "delta": plan.delta}
 
 
 def _chosen(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 from privgen.cli.encoding import echo_json
 
 if TYPE_CHECKING:
-    from privgen.metrics.result import EvaluationRecord
+    from privgen.cli.evaluate import EvaluateOptions
+    from privgen.metrics.result import EvaluationRecord, PlannedBudget
 
 # Written out, because the module that defines it imports torch.
 _METHOD = "dp_classifier"
@@ -24,8 +25,21 @@ def is_classifier(run: Path) -> bool:
         return False
 
 
-def evaluate_classifier(run: Path, dataset: str | None, data_dir: Path | None, *, as_json: bool) -> None:
+def planned_budget(plan_path: Path) -> PlannedBudget | None:
+    """What a plan promises; None where there is none."""
+    from accountant.plans.plan import Plan
+
+    if not plan_path.exists():
+        return None
+    plan = Plan.load(plan_path)
+    return {"epsilon": plan.epsilon, "delta": plan.delta}
+
+
+def evaluate_classifier(given: EvaluateOptions) -> EvaluationRecord:
     """Measure the classifier, keep the result where an evaluation's is kept, and show it.
+
+    Args:
+        given: the command's options; of a classifier there is one measure, whatever else they ask for.
 
     Raises:
         RunError: its files are damaged. DataError: the data are not there.
@@ -40,9 +54,9 @@ def evaluate_classifier(run: Path, dataset: str | None, data_dir: Path | None, *
     from privgen.metrics.text import heading, note, rows
     from privgen.training.run_folder import RunFolder
 
+    run = given["run"]
     folder = RunFolder.existing(run)
-    plan = folder.known_plan()
-    data = planned_data(dataset or folder.source(), plan, data_dir)
+    data = planned_data(given["dataset"] or folder.source(), folder.known_plan(), given["data_dir"])
     found = accuracy_of(run, data.test)
     counts = np.bincount(data.test.labels)
     summary = {"mean": found, "std": 0.0, "values": [found], "chance": float(counts.max() / counts.sum())}
@@ -56,7 +70,7 @@ def evaluate_classifier(run: Path, dataset: str | None, data_dir: Path | None, *
             "samples": 0,
             "privacy": PRIVACY,
             "images": run.resolve().name,
-            "plan": None if plan is None else {"epsilon": plan.epsilon, "delta": plan.delta},
+            "plan": planned_budget(folder.plan),
             "private": True,
             "test_images": len(data.test.labels),
             "private_classifier": {"DP-SGD": summary},
@@ -65,11 +79,12 @@ def evaluate_classifier(run: Path, dataset: str | None, data_dir: Path | None, *
     kept = folder.private / "results" / "evaluation.json"
     kept.parent.mkdir(mode=0o700, exist_ok=True)
     write_durably(kept, (json.dumps(result, indent=2) + "\n").encode())
-    if as_json:
+    if given["as_json"]:
         echo_json(result)
-        return
+        return result
     console.print(heading(result), markup=False, soft_wrap=True)
     for row in rows(result):
         console.print(f"{row.measure}  {row.value}  {row.how}", markup=False, soft_wrap=True)
     console.print(note(result), markup=False, soft_wrap=True)
     console.print(f"Kept in {kept}.", markup=False, soft_wrap=True)
+    return result

@@ -38,6 +38,7 @@ from privgen.generate import ImageSampler
 from privgen.gradients.clipped_sums import Beside, Rows, Sums, Weighting, private_sums
 from privgen.gradients.passes import RecordLoss
 from privgen.mechanism.record_numbers import RecordNumbers
+from privgen.training.pictured import Pictured
 
 Tensors = dict[str, Tensor]
 Own = TypeVar("Own", bound=RunSettings)
@@ -112,7 +113,7 @@ class Statistics(Protocol):
         """Take up release number `place` of the warm start, from 0. Post-processing."""
 
 
-class Learner(ABC):
+class Learner(Pictured, ABC):
     """One run's networks and optimisers, and what is done with them.
 
     Attributes a learner has:
@@ -198,28 +199,6 @@ class Learner(ABC):
     def after_statistics(self) -> None:  # noqa: B027
         """After a release of the warm start was taken up."""
 
-    @property
-    def pictured_classes(self) -> int:
-        """How many classes `pictured` can show; 0 where it shows nothing."""
-        return 0
-
-    def pictured(self, labels: Tensor, source: torch.Generator) -> Tensor | None:
-        """Images of these labels by the networks as they are, for the training watch; None where that is too dear.
-
-        Args:
-            labels: (n,). source: of all randomness, the watch's own.
-
-        Returns:
-            (n, C, H, W) in [−1, 1].
-
-        Guarantees (the method's): it changes nothing, the run's own random numbers included.
-        """
-        return None
-
-    def judged(self, images: Tensor, labels: Tensor) -> Mapping[str, float]:
-        """What released networks say of generated images, for the training watch: "score gap" and "accuracy"."""
-        return {}
-
     # Checkpoints and the end.
 
     @abstractmethod
@@ -240,6 +219,13 @@ class Learner(ABC):
         Raises:
             KeyError, ValueError: it is not of this learner.
         """
+
+    def samples_png(self) -> bytes | None:
+        """A picture of what would be released now, as PNG, or None. Asked every few minutes.
+
+        Guarantees (the method's): made of released values and random numbers of its own; it changes nothing.
+        """
+        return None
 
     @abstractmethod
     def save(self, folder: Path, class_names: Sequence[str]) -> tuple[str, ...]:
@@ -285,6 +271,16 @@ class Method(ABC):
         Args:
             dataset_size: N, public. warm_start: whether the plan has one.
         """
+
+    def planned_settings(self, plan: Plan) -> RunSettings:
+        """The defaults, with the preset that the plan names; ConfigError where the method has none of that name."""
+        chosen = self.default_settings(plan.dataset_size, warm_start=plan.warm_start is not None)
+        if plan.preset is None:
+            return chosen
+        values = chosen.to_json()
+        if "preset" not in values:
+            raise ConfigError(f"Method {self.name} has no presets, and the plan names {plan.preset}; plan without.")
+        return self.settings_from_json({**values, "preset": plan.preset})
 
     @abstractmethod
     def settings_from_json(self, data: Mapping[str, Any]) -> RunSettings:

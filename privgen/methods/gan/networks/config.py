@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from privgen.errors import ConfigError
-from privgen.methods.gan.settings import UPSAMPLING_NOISE_KINDS, GanSettings
+from privgen.methods.gan.settings import LATENT_PRIORS, UPSAMPLING_NOISE_KINDS, GanSettings
 from privgen.methods.image_networks import ImageNetworks
 
 
@@ -44,9 +44,11 @@ class NetworkConfig(ImageNetworks):
     Args:
         preset: tiny, small or paper. image_shape, classes: see ImageNetworks.
         latent_dim: length of a latent vector, >= 1.
+        latent_prior: distribution of latent vectors: gaussian, bernoulli, mixture or class-conditional.
         upsampling_noise: σ_noise, std of the Gaussian noise after each upsampling, >= 0; where it is scheduled or
-            learned, what it begins with (learned: > 0).
-        upsampling_noise_kind: fixed, scheduled (linear in the steps) or learned (one σ for each upsampling).
+            learned or steered, what it begins with (these two: > 0).
+        upsampling_noise_kind: fixed, scheduled (linear in the steps), learned (one σ for each upsampling) or steered
+            (by the spread of generated images).
         upsampling_noise_end: what a scheduled σ_noise ends with, >= 0.
         critic_spectral_norm: whether the critic's layers are spectrally normalised, instead of GroupNorm.
         mixture_clusters: Gaussians in a class of the mixture that a warm start puts under the generator; 0 is none.
@@ -60,6 +62,7 @@ class NetworkConfig(ImageNetworks):
     presets: ClassVar[Collection[str]] = PRESETS
 
     latent_dim: int = 64
+    latent_prior: str = "gaussian"
     upsampling_noise: float = 0.1
     upsampling_noise_kind: str = "fixed"
     upsampling_noise_end: float = 0.0
@@ -81,12 +84,24 @@ class NetworkConfig(ImageNetworks):
             )
         if not self.upsampling_noise_end >= 0:
             raise ConfigError(f"Expected upsampling_noise_end={self.upsampling_noise_end!r} to be >= 0.")
-        if self.upsampling_noise_kind == "learned" and self.upsampling_noise == 0:
-            raise ConfigError("Expected upsampling_noise=0 to be > 0 where it is learned: softplus never reaches 0.")
+        if self.upsampling_noise_kind in ("learned", "steered") and self.upsampling_noise == 0:
+            raise ConfigError(
+                f"Expected upsampling_noise=0 to be > 0 where it is {self.upsampling_noise_kind}: it never leaves 0."
+            )
+        self._require_prior()
         if self.mixture_clusters < 0 or self.mixture_frequencies < 1 or (self.mixture_clusters and self.latent_dim < 2):
             raise ConfigError(
                 f"Expected mixture_clusters={self.mixture_clusters!r} >= 0, mixture_frequencies="
                 f"{self.mixture_frequencies!r} >= 1 and, with a mixture, latent_dim={self.latent_dim!r} >= 2."
+            )
+
+    def _require_prior(self) -> None:
+        if self.latent_prior not in LATENT_PRIORS:
+            raise ConfigError(f"Expected latent_prior={self.latent_prior!r} to be one of: {', '.join(LATENT_PRIORS)}.")
+        if self.latent_prior != "gaussian" and self.mixture_clusters:
+            raise ConfigError(
+                f"Expected latent_prior={self.latent_prior!r} to be gaussian with a warm start, whose mixture takes "
+                "Gaussian vectors; plan with --warm-start 0."
             )
 
     @classmethod
@@ -104,6 +119,7 @@ class NetworkConfig(ImageNetworks):
             image_shape=image_shape,
             classes=classes,
             latent_dim=config.latent_dim,
+            latent_prior=config.latent_prior,
             upsampling_noise=config.upsampling_noise,
             upsampling_noise_kind=config.upsampling_noise_kind,
             upsampling_noise_end=config.upsampling_noise_end,

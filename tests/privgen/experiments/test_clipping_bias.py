@@ -12,16 +12,17 @@ from click.testing import CliRunner
 from accountant import RdpAccountant, SubsampledGaussian
 from privgen.cli import main
 from privgen.errors import ConfigError
-from privgen.experiments import training
-from privgen.experiments.figure import plot
-from privgen.experiments.grid import TUNING_SEED, Grid, climbed, explore, rescaled, variants
-from privgen.experiments.probe import place_of, probe
+from privgen.experiments.clipping_bias import training
+from privgen.experiments.clipping_bias.experiment import FORM
+from privgen.experiments.clipping_bias.figure import figure
+from privgen.experiments.clipping_bias.grid import TUNING_SEED, Grid, climbed, explore, rescaled, variants
+from privgen.experiments.clipping_bias.probe import place_of, probe
+from privgen.experiments.clipping_bias.settings import DELTA, Trial, mechanism
+from privgen.experiments.clipping_bias.summary import gain, groups
+from privgen.experiments.clipping_bias.tables import tables
+from privgen.experiments.clipping_bias.tasks import ClassifierTask, Records, task_of
+from privgen.experiments.clipping_bias.training import train
 from privgen.experiments.records import Finished, TrialLog
-from privgen.experiments.settings import DELTA, Trial, mechanism
-from privgen.experiments.summary import difference, groups, told_apart
-from privgen.experiments.tables import tables
-from privgen.experiments.tasks import ClassifierTask, Records, task_of
-from privgen.experiments.training import train
 
 SMALL = {"task": "mlp", "epsilon": 3.0, "learning_rate": 0.1, "iterations": 12, "batch_size": 20}
 METHODS = (
@@ -257,10 +258,10 @@ def test_a_difference_is_told_apart_only_beyond_student_s_t():
         + _finished([82.0, 82.2, 82.4], feedback="banded", bands=2)
         + _finished([80.1, 80.5, 80.6], feedback="banded", bands=4)
     )
-    gap = difference(better, plain)
+    gap = gain(better, plain)
     assert gap.mean == pytest.approx(2.0)
     assert gap.error == pytest.approx(math.sqrt(2 * 0.2**2 / 3))
-    assert told_apart(gap) and not told_apart(difference(same, plain))
+    assert gap.told_apart and not gain(same, plain).told_apart
 
 
 def test_norms_that_grow_count_as_inconsistent():
@@ -277,17 +278,17 @@ def test_tables_and_plot_come_from_the_log_alone(tmp_path):
     finished = _finished([80.0, 80.2]) + _finished([82.0, 82.2], feedback="banded", bands=2)
     text = tables(finished)
     assert "banded, b = 2" in text and "**+2.00 ± 0.14**" in text and "82.10 ± 0.14" in text
-    plot(finished, tmp_path / "plot.png")
+    figure(finished).savefig(tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_log_forgets_a_line_that_a_crash_cut_off(tmp_path):
-    log = TrialLog(tmp_path / "results.jsonl")
+    log = TrialLog(tmp_path / "results.jsonl", FORM)
     for one in _finished([80.0, 81.0]):
         log.add(one)
     whole = log.path.read_bytes()
     log.path.write_bytes(whole[:-20])
-    again = TrialLog(log.path)
+    again = TrialLog(log.path, FORM)
     assert [one.result["accuracy"] for one in again.all()] == [80.0]
     again.add(_finished([80.0, 81.0])[1])
     assert log.path.read_bytes() == whole
@@ -297,7 +298,7 @@ def test_a_log_of_something_else_is_refused(tmp_path):
     path = tmp_path / "results.jsonl"
     path.write_text(json.dumps({"schema": "other"}) + "\n")
     with pytest.raises(ConfigError, match="line 1"):
-        TrialLog(path)
+        TrialLog(path, FORM)
 
 
 @pytest.mark.parametrize(
