@@ -217,6 +217,7 @@ METHODS: dict[str, TrainableMethod] = {
 BASELINE_METHODS: dict[str, str] = {
     "privacy_free": "privgen.methods.privacy_free.method:METHOD",
     "dp_classifier": "privgen.methods.dp_classifier.method:METHOD",
+    "gs_wgan": "privgen.methods.gs_wgan.method:METHOD",
     "dp_merf": "privgen.methods.dp_merf.method:METHOD",
 }
 

@@ -57,6 +57,7 @@ def command(
     """Train the rival NAME by the same guard, for the same budget, and leave a run like any other.
 
     dp-gan: our networks, the critic by DP-SGD. dp-merf: means of random features, released once.
+    gs-wgan: sanitised gradients of images, charged as what they are: at ε = 10 certified it may learn nothing.
     dp-classifier: a classifier by DP-SGD on the records, which makes no images. privacy-free: our
     recipe without noise and clipping, a ceiling that promises nothing; sample and audit refuse it.
     """

@@ -170,7 +170,7 @@ class Learner(Pictured, ABC):
 
     # What happens between releases. No record reaches any of it.
 
-    def begin_step(self, progress: float) -> None:  # noqa: B027  (most need nothing)
+    def begin_step(self, progress: float) -> None:
         """Before the private half of a step: schedules.
 
         Args:
@@ -181,7 +181,7 @@ class Learner(Pictured, ABC):
         """What is added to the released gradient of a part, by parameter name; made of released values alone."""
         return {}
 
-    def after_update(self, part: str) -> None:  # noqa: B027
+    def after_update(self, part: str) -> None:
         """After the optimiser's step of a part."""
 
     def free_step(self, progress: float, steps: int) -> Mapping[str, float]:
@@ -196,7 +196,7 @@ class Learner(Pictured, ABC):
         """
         return {}
 
-    def after_statistics(self) -> None:  # noqa: B027
+    def after_statistics(self) -> None:
         """After a release of the warm start was taken up."""
 
     # Checkpoints and the end.
@@ -213,7 +213,7 @@ class Learner(Pictured, ABC):
         """JSON of what else changes, such as a schedule's state; in checkpoints. No record may decide it."""
         return {}
 
-    def restore_progress(self, progress: Mapping[str, Any]) -> None:  # noqa: B027
+    def restore_progress(self, progress: Mapping[str, Any]) -> None:
         """Put back what `progress` gave.
 
         Raises:
@@ -252,8 +252,7 @@ class Method(ABC):
         name: an identifier; plans, checkpoints and releases have it.
         parts: names of what its step can release.
         watched: those of them in whose gradient a planted canary can be felt from outside; empty: no canaries.
-        needs_warm_start: whether it trains nothing without one.
-        without_privacy: whether it trains a ceiling, whose images no command but an evaluation makes.
+        needs_warm_start: whether it trains nothing without one. without_privacy: its images may only be measured.
         writer: who writes the ledger, of `accountant.ledger.writers`: what is enforced of a step differs with it.
     """
 

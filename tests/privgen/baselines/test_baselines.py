@@ -1,15 +1,21 @@
 """Rivals are runs like any other: planned, guarded, audited and measured; a ceiling is refused where images leave."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from click.testing import CliRunner
 
 from accountant.audit.audit import audit_run
+from accountant.ledger.writers import OWN_LOOP
+from accountant.plans.plan import Plan
 from privgen.cli import main
 from privgen.generate import load_generator
+from privgen.errors import RunError
 from privgen.methods.dp_merf.embedding import ClassEmbedding, RandomFeatures
+from privgen.methods.gs_wgan.method import METHOD
+from privgen.methods.gs_wgan.share_task import ShareTask, diameter
 
 
 def call(*arguments, status=0):
@@ -22,7 +28,7 @@ def call(*arguments, status=0):
 def rivals(tmp_path_factory, npz_file):
     """A quick run of each."""
     folder = tmp_path_factory.mktemp("rivals")
-    for name in ("dp-gan", "dp-merf", "dp-classifier", "privacy-free"):
+    for name in ("dp-gan", "dp-merf", "dp-classifier", "gs-wgan", "privacy-free"):
         call(
             "baseline", name, "--epsilon", 5, "--delta", 1e-4, "--dataset", f"npz:{npz_file}", "--quick",
             "--threads", 1, "--out", folder / name,
@@ -30,13 +36,13 @@ def rivals(tmp_path_factory, npz_file):
     return folder
 
 
-@pytest.mark.parametrize("name", ["dp-gan", "dp-merf", "dp-classifier"])
+@pytest.mark.parametrize("name", ["dp-gan", "dp-merf", "dp-classifier", "gs-wgan"])
 def test_a_rival_keeps_its_budget_and_its_audit_passes(rivals, name):
     audit = audit_run(rivals / name)
     assert audit.verdict == "passed" and audit.guarantee.epsilon <= 5
 
 
-@pytest.mark.parametrize("name", ["dp-gan", "dp-merf"])
+@pytest.mark.parametrize("name", ["dp-gan", "dp-merf", "gs-wgan"])
 def test_a_rivals_images_are_made_like_any_others(rivals, name):
     assert load_generator(rivals / name)(6, seed=0).shape == (6, 16, 16, 1)
 
@@ -104,3 +110,27 @@ def test_released_means_are_those_of_the_classes():
 def test_an_unknown_rival_is_named_with_those_that_are_known(npz_file):
     said = call("baseline", "dp-gam", "--epsilon", 5, "--dataset", f"npz:{npz_file}", status=2).output
     assert "dp-gan" in said and "dp-merf" in said
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6, float("inf")])
+def test_a_shares_release_stays_in_a_ball_whatever_its_critic_says(scale):
+    """So that two shares are never farther apart than 2C√n, which the plan's noise is for."""
+    task = ShareTask(
+        module=torch.nn.Linear(1, 1), loss=None, clip_norm=1.0, grid_step=2.0**-17,
+        gradients=lambda images, labels: scale * torch.randn(32, 1, 4, 4, generator=torch.Generator().manual_seed(3)),
+    )  # fmt: skip
+    records = torch.zeros(5, 1, 4, 4), torch.zeros(5, dtype=torch.long)
+    found = task.sums(records, lambda norms: (norms, norms), physical_batch=None)
+    whole, owed = (one["pixels"] for one in found.sums)
+    assert float(whole.norm()) <= 32**0.5 / 2.0**-17 and bool((whole == whole.trunc()).all())
+    assert not owed.any() and 2 * float(whole.norm()) * 2.0**-17 <= diameter(1.0, 32) <= 11.32
+
+
+def test_shares_take_turns_and_no_sampling_is_paid_for(rivals):
+    plan = Plan.load(rivals / "gs-wgan/release/plan.json")
+    assert plan.sampling_rate * plan.bands == pytest.approx(1) and plan.parts[0].clip_norm >= diameter(1.0, 32)
+    (event, steps), *_ = plan.events()
+    assert event.charges(steps) == steps / plan.bands
+    assert METHOD.writer == OWN_LOOP
+    with pytest.raises(RunError, match="take turns"):
+        METHOD.require_planned(replace(plan, sampling_rate=plan.sampling_rate / 2))
