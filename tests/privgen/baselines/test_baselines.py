@@ -11,8 +11,8 @@ from accountant.audit.audit import audit_run
 from accountant.ledger.writers import OWN_LOOP
 from accountant.plans.plan import Plan
 from privgen.cli import main
-from privgen.generate import load_generator
 from privgen.errors import RunError
+from privgen.generate import load_generator
 from privgen.methods.dp_merf.embedding import ClassEmbedding, RandomFeatures
 from privgen.methods.gs_wgan.method import METHOD
 from privgen.methods.gs_wgan.share_task import ShareTask, diameter
