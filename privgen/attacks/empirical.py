@@ -101,17 +101,28 @@ def _canaries(
     except (CheckpointError, EvaluationError) as error:
         notes.append(f"No one-run audit: {error}")
         return (), ()
-    curve = curve_bound(
-        scores.values,
-        planted.included,
-        charged(audit.state.segments),
+    show = partial(
+        curve_bound,
+        included=planted.included,
+        composition=charged(audit.state.segments),
         delta=delta,
-        confidence=confidence,
         neighbouring=audit.state.budget.neighbouring,
     )
     kind = "canaries" if isinstance(planted, Canaries) else "gradient canaries"
     what = f"{kind}, by their trace in {scores.blocks} blocks of steps"
-    found = (CanaryFinding(what=what, lower=felt, certified=certified, curve=curve),)
+    whole = CanaryFinding(what=what, lower=felt, certified=certified, curve=show(scores.values, confidence=confidence))
+    # Of all parts together each may err as often as the whole does.
+    each = 1 - (1 - confidence) / max(1, len(scores.by_part))
+    apart = (
+        CanaryFinding(
+            what=f"{kind}, in the part {name} alone",
+            lower=one_run_bound(values, planted.included, delta=delta, confidence=each),
+            certified=certified,
+            curve=show(values, confidence=each),
+        )
+        for name, values in scores.by_part.items()
+    )
+    found = (whole, *apart)
     if attack is None or not isinstance(planted, Canaries) or len(set(planted.included)) < 2:
         return found, ()
     # By generated images: nothing of a real record is in it.

@@ -156,41 +156,29 @@ def one_run_bound(
     """
     require_delta(delta)
     require_delta(confidence, "confidence")
+    require_scores(scores, included)
     count = len(scores)
+    order = np.argsort(scores, kind="stable")
     error = (1 - confidence) / len(_SHARES)
-    found = [
-        (epsilon_below(canaries=count, guesses=guesses, correct=correct, delta=delta, error=error), guesses, correct)
-        for guesses, correct in right_guesses(scores, included, _SHARES)
-    ]
+    found = []
+    for share in _SHARES:
+        each = int(count * share / 2)
+        correct = int(included[order[count - each :]].sum() + (~included[order[:each]]).sum())
+        epsilon = epsilon_below(canaries=count, guesses=2 * each, correct=correct, delta=delta, error=error)
+        found.append((epsilon, 2 * each, correct))
     epsilon, guesses, correct = max(found)
     return OneRunBound(
         epsilon=epsilon, delta=delta, confidence=confidence, canaries=count, guesses=guesses, correct=correct
     )
 
 
-def right_guesses(
-    scores: NDArray[np.float64], included: NDArray[np.bool_], shares: tuple[float, ...]
-) -> list[tuple[int, int]]:
-    """(r, v) for each share of the canaries: "in" for the highest scores, "out" for as many of the lowest.
-
-    Args:
-        scores, included: as in `one_run_bound`. shares: of the canaries that are guessed at, in (0, 1].
-
-    Raises:
-        EvaluationError: fewer than 32 canaries, arrays of different lengths, or a score that is NaN.
-    """
+def require_scores(scores: NDArray[np.float64], included: NDArray[np.bool_]) -> None:
+    """Raise EvaluationError for fewer than 32 canaries, arrays of different lengths, or a score that is NaN."""
     count = len(scores)
     if count < FEWEST or len(included) != count or np.isnan(scores).any():
         raise EvaluationError(
             f"Expected a score for each of at least {FEWEST} canaries, got {count} scores for {len(included)}."
         )
-    order = np.argsort(scores, kind="stable")
-    found = []
-    for share in shares:
-        each = int(count * share / 2)
-        correct = int(included[order[count - each :]].sum() + (~included[order[:each]]).sum())
-        found.append((2 * each, correct))
-    return found
 
 
 def epsilon_below(*, canaries: int, guesses: int, correct: int, delta: float, error: float) -> float:

@@ -36,13 +36,14 @@ from accountant.budget import Neighbouring, require_delta
 from accountant.composition.prv import PrvAccountant
 from accountant.composition.segments import Composition, compose_segments
 from accountant.errors import PrvFailure
-from privgen.attacks.one_run import CurveBound, right_guesses
+from privgen.attacks.one_run import CurveBound, require_scores
 
 Floats = NDArray[np.float64]
 
-# Guesses are so many times √m: one number, fixed by m alone, so that nothing is paid for choosing among several. It is
-# near the best for 400 to 5000 canaries on a Gaussian mechanism of ε = 9.
-_GUESSES = 6.0
+# Two ways to guess, fixed by m alone: so many times √m guesses, half of them "in" and half "out", or all "in"; and the
+# part of the permitted error that each has. The first is near the best for 400 to 5000 canaries on a Gaussian mechanism
+# of ε = 9; the second sees what happens to few canaries only, as where one batch is used again and again.
+_WAYS = ((6.0, 0.5, 0.75), (2.0, 1.0, 0.25))
 # Rounding of all sums of the recursion, generously.
 _SURELY = 1 + 1e-9
 # Factors on the noise between which the largest ε that is refuted is sought, and how finely.
@@ -116,30 +117,48 @@ def curve_bound(
     """
     require_delta(delta)
     require_delta(confidence, "confidence")
-    count = len(scores)
-    ((guesses, correct),) = right_guesses(scores, included, (guessed_share(count),))
+    tried = guesses_of(scores, included)
     known: dict[float, Curve] = {}
 
-    def refuted(noise: float) -> bool:
+    def refuted(noise: float) -> list[tuple[int, int]]:
         if noise not in known:
             known[noise] = curve_of(composition, noise=noise, neighbouring=neighbouring)
-        return refutes(known[noise], canaries=count, guesses=guesses, correct=correct, error=1 - confidence)
+        return [
+            (guesses, correct)
+            for guesses, correct, part in tried
+            if refutes(
+                known[noise], canaries=len(scores), guesses=guesses, correct=correct, error=(1 - confidence) * part
+            )
+        ]
 
-    noise = _least_noise(refuted)
+    noise = _least_noise(lambda noise: bool(refuted(noise)))
+    guesses, correct = refuted(noise)[0] if noise < math.inf else tried[0][:2]
     return CurveBound(
         epsilon=_epsilon(composition, noise, delta, neighbouring) if noise < math.inf else 0.0,
         noise=noise,
         delta=delta,
         confidence=confidence,
-        canaries=count,
+        canaries=len(scores),
         guesses=guesses,
         correct=correct,
     )
 
 
-def guessed_share(canaries: int) -> float:
-    """The share of the canaries that is guessed at; a function of their number alone."""
-    return min(1.0, _GUESSES / math.sqrt(canaries))
+def guesses_of(scores: Floats, included: NDArray[np.bool_]) -> tuple[tuple[int, int, float], ...]:
+    """(r, v, part of the permitted error) of each way to guess.
+
+    Raises:
+        EvaluationError: as `one_run_bound`.
+    """
+    require_scores(scores, included)
+    order, count = np.argsort(scores, kind="stable"), len(scores)
+    found = []
+    for times, share_in, part in _WAYS:
+        guesses = min(count, int(times * math.sqrt(count)))
+        high, low = count - round(guesses * share_in), guesses - round(guesses * share_in)
+        correct = int(included[order[high:]].sum() + (~included[order[:low]]).sum())
+        found.append((guesses, correct, part))
+    return tuple(found)
 
 
 def _least_noise(refuted: Callable[[float], bool]) -> float:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from accountant.plans.plan import Plan
-    from privgen.baselines.recipes import Baseline, Wanted
+    from privgen.experiments.baselines.recipes import Baseline, Wanted
 
 EPILOG = """\b
 Examples:
@@ -28,7 +28,7 @@ Examples:
 
 
 def _names() -> Collection[str]:
-    from privgen.baselines.recipes import BASELINES
+    from privgen.experiments.baselines.recipes import BASELINES
 
     return BASELINES
 
@@ -64,7 +64,7 @@ def command(
     import torch
 
     from accountant.budget import Neighbouring
-    from privgen.baselines.recipes import BASELINES, Wanted
+    from privgen.experiments.baselines.recipes import BASELINES, Wanted
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from privgen.report.comparison import ComparedRun
+    from privgen.experiments.comparison import ComparedRun
 
 EPILOG = """\b
 Examples:
@@ -41,7 +41,7 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None) -> None:
     Every run is audited anew. Runs of different data sets or δ are said not to be comparable.
     """
     from accountant.files import write_durably
-    from privgen.report.comparison import compared
+    from privgen.experiments.comparison import compared
     from privgen.report.side_by_side import side_by_side
 
     found = compared(runs)
@@ -59,7 +59,7 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None) -> None:
 
 def _rendered(runs: Sequence[ComparedRun], form: str, picture: bytes | None, beside: Path | None) -> str:
     from privgen.cli.console import in_colour
-    from privgen.report.comparison import comparison_json, comparison_report
+    from privgen.experiments.comparison import comparison_json, comparison_report
 
     if form == "json":
         return json.dumps(comparison_json(runs), indent=2, ensure_ascii=False) + "\n"

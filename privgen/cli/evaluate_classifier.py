@@ -49,7 +49,7 @@ def evaluate_classifier(given: EvaluateOptions) -> EvaluationRecord:
     from accountant.files import write_durably
     from privgen.cli.console import console
     from privgen.cli.facts import planned_data
-    from privgen.methods.dp_classifier.accuracy import accuracy_of
+    from privgen.experiments.baselines.accuracy import accuracy_of
     from privgen.metrics.result import PRIVACY, SCHEMA
     from privgen.metrics.text import heading, note, rows
     from privgen.training.run_folder import RunFolder

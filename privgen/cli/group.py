@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("privgen.cli.train", "Train under the budget guard; halt when the budget is reached."),
     "baseline": ("privgen.cli.baseline", "Train a rival or a ceiling to compare with, under the same guard."),
     "audit": ("privgen.cli.audit", "Recompute what a run spent, from its ledger alone."),
+    "label": ("privgen.cli.label", "A run's privacy on one card, for people and as JSON."),
     "sample": ("privgen.cli.sample", "Make images with a trained generator."),
     "evaluate": ("privgen.cli.evaluate", "gen2real accuracy, FID, IS, diversity and copying, by a named protocol."),
     "compare": ("privgen.cli.compare", "Runs side by side: ε certified and claimed, every measure, and images."),

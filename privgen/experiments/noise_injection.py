@@ -41,7 +41,7 @@ def with_noise(choices: GanChoices, kinds: dict[str, dict[str, Any]]) -> list[Ga
             plan={"shares": dict(CRITIC_ALONE)},
             settings=settings,
             watched={"sigma": 10},
-        )  # fmt: skip
+        )
         for epsilon in choices.epsilons
         for warm in (False, True)
         for variant, settings in kinds.items()

@@ -25,6 +25,9 @@ from torch import Tensor
 
 from privgen.errors import RankLost, RunError
 
+# Newer versions of torch have other names for the same.
+_REDUCE_SCATTER = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+_ALL_GATHER = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 # Seconds in which a rank must answer: a rank that loads or writes is waited for, one that hangs stops all.
 TIMEOUT = 600.0
 
@@ -91,14 +94,14 @@ class ProcessRanks(Ranks):
         padded[: own.numel()] = own
         found = own.new_empty(length)
         with self._answered():
-            dist.reduce_scatter_tensor(found, padded, group=self._group)
+            _REDUCE_SCATTER(found, padded, group=self._group)
         return found
 
     def whole(self, own: Tensor, length: int) -> Tensor:
         """See Ranks."""
         found = own.new_empty(own.numel() * self.size)
         with self._answered():
-            dist.all_gather_into_tensor(found, own.contiguous(), group=self._group)
+            _ALL_GATHER(found, own.contiguous(), group=self._group)
         return found[:length]
 
     def added(self, own: Tensor) -> Tensor:
@@ -121,9 +124,9 @@ class ProcessRanks(Ranks):
         """See Ranks."""
         length = torch.tensor([len(message)])
         with self._answered():
-            dist.broadcast(length, group=self._group, group_src=0)
+            dist.broadcast(length, src=0, group=self._group)
             sent = _as_tensor(message) if self.rank == 0 else torch.empty(int(length), dtype=torch.uint8)
-            dist.broadcast(sent, group=self._group, group_src=0)
+            dist.broadcast(sent, src=0, group=self._group)
         return bytes(sent.numpy())
 
     def leave(self) -> None:

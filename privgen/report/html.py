@@ -15,7 +15,7 @@ from privgen.report.document import HOLDS, Report
 from privgen.report.figures import Figure
 from privgen.report.rendering import render, source
 
-_MARK = {"passed": "✓", HOLDS: "✓", "incomplete": "…", "failed": "✗"}
+MARK = {"passed": "✓", HOLDS: "✓", "incomplete": "…", "failed": "✗"}
 _RESULT = {
     "passed": "is-passed",
     "FAILED": "is-failed",
@@ -54,11 +54,11 @@ def render_html(
     style = source("report.css")
     page = render(
         "report.html",
-        policy=_policy(style),
+        policy=policy_of(style),
         style=style,
         report=report,
         kind=kind,
-        mark=_MARK[report.tone],
+        mark=MARK[report.tone],
         figures=figures,
         samples=samples,
         result=_RESULT,
@@ -68,6 +68,7 @@ def render_html(
     return str(page)
 
 
-def _policy(style: str) -> str:
+def policy_of(style: str) -> str:
+    """The content security policy of a page that holds this style sheet and nothing that runs."""
     allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{allowed}'; img-src data:; base-uri 'none'; form-action 'none'"

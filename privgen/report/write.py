@@ -19,7 +19,6 @@ from privgen.report.figures import figures_of
 from privgen.report.html import SampleGrid, render_html
 from privgen.report.markdown import render_markdown
 from privgen.report.text import plain
-from privgen.training.run_folder import RunFolder
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _LARGEST_GRID = 8_000_000
@@ -49,11 +48,20 @@ def write_reports(run_folder: Path) -> tuple[Path, Path]:
 def report_with_warnings(audit: Audit, run_folder: Path) -> Report:
     """The audit's report, and what the training watch saw, of released values alone, where the folder is at hand."""
     report = report_of(audit)
-    seen = RunFolder(run_folder).warnings()
+    seen = _warnings(run_folder)
     if not seen:
         return report
     blocks = tuple(Paragraph(text=plain(f"{text[0].upper()}{text[1:]}")) for text in seen if text)
     return replace(report, sections=(*report.sections, Section(key="watch", title="Seen in training", blocks=blocks)))
+
+
+def _warnings(run_folder: Path) -> tuple[str, ...]:
+    """Lines that `privgen.training.run_folder` keeps of the training watch, each once; nothing where they are not here."""
+    try:
+        lines = (run_folder / "private" / "warnings.jsonl").read_text(encoding="utf-8").splitlines()
+        return tuple(dict.fromkeys(str(json.loads(line)["text"]) for line in lines))
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def html_report(audit: Audit, run_folder: Path) -> str:

@@ -86,7 +86,7 @@ def begin(
         folder.write_fingerprint(data.fingerprint())
         folder.write_source(data.source, data.notes(plan))
         planted = plant(folder, data, options.canaries, options.canary_kind)
-        salt = os.urandom(16)
+        salt = options.salt()
         facts = checkpoint_metadata(None, salt=salt, method=method.name, learner=learner)
         digest = write_checkpoint(folder.private, checkpoint_name(0), snapshot(state, facts))
         room = DiskRoom(folder.private, room_for(state, plan))

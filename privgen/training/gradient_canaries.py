@@ -88,7 +88,7 @@ class GradientCanaries:
         generator = np.random.default_rng(int.from_bytes(key, "little"))
         owner = np.full(total, -1, dtype=np.int64)
         owner[generator.permutation(total)[: width * len(self)]] = np.repeat(np.arange(len(self)), width)
-        return Directions(owner=owner, signs=generator.integers(0, 2, total) * 2.0 - 1.0, width=width)
+        return Directions(owner=owner, signs=generator.choice(np.array([-1.0, 1.0]), total), width=width)
 
 
 Planted = Canaries | GradientCanaries

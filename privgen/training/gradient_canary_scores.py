@@ -39,10 +39,10 @@ TensorDict = dict[str, Tensor]
 
 @dataclass(kw_only=True)
 class _Block:
-    """A block that has not ended: who may be in it, what was felt of all canaries, and steps so far."""
+    """A block that has not ended: who may be in it, what was felt of all canaries by part, and steps so far."""
 
     who: NDArray[np.int64]
-    felt: NDArray[np.float64]
+    felt: dict[str, NDArray[np.float64]]
     slots: int = 0
 
 
@@ -52,7 +52,8 @@ class GradientCanaryScorer:
 
     Args:
         planted: the canaries; their coins are not read. groups, scores, blocks: as for `CanaryScorer`.
-        device: where the sums are.
+        device: where the sums are. by_part: scores of what each part alone releases: a fault in one of them is
+            plainest there.
     """
 
     planted: GradientCanaries
@@ -60,6 +61,7 @@ class GradientCanaryScorer:
     scores: NDArray[np.float64]
     device: torch.device
     blocks: int = 0
+    by_part: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     _event: Event | None = None
     _open: list[_Block] = field(default_factory=list)
     _without: dict[str, Owed] = field(default_factory=dict)
@@ -91,7 +93,7 @@ class GradientCanaryScorer:
             begin_segment(apart, plan, event)
             self._event, self._open, self._without = event, [], apart.owed
         who = np.flatnonzero(self.groups == receipt.cycle % event.bands)
-        self._open.append(_Block(who=who, felt=np.zeros(len(self.planted))))
+        self._open.append(_Block(who=who, felt={}))
         return GradientStep(
             watch=self,
             parts={part.name: part for part in parts},
@@ -109,15 +111,15 @@ class GradientCanaryScorer:
 
     def save(self, private: Path) -> None:
         """Write the scores to private/canary-scores.safetensors."""
-        write_durably(private / SCORES, Scores(values=self.scores, blocks=self.blocks).to_bytes())
+        write_durably(private / SCORES, Scores(values=self.scores, blocks=self.blocks, by_part=self.by_part).to_bytes())
 
     def score(self, block: _Block, event: Event, parts: Mapping[str, Part]) -> None:
         """Take a block that has ended into the scores."""
         rate = min(1.0, event.bands * event.sampling_rate)
-        own = sum(1 / part.noise_multiplier**2 for part in parts.values())
-        with np.errstate(divide="ignore"):
-            felt = np.log(rate) + block.felt[block.who] - own / 2
-            self.scores[block.who] += np.logaddexp(np.log1p(-rate), felt)
+        felt = {name: block.felt[name][block.who] - 0.5 / part.noise_multiplier**2 for name, part in parts.items()}
+        self.scores[block.who] += _draw_ratio(rate, sum(felt.values(), np.zeros(len(block.who))))
+        for name, alone in felt.items():
+            self.by_part.setdefault(name, np.zeros(len(self.planted)))[block.who] += _draw_ratio(rate, alone)
         self.blocks += 1
 
 
@@ -158,7 +160,8 @@ class GradientStep:
             along = self._along(part, noised[name])
             for block in self.watch._open:
                 added = part.clip_norm if block.slots == 0 else part.residual_clip_norm / (bands - 1)
-                block.felt += along * (added / (part.noise_multiplier * part.sensitivity(bands)) ** 2)
+                felt = block.felt.setdefault(name, np.zeros(len(along)))
+                felt += along * (added / (part.noise_multiplier * part.sensitivity(bands)) ** 2)
         for block in self.watch._open:
             block.slots += 1
         if self.watch._open[0].slots == bands:
@@ -174,6 +177,12 @@ class GradientStep:
         sums = np.bincount(found.owner[held], weights=(found.signs * rest)[held], minlength=len(self.watch.planted))
         scaled: NDArray[np.float64] = sums * (part.step / np.sqrt(found.width))
         return scaled
+
+
+def _draw_ratio(rate: float, felt: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log(1 − bq + bq·e^felt)."""
+    with np.errstate(divide="ignore"):
+        return np.logaddexp(np.log1p(-rate), np.log(rate) + felt)
 
 
 def _in_shape(numbers: NDArray[np.float64], like: Mapping[str, Tensor]) -> TensorDict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ def seeded(seed: int, *, rank: int = 0) -> dict[str, Any]:
     stream = np.random.default_rng(seed if rank == 0 else (seed, rank))
     own = seed + (rank << 64)
     return {
+        "salt": lambda: hashlib.sha256(str(seed).encode()).digest()[:16],
         "coins": lambda count: stream.integers(0, 2**64, size=count, dtype=np.uint64),
         "latents": lambda on: torch.Generator(device=on).manual_seed(seed + 1),
         "beside": lambda on: RecordNumbers.insecure_fixed_seed(own, device=on),

@@ -95,5 +95,6 @@ def watch_for(
         groups=assign_groups(planted.ids, bands=plan.bands, salt=salt),
         scores=before.values.copy(),
         blocks=before.blocks,
+        by_part={name: values.copy() for name, values in before.by_part.items()},
         device=device,
     )

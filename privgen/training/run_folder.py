@@ -175,14 +175,6 @@ class RunFolder:
         """Add a line to private/warnings.jsonl: what the training watch saw, of released quantities alone."""
         self._append("warnings.jsonl", {"text": text})
 
-    def warnings(self) -> tuple[str, ...]:
-        """What the training watch saw, each once; nothing where that is not at hand."""
-        try:
-            lines = (self.private / "warnings.jsonl").read_text(encoding="utf-8").splitlines()
-            return tuple(dict.fromkeys(str(json.loads(line)["text"]) for line in lines))
-        except (OSError, ValueError, KeyError, TypeError):
-            return ()
-
     def append_seconds(self, *, clock: float, processor: float) -> None:
         """Add a line to private/seconds.jsonl: what one session took."""
         self._append("seconds.jsonl", {"clock": round(clock, 1), "processor": round(processor, 1)})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,7 @@ class Options:
     Args:
         device: torch device. noise: makes the source of noise.
         coins: source of Poisson coins, or None for the operating system's; others are insecure.
+        salt: makes a new run's 16 bytes by which records fall into groups; any but the default is insecure.
         beside: makes the source of the numbers beside records; any but the default is insecure.
         latents: makes the source of the free steps' latent vectors for the device.
         signing_key: an Ed25519 key file, or None.
@@ -81,6 +83,7 @@ class Options:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     noise: Callable[[], ExactGaussian] = ExactGaussian
     coins: Callable[[int], Any] | None = None
+    salt: Callable[[], bytes] = lambda: os.urandom(16)
     beside: Callable[[torch.device], RecordNumbers] = lambda device: RecordNumbers(device=device)
     latents: Callable[[torch.device], torch.Generator] = system_generator
     signing_key: Path | None = None

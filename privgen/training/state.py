@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from accountant.events import Event
 from accountant.plans.plan import Plan
 from privgen.errors import CheckpointError
-from privgen.mechanism.error_feedback import PublishedError
+from privgen.mechanism.error_feedback import FeedbackMemory
 from privgen.mechanism.part_feedback import Owed, nothing_owed
 from privgen.mechanism.ranks import ALONE, Ranks
 from privgen.mechanism.record_numbers import RecordNumbers
@@ -59,12 +59,19 @@ def begin_segment(state: TrainState, plan: Plan, event: Event) -> None:
 
 def whole_owed(state: TrainState, ranks: Ranks) -> dict[str, Tensor]:
     """What all ranks owe together, by part and name: each holds what its own records are owed, integers that add up."""
-    found = {}
-    for part, owed in state.owed.items():
-        for name, tensor in owed.tensors().items():
-            # Where a slot stands is the same on all; the published error is rank 0's alone.
-            alone = name == "oldest" or isinstance(owed, PublishedError)
-            found[f"{part}/{name}"] = tensor if alone else ranks.added(tensor)
+    found = {f"{part}/{name}": t for part, owed in state.owed.items() for name, t in owed.tensors().items()}
+    # Where a slot stands is the same on all; the published error is rank 0's alone.
+    shared = [
+        f"{part}/{name}"
+        for part, owed in state.owed.items()
+        if isinstance(owed, FeedbackMemory)
+        for name in owed.tensors()
+        if name != "oldest"
+    ]
+    if shared:
+        whole = ranks.added(torch.cat([found[name].reshape(-1) for name in shared]))
+        for name, piece in zip(shared, whole.split([found[name].numel() for name in shared]), strict=True):
+            found[name] = piece.view(found[name].shape)
     return found
 
 

@@ -36,7 +36,7 @@ class GanChoices:
     dataset: str = "digits"
     epsilons: tuple[float, ...] = (10.0,)
     seeds: int = 3
-    iterations: int = 40
+    iterations: int = 100
     batch_size: int = 48
     samples: int = 1000
     metrics: tuple[str, ...] = METRICS

@@ -57,7 +57,7 @@ class ClassEmbedding(nn.Module):
 
     def record_loss(self, image: Tensor, label: Tensor) -> Tensor:
         """Minus the inner product of one record's features with its class's row."""
-        scores = self.means(self.features(image[None]))[0]
+        scores: Tensor = self.means(self.features(image[None]))[0]
         return -(scores * (torch.arange(len(scores), device=scores.device) == label)).sum()
 
     @torch.no_grad()

@@ -101,7 +101,7 @@ class DpMerfLearner(Learner):
         for _ in range(settings.generator_updates):
             distance = self._distance(shares, wanted)
             optimiser.zero_grad(set_to_none=True)
-            distance.backward()  # type: ignore[no-untyped-call]
+            distance.backward()
             optimiser.step()
             falling.step()
         optimiser.zero_grad(set_to_none=True)
@@ -114,7 +114,7 @@ class DpMerfLearner(Learner):
         labels = torch.arange(classes, device=self.device).repeat_interleave(each)
         z = torch.randn(len(labels), self.config.latent_dim, generator=self.latents, device=self.device)
         made = self.embedding.features(self.generator(z, labels, self.latents))[:, :-1]
-        means = made.view(classes, each, -1).mean(1)
+        means: Tensor = made.view(classes, each, -1).mean(1)
         return ((classes * shares[:, None] * (wanted - means)) ** 2).sum()
 
     def modules(self) -> Mapping[str, nn.Module]:

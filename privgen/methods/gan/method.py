@@ -25,7 +25,7 @@ class GanMethod(Method):
     name = GAN.name
     parts = GAN.parts
     # The reconstruction's gradient depends on latent vectors that nobody outside the step knows.
-    watched = ("critic", "classifier")
+    watched: tuple[str, ...] = ("critic", "classifier")
 
     def default_settings(self, dataset_size: int, *, warm_start: bool) -> GanSettings:
         """Small networks, and tiny ones below 5 000 records."""
@@ -47,7 +47,7 @@ class GanMethod(Method):
             own,
             image_shape=facts.image_shape,
             classes=len(facts.class_names),
-            warm_start=plan.warm_start is not None,
+            warm_start=plan.warm_start,
         )
         return GanLearner.of(plan, network, own, latents)
 

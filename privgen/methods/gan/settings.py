@@ -86,7 +86,7 @@ class GanSettings(RunSettings):
     kl_weight: float = 0.01
     ema_decay: float = 0.998
     mixture_clusters: int = 8
-    mixture_frequencies: int = 16
+    mixture_frequencies: int = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -153,5 +153,5 @@ def warm_settings(dataset_size: int) -> GanSettings:
         class_weight=0.0,
         diversity_weight=0.0,
         mixture_clusters=1 if few else 8,
-        mixture_frequencies=8 if few else 16,
+        mixture_frequencies=8 if few else 32,
     )

@@ -12,13 +12,13 @@ from accountant.audit.risk import READ_AT
 from accountant.budget import Neighbouring
 from accountant.composition.gaussian import gaussian_epsilon
 from accountant.events import SubsampledGaussian
-from privgen.attacks.one_run import epsilon_below, right_guesses
+from privgen.attacks.one_run import epsilon_below
 from privgen.attacks.one_run_curve import (
     Curve,
     curve_bound,
     curve_of,
     gaussian_curve,
-    guessed_share,
+    guesses_of,
     refutes,
 )
 
@@ -100,11 +100,14 @@ def test_the_same_counts_are_worth_far_more_than_by_one_epsilon_and_delta():
 def wrong(scores_of, curve, *, canaries=200, times=150, error=0.2, seed=1):
     """How often a true curve is refuted."""
     generator = np.random.default_rng(seed)
-    share, count = guessed_share(canaries), 0
+    count = 0
     for _ in range(times):
         included = generator.random(canaries) < 0.5
-        ((guesses, correct),) = right_guesses(scores_of(generator, included), included, (share,))
-        count += refutes(curve, canaries=canaries, guesses=guesses, correct=correct, error=error)
+        tried = guesses_of(scores_of(generator, included), included)
+        count += any(
+            refutes(curve, canaries=canaries, guesses=guesses, correct=correct, error=error * part)
+            for guesses, correct, part in tried
+        )
     return count
 
 
@@ -146,5 +149,22 @@ def test_scores_that_know_nothing_refute_nothing_and_a_run_with_half_its_noise_i
     included = generator.random(400) < 0.5
     nothing = curve_bound(generator.normal(size=400), included, ONE_RELEASE, delta=1e-5, confidence=0.95)
     assert nothing.epsilon < 0.2 and nothing.noise > 10
-    twice = 4.0 * included + generator.normal(size=400)
-    assert curve_bound(twice, included, ONE_RELEASE, delta=1e-5, confidence=0.95).noise < 1
+    one = ((SubsampledGaussian(sampling_rate=1.0, noise_multiplier=1.0), 1),)
+    twice = 2.0 * included + generator.normal(size=400)
+    assert curve_bound(twice, included, one, delta=1e-5, confidence=0.95).noise < 1
+
+
+def test_one_batch_that_is_used_in_every_step_is_refuted_by_many_canaries():
+    """Few canaries show it: most that are included are never drawn, but those that are, are drawn in every step."""
+    generator = np.random.default_rng(6)
+    q, steps, z, count = 0.1, 24, 1.42, 5000
+    composition = ((SubsampledGaussian(sampling_rate=q, noise_multiplier=z), steps),)
+    included = generator.random(count) < 0.5
+
+    def found(drawn):
+        felt = (drawn & included[:, None]) / z + generator.normal(size=(count, steps))
+        scores = np.log1p(q * np.expm1(felt / z - 0.5 / z**2)).sum(1)
+        return curve_bound(scores, included, composition, delta=1e-5, confidence=0.95).noise
+
+    assert found(generator.random((count, steps)) < q) > 1
+    assert found(np.repeat(generator.random((count, 1)) < q, steps, axis=1)) < 1

@@ -1,13 +1,17 @@
 """Two or three processes over gloo, forked from this one, in each of which a function runs as under torchrun."""
 
+import faulthandler
 import os
 import pickle
+import shutil
 import signal
 import socket
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,31 +50,29 @@ def environment(rank: int, size: int, port: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _live(rank: int, size: int, port: int, work: Callable[..., Any], pipe: int) -> None:
+def _live(rank: int, size: int, port: int, work: Callable[..., Any], result: Path) -> None:
     os.environ.update(environment(rank, size, port))
     torch.set_num_threads(1)
+    # Where a rank hangs, it says where before it is ended.
+    faulthandler.dump_traceback_later(40)
     try:
         found = work(rank)
     except BaseException as error:
         found = Failed(type(error).__name__, str(error), traceback.format_exc())
-    with os.fdopen(pipe, "wb") as file:
-        pickle.dump(found, file)
+    result.write_bytes(pickle.dumps(found))
 
 
 def run_ranks(size: int, work: Callable[[int], Any], *, seconds: float = 60) -> list[Any]:
     """What `work(rank)` gave on each rank; `Failed` where it raised, KILLED where a signal ended the rank."""
-    port, pipes, children = free_port(), [], []
+    port, folder = free_port(), Path(tempfile.mkdtemp())
+    children = []
     for rank in range(size):
-        reading, writing = os.pipe()
         child = os.fork()
         if not child:
-            os.close(reading)
             try:
-                _live(rank, size, port, work, writing)
+                _live(rank, size, port, work, folder / str(rank))
             finally:
                 os._exit(0)
-        os.close(writing)
-        pipes.append(reading)
         children.append(child)
     end = time.monotonic() + seconds
     waiting = dict(zip(children, range(size), strict=True))
@@ -82,11 +84,9 @@ def run_ranks(size: int, work: Callable[[int], Any], *, seconds: float = 60) -> 
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     assert not waiting, f"ranks {sorted(waiting.values())} did not end in {seconds} s"
-    results = []
-    for pipe in pipes:
-        with os.fdopen(pipe, "rb") as file:
-            data = file.read()
-        results.append(pickle.loads(data) if data else KILLED)
+    said = [folder / str(rank) for rank in range(size)]
+    results = [pickle.loads(one.read_bytes()) if one.exists() else KILLED for one in said]
+    shutil.rmtree(folder)
     return results
 
 

@@ -10,7 +10,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
+from accountant.plans.warm_start import WarmStart
 from privgen.errors import ConfigError
+from privgen.methods.class_mixture.mixture import frequencies_kept
 from privgen.methods.gan.settings import LATENT_PRIORS, UPSAMPLING_NOISE_KINDS, GanSettings
 from privgen.methods.image_networks import ImageNetworks
 
@@ -53,6 +55,7 @@ class NetworkConfig(ImageNetworks):
         critic_spectral_norm: whether the critic's layers are spectrally normalised, instead of GroupNorm.
         mixture_clusters: Gaussians in a class of the mixture that a warm start puts under the generator; 0 is none.
         mixture_frequencies: of the mixture in each direction, >= 1; no more than the height are kept.
+        mixture_components, mixture_margin: of the mixture, see ClassMixture; >= 0.
 
     Raises:
         ConfigError: a value is out of range.
@@ -69,6 +72,8 @@ class NetworkConfig(ImageNetworks):
     critic_spectral_norm: bool = False
     mixture_clusters: int = 0
     mixture_frequencies: int = 16
+    mixture_components: int = 0
+    mixture_margin: float = 0.0
 
     def __post_init__(self) -> None:
         self._require_images()
@@ -84,6 +89,11 @@ class NetworkConfig(ImageNetworks):
             )
         if not self.upsampling_noise_end >= 0:
             raise ConfigError(f"Expected upsampling_noise_end={self.upsampling_noise_end!r} to be >= 0.")
+        if self.mixture_components < 0 or not 0 <= self.mixture_margin <= 1:
+            raise ConfigError(
+                f"Expected mixture_components={self.mixture_components!r} >= 0 and mixture_margin="
+                f"{self.mixture_margin!r} in [0, 1]."
+            )
         if self.upsampling_noise_kind in ("learned", "steered") and self.upsampling_noise == 0:
             raise ConfigError(
                 f"Expected upsampling_noise=0 to be > 0 where it is {self.upsampling_noise_kind}: it never leaves 0."
@@ -106,14 +116,20 @@ class NetworkConfig(ImageNetworks):
 
     @classmethod
     def of(
-        cls, config: GanSettings, *, image_shape: tuple[int, int, int], classes: int, warm_start: bool = False
+        cls,
+        config: GanSettings,
+        *,
+        image_shape: tuple[int, int, int],
+        classes: int,
+        warm_start: WarmStart | None = None,
     ) -> NetworkConfig:
         """The networks that a run's settings ask for.
 
         Args:
             image_shape: (C, H, W) of the data set. classes: number of its classes.
-            warm_start: whether the plan releases statistics, which a mixture under the generator takes up.
+            warm_start: statistics that the plan releases, which a mixture under the generator takes up; or None.
         """
+        components = 0 if warm_start is None else warm_start.components
         return cls(
             preset=config.preset,
             image_shape=image_shape,
@@ -124,8 +140,10 @@ class NetworkConfig(ImageNetworks):
             upsampling_noise_kind=config.upsampling_noise_kind,
             upsampling_noise_end=config.upsampling_noise_end,
             critic_spectral_norm=config.critic_constraint == "spectral-norm",
-            mixture_clusters=config.mixture_clusters if warm_start else 0,
-            mixture_frequencies=min(config.mixture_frequencies, image_shape[1]),
+            mixture_clusters=0 if warm_start is None else config.mixture_clusters,
+            mixture_frequencies=frequencies_kept(image_shape, config.mixture_frequencies, components=components),
+            mixture_components=components,
+            mixture_margin=0.0 if warm_start is None else warm_start.margin,
         )
 
     @property

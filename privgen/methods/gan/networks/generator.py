@@ -127,6 +127,8 @@ class Generator(nn.Module):
                 clusters=config.mixture_clusters,
                 frequencies=config.mixture_frequencies,
                 latent_dim=config.latent_dim,
+                components=config.mixture_components,
+                margin=config.mixture_margin,
             )
             patch = 2**config.upsamplings
             self.patches = nn.Conv2d(config.image_shape[0], widths[0], patch, stride=patch)

@@ -20,9 +20,9 @@ from accountant.plans.plan import Plan
 from accountant.plans.planned_method import GAN, PlannedMethod
 from accountant.plans.public_facts import PublicFacts
 from planners import PlanRequest, plan_of
-from privgen.baselines.without_privacy import without_privacy
 from privgen.catalogue import method_named
 from privgen.config import RunSettings
+from privgen.experiments.baselines.without_privacy import without_privacy
 
 # A form of each that ends in seconds: it shows that the way is open, and nothing about the rival.
 QUICK_STEPS = 8
