@@ -56,7 +56,7 @@ def report_with_warnings(audit: Audit, run_folder: Path) -> Report:
 
 
 def _warnings(run_folder: Path) -> tuple[str, ...]:
-    """Lines that `privgen.training.run_folder` keeps of the training watch, each once; nothing where they are not here."""
+    """What `privgen.training.run_folder` keeps of the training watch, each line once; nothing where it is not here."""
     try:
         lines = (run_folder / "private" / "warnings.jsonl").read_text(encoding="utf-8").splitlines()
         return tuple(dict.fromkeys(str(json.loads(line)["text"]) for line in lines))

@@ -3,7 +3,7 @@
     critic ← trained on the share's records against these images, without noise or clipping
     g_j = clip(∂ mean_j critic(x_j) / ∂x_j, C)           j = 1 … n            released: (g_1, …, g_n) + noise
 
-Nothing is known of a record's influence on a trained critic, so the bound is the widest there is: whatever the critic is,
+Nothing is known of what a record does to a trained critic, so the bound is the widest there is: whatever the critic is,
 (g_1, …, g_n) lies in a ball of radius C√n, and another record moves it by at most 2C√n. The noise is for that.
 
 Guarantees: what is returned is a vector of integers in grid steps of length at most C√n/h, for any records. The critic
