@@ -10,7 +10,9 @@ import click
 from privgen.cli.console import err_console
 from privgen.cli.facts import planned_data, state_data
 from privgen.cli.option_types import DataName, OneOf
+from privgen.cli.plan_risk import warn_of_weakness
 from privgen.cli.signals import requests
+from privgen.cli.spent_before import tell_spent_before
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -114,6 +116,9 @@ def _train(recipe: Baseline, wanted: Wanted, plan: Plan, source: str, data_dir: 
     with requests() as asked:
         data = planned_data(source, plan, data_dir)
         settings = recipe.settings(plan, wanted)
+        if not method.without_privacy:
+            tell_spent_before(plan, data)
+            warn_of_weakness(plan)
         with begin(
             out, plan=plan, method=method, settings=settings, data=ImageRecords(data), options=Options()
         ) as session:
