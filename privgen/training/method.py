@@ -38,6 +38,7 @@ from privgen.generate import ImageSampler
 from privgen.gradients.clipped_sums import Beside, Rows, Sums, Weighting, private_sums
 from privgen.gradients.passes import RecordLoss
 from privgen.mechanism.record_numbers import RecordNumbers
+from privgen.training.pictured import Pictured
 
 Tensors = dict[str, Tensor]
 Own = TypeVar("Own", bound=RunSettings)
@@ -114,7 +115,7 @@ class Statistics(Protocol):
         """Take up release number `place` of the warm start, from 0. Post-processing."""
 
 
-class Learner(ABC):
+class Learner(Pictured, ABC):
     """One run's networks and optimisers, and what is done with them.
 
     Attributes a learner has:
@@ -171,7 +172,7 @@ class Learner(ABC):
 
     # What happens between releases. No record reaches any of it.
 
-    def begin_step(self, progress: float) -> None:  # noqa: B027  (most need nothing)
+    def begin_step(self, progress: float) -> None:
         """Before the private half of a step: schedules.
 
         Args:
@@ -182,7 +183,7 @@ class Learner(ABC):
         """What is added to the released gradient of a part, by parameter name; made of released values alone."""
         return {}
 
-    def after_update(self, part: str) -> None:  # noqa: B027
+    def after_update(self, part: str) -> None:
         """After the optimiser's step of a part."""
 
     def free_step(self, progress: float, steps: int) -> Mapping[str, float]:
@@ -197,7 +198,7 @@ class Learner(ABC):
         """
         return {}
 
-    def after_statistics(self) -> None:  # noqa: B027
+    def after_statistics(self) -> None:
         """After a release of the warm start was taken up."""
 
     # Checkpoints and the end.
@@ -214,7 +215,7 @@ class Learner(ABC):
         """JSON of what else changes, such as a schedule's state; in checkpoints. No record may decide it."""
         return {}
 
-    def restore_progress(self, progress: Mapping[str, Any]) -> None:  # noqa: B027
+    def restore_progress(self, progress: Mapping[str, Any]) -> None:
         """Put back what `progress` gave.
 
         Raises:
@@ -250,8 +251,7 @@ class Method(ABC):
         name: an identifier; plans, checkpoints and releases have it.
         parts: names of what its step can release.
         watched: those of them in whose gradient a planted canary can be felt from outside; empty: no canaries.
-        needs_warm_start: whether it trains nothing without one.
-        without_privacy: whether it trains a ceiling, whose images no command but an evaluation makes.
+        needs_warm_start: whether it trains nothing without one. without_privacy: its images may only be measured.
         writer: who writes the ledger, of `accountant.ledger.writers`: what is enforced of a step differs with it.
     """
 
