@@ -98,6 +98,9 @@ def register_dataset(dataset: Dataset) -> None:
     DATASETS[name] = dataset
 
 
+# In which forms generated images are written; `privgen.export.data_sets` has what writes each.
+DATA_SET_FORMS = ("imagefolder", "npz", "parquet", "webdataset", "hf")
+
 # How one's own data are named.
 OWN = ("image-folder:PATH", "npz:PATH", "manifest:FILE", "torchvision:NAME")
 _KINDS = tuple(form.partition(":")[0] for form in OWN)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from privgen.catalogue import METRICS
+from privgen.cli.configuration import ConfiguredCommand
 from privgen.cli.encoding import echo_json
 from privgen.cli.option_types import DataName, Names
 
@@ -56,7 +57,7 @@ class EvaluateOptions(TypedDict):
     as_json: bool
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=ConfiguredCommand, epilog=EPILOG)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--protocol", type=PROTOCOLS, default="privgen-1", show_default=True, help="Determines what is not given here."

@@ -21,10 +21,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("privgen.cli.audit", "Recompute what a run spent, from its ledger alone."),
     "sample": ("privgen.cli.sample", "Make images with a trained generator."),
     "evaluate": ("privgen.cli.evaluate", "gen2real accuracy, FID, IS, diversity and copying, by a named protocol."),
+    "export": ("privgen.cli.export", "A folder for the Hugging Face Hub, which works without privgen."),
     "account": ("privgen.cli.account", "One budget over many runs: make one, show what is left."),
     "keys": ("privgen.cli.keys", "Make a key that signs ledgers."),
     "experiment": ("privgen.cli.experiment", "Experiments about the method itself, on public data."),
     "data": ("privgen.cli.data", "List the data sets, and where each was found."),
+    "doctor": ("privgen.cli.doctor", "Look at this machine: versions, device, row check, disk, entropy, data."),
+    "completion": ("privgen.cli.completion", "Completion for bash, zsh and fish, installed by one command."),
 }
 
 

@@ -10,6 +10,7 @@ import click
 
 from privgen.catalogue import METHODS
 from privgen.cli.account import account_of
+from privgen.cli.configuration import ConfiguredCommand
 from privgen.cli.console import console, err_console, warn
 from privgen.cli.facts import planned_data, recall_source
 from privgen.cli.option_types import DataName, OneOf
@@ -41,7 +42,7 @@ def _presets() -> list[str]:
     return list(dict.fromkeys(preset for method in METHODS.values() for preset in method.presets))
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=ConfiguredCommand, epilog=EPILOG)
 @click.option(
     "--plan",
     "plan_path",
