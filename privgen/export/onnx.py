@@ -3,7 +3,7 @@
     inputs   labels (n,) int64; normal_0, normal_1, …: standard normal numbers, (n, …) float32 each
     output   images (n, C, H, W) float32 in [−1, 1]
 
-A graph draws nothing by itself: who runs it gives the random numbers that `ImageSampler.forward` asks for, in its order.
+A graph draws nothing by itself: who runs it gives the numbers that `ImageSampler.forward` asks for, in its order.
 """
 
 from __future__ import annotations
