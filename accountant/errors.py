@@ -34,6 +34,10 @@ class PlanError(AccountantError, ValueError):
     """A plan file is missing, damaged, of another schema, or contradicts itself."""
 
 
+class PolicyError(AccountantError, ValueError):
+    """A policy file is missing, damaged, or not signed by who should have signed it."""
+
+
 class LedgerError(AccountantError):
     """Base of the ledger's errors."""
 

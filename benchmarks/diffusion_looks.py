@@ -33,13 +33,12 @@ _ROWS, _MIXTURE = 3, 10_000
 
 @torch.no_grad()
 def mixture_images(sampler: DiffusionSampler, labels: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-    """Draws from mixture and floor, (n, H, W, C): the law that sampling has where the network is zero."""
+    """Draws from the mixture, without its floor, (n, H, W, C): what the warm start alone would release."""
     denoiser, source = sampler.denoiser, torch.Generator().manual_seed(seed)
     made = []
     for chosen in torch.from_numpy(labels).split(250):
         z = torch.randn(len(chosen), denoiser.config.latent_dim, generator=source)
-        normal = torch.randn(len(chosen), *denoiser.config.image_shape, generator=source)
-        images = denoiser.ideal.noised_sample(denoiser.mixture, z, chosen, normal, 0.0)
+        images = denoiser.mixture(z, chosen)
         made.append(((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
     return np.concatenate(made)
 

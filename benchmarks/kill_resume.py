@@ -59,7 +59,13 @@ STEPS_OF_A_LIFE = 4
 
 CONFIG = GanSettings(preset="tiny", latent_dim=8, generator_batch=2, checkpoint_every=3)
 PLAN = plan(
-    epsilon=5.0, delta=1e-5, dataset="synthetic", dataset_size=RECORDS, sampling_rate=0.05, iterations=ITERATIONS
+    epsilon=5.0,
+    delta=1e-5,
+    dataset="synthetic",
+    dataset_size=RECORDS,
+    sampling_rate=0.05,
+    iterations=ITERATIONS,
+    warm_start=0.0,
 )
 
 

@@ -27,8 +27,8 @@ from privgen.training.state import TrainState, begin_segment
 
 
 def peak(preset: str, *, side: int, channels: int, batch: int) -> int:
-    """Bytes, of the default plan's four bands and three parts."""
-    made = plan(epsilon=10.0, delta=1e-5, dataset_size=60000, batch_size=256, iterations=1000)
+    """Bytes, of four bands and the three parts that a plan without a warm start has by default."""
+    made = plan(epsilon=10.0, delta=1e-5, dataset_size=60000, batch_size=256, iterations=1000, warm_start=0.0)
     settings = replace(METHOD.default_settings(made.dataset_size, warm_start=False), preset=preset)
     facts = RecordFacts(shape=(channels, side, side), class_names=tuple("0123456789"))
     learner = METHOD.begin(made, facts, settings, latents=system_generator(torch.device("cpu")))

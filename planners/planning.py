@@ -37,6 +37,7 @@ def plan(
     dataset: str | None = None,
     dataset_size: int | None = None,
     method: PlannedMethod = GAN,
+    preset: str | None = None,
     public_facts: PublicFacts | None = None,
     batch_size: float | None = None,
     sampling_rate: float | None = None,
@@ -58,7 +59,7 @@ def plan(
     """`plan_of` a `PlanRequest` with these values, which says what each is."""
     return plan_of(
         PlanRequest(
-            epsilon=epsilon, delta=delta, dataset=dataset, dataset_size=dataset_size, method=method,
+            epsilon=epsilon, delta=delta, dataset=dataset, dataset_size=dataset_size, method=method, preset=preset,
             public_facts=public_facts, batch_size=batch_size, sampling_rate=sampling_rate, iterations=iterations,
             noise_multiplier=noise_multiplier, feedback=Feedback(feedback), bands=bands, shares=shares,
             clip_norm=clip_norm, residual_ratio=residual_ratio, feedback_ratio=feedback_ratio, phases=tuple(phases),
@@ -75,28 +76,46 @@ def plan_of(request: PlanRequest) -> Plan:
         InvalidValue: a value is out of range. ContradictoryRequest: two values exclude each other.
         ImpossiblePlan: nothing keeps the budget with what was given; the message says what would.
 
-    Guarantees: the accountant's upper bound on all that the plan's caps allow is at most ε.
+    Guarantees: the accountant's upper bound on all that the plan's caps allow, the warm start's releases and spare ones
+        included, is at most ε.
     """
+    method = request.method
+    if request.warm_start is not None or method.needs_warm_start or not method.warm_start:
+        return _planned(request)
+    try:
+        return _planned(request)
+    except ImpossiblePlan:
+        # What nobody asked for makes no plan impossible.
+        made = _planned(replace(request, warm_start=0.0))
+    why = "none: it would leave too little of ε for the values that are given"
+    return replace(made, defaults={**made.defaults, "warm_start": why})
+
+
+def _planned(request: PlanRequest) -> Plan:
+    """`plan_of`, with the method's warm start where none is given."""
     reasons: dict[str, str] = {}
     bands, size = chosen.bands(request, reasons), chosen.dataset_size(request, reasons)
     delta = chosen.delta(request, size, reasons)
     budget = Budget(epsilon=request.epsilon, delta=delta, neighbouring=request.neighbouring)
     target = Target(budget=budget, accountant=request.accountant)
     statistics = warm_start_within(
-        budget, fraction=chosen.warm_start(request, reasons), spare_releases=request.spare_releases, chosen=reasons
-    )
+        budget, fraction=chosen.warm_start(request, reasons), spare_releases=request.spare_releases, chosen=reasons,
+        reason=request.method.warm_start_reason if request.warm_start is None else "",
+    )  # fmt: skip
     before = () if statistics is None else statistics.charges()
     given = chosen.Given.of(request, size)
     without = EventFamily(phases=request.phases, before=before, spare_blocks=request.spare_blocks)
     ratio = chosen.feedback_ratio(request, given, target, without, reasons)
     family = replace(without, bands=bands, feedback_ratio=ratio)
-    q, steps, z = chosen.rate_steps_and_noise(given, target, family, size, reasons)
+    most = None if statistics is None else request.method.warm_iterations
+    q, steps, z = chosen.rate_steps_and_noise(given, target, family, size, reasons, most=most)
     schedule = _schedule(family, q, z, steps)
     first = schedule[0]
     kept, owed = chosen.clip_norms(request, bands, reasons)
     made = Plan(
         epsilon=budget.epsilon, delta=delta, neighbouring=budget.neighbouring, dataset=chosen.dataset(request),
-        dataset_size=size, method=request.method.name, public_facts=request.public_facts, feedback=request.feedback,
+        dataset_size=size, method=request.method.name, preset=request.preset,
+        public_facts=request.public_facts, feedback=request.feedback,
         bands=bands, sampling_rate=first.sampling_rate, iterations=steps,
         phases=schedule if len(schedule) > 1 else (), spare_blocks=request.spare_blocks, warm_start=statistics,
         noise_multiplier=first.noise_multiplier,

@@ -19,7 +19,7 @@ from accountant.budget import Neighbouring, require_delta, require_epsilon
 from accountant.errors import InvalidValue
 from accountant.events import require_count, require_noise_multiplier, require_sampling_rate
 from accountant.plans.parts import Feedback
-from accountant.plans.planned_method import GAN, PlannedMethod
+from accountant.plans.planned_method import GAN, PlannedMethod, require_preset_name
 from accountant.plans.public_facts import PublicFacts
 from accountant.scalars import is_number, keep_plain
 from planners.errors import ContradictoryRequest
@@ -37,6 +37,7 @@ class PlanRequest:
         epsilon: > 0, natural log. delta: in (0, 1).
         dataset: public name, for the record. dataset_size: N, stated and public.
         method: what is trained; it says which parts there are and what is taken of them where nothing is given.
+        preset: of its settings, by name, or None: the method's default.
         public_facts: classes, shape and resizing of the data, whose name is then the data set's.
         batch_size: expected, qN; or sampling_rate: q. iterations: T. noise_multiplier: joint z. At most two of
             the last three are free to give: the third is solved for; all three are verified.
@@ -47,8 +48,8 @@ class PlanRequest:
         feedback_ratio: ρ of the published feedback, from which C2 follows.
         phases: the shape of a schedule, such as noise that falls; its factors multiply the noise multiplier and the
             sampling rate that are given, chosen or solved for.
-        warm_start: part of ε that statistics of each class cost by themselves, in [0, 1); 0 releases none, None is the
-            method's own.
+        warm_start: part of ε that statistics of each class cost by themselves, in [0, 1); 0 releases none. None is the
+            method's own, and none where rate, steps and noise are all given or the preset is the published one.
         spare_releases: of a warm start, that a crash may waste, within its part of ε; with none such a crash ends the
             run. spare_blocks: the same of each phase of the steps, >= 0.
         accountant: "rdp" or "prv". neighbouring: adjacency.
@@ -62,6 +63,7 @@ class PlanRequest:
     dataset: str | None = None
     dataset_size: int | None = None
     method: PlannedMethod = GAN
+    preset: str | None = None
     public_facts: PublicFacts | None = None
     batch_size: float | None = None
     sampling_rate: float | None = None
@@ -95,6 +97,8 @@ class PlanRequest:
             require_noise_multiplier(self.noise_multiplier)
         if self.sampling_rate is not None:
             require_sampling_rate(self.sampling_rate)
+        if self.preset is not None:
+            require_preset_name(self.preset)
         if self.accountant not in ("rdp", "prv"):
             raise InvalidValue(f"Expected accountant={self.accountant!r} to be rdp or prv.")
         require_whole(self.phases)

@@ -51,9 +51,9 @@ def default_batch_size(dataset_size: int, *, bands: int) -> int:
     return int(min(_BATCH_SIZE, 2 ** math.floor(math.log2(most))))
 
 
-def default_iterations(dataset_size: int, batch_size: float, *, bands: int) -> int:
-    """Five expected passes over the data, at least 300 and at most 2000 steps, in whole blocks."""
-    steps = min(_MOST, max(_FEWEST, round(_PASSES * dataset_size / batch_size)))
+def default_iterations(dataset_size: int, batch_size: float, *, bands: int, most: int = _MOST) -> int:
+    """Five expected passes over the data, at least 300 and at most `most` steps, in whole blocks."""
+    steps = min(most, max(_FEWEST, round(_PASSES * dataset_size / batch_size)))
     return -(-steps // bands) * bands
 
 
@@ -147,9 +147,13 @@ def warm_start(request: PlanRequest, chosen: dict[str, str]) -> float:
     """
     method, fraction = request.method, request.warm_start
     if fraction is None:
-        if method.warm_start:
-            begins = f", which {method.name} begins from" if method.needs_warm_start else ""
-            chosen["warm_start"] = f"on by default{begins}"
+        if not method.warm_start:
+            return 0.0
+        if not method.needs_warm_start and (why := _without_warm_start(request)):
+            chosen["warm_start"] = f"none: {why}"
+            return 0.0
+        begins = f", which {method.name} begins from" if method.needs_warm_start else ""
+        chosen["warm_start"] = f"on by default{begins}"
         return method.warm_start
     if method.needs_warm_start and fraction == 0:
         raise InvalidValue(
@@ -157,6 +161,16 @@ def warm_start(request: PlanRequest, chosen: dict[str, str]) -> float:
             f"{method.warm_start:g}."
         )
     return fraction
+
+
+def _without_warm_start(request: PlanRequest) -> str:
+    """Why nobody who asks for this expects a warm start; empty where one is planned by default."""
+    if request.preset is not None and request.preset == request.method.published:
+        return "the published method has none"
+    rate = request.batch_size if request.sampling_rate is None else request.sampling_rate
+    if None not in (rate, request.iterations, request.noise_multiplier):
+        return "rate, steps and noise are given, and verified as they are; --warm-start F adds one"
+    return ""
 
 
 def shares(request: PlanRequest, warm_start: WarmStart | None, chosen: dict[str, str]) -> dict[str, float]:
@@ -198,12 +212,12 @@ def clip_norms(request: PlanRequest, bands: int, chosen: dict[str, str]) -> tupl
 
 
 def rate_steps_and_noise(
-    given: Given, target: Target, family: EventFamily, size: int, chosen: dict[str, str]
+    given: Given, target: Target, family: EventFamily, size: int, chosen: dict[str, str], *, most: int | None = None
 ) -> tuple[float, int, float]:
     """(q, T, z): two given or chosen, the third solved for; all three where they are given.
 
     Args:
-        size: N.
+        size: N. most: steps that are chosen, or None for those of every method.
     """
     q, steps, z = given.sampling_rate, given.iterations, given.noise_multiplier
     if q is None and (z is None or steps is None):
@@ -211,8 +225,10 @@ def rate_steps_and_noise(
         q = batch / size
         chosen["sampling_rate"] = f"expected batch {batch}: 256, or a power of two up to N/10"
     if q is not None and steps is None and z is None:
-        steps = default_iterations(size, q * size, bands=family.bands)
-        chosen["iterations"] = "five expected passes, 300 to 2000 steps, in whole blocks"
+        most = _MOST if most is None else most
+        steps = default_iterations(size, q * size, bands=family.bands, most=most)
+        after = " after a warm start" if most < _MOST else ""
+        chosen["iterations"] = f"five expected passes, {_FEWEST} to {most} steps{after}, in whole blocks"
     if q is None and steps is not None and z is not None:
         chosen["sampling_rate"] = "solved for: the largest that keeps the budget"
         q = largest_rate(target, family, noise_multiplier=z, iterations=steps)

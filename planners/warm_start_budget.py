@@ -6,7 +6,7 @@ with total = 1 + spare releases · the largest share, for a crash may have the d
 
 >>> start = warm_start_within(Budget(epsilon=10.0, delta=1e-5), fraction=0.4)
 >>> start.steps, start.spare_releases, round(start.noise_multiplier, 2)
-(6, 1, 1.55)
+(7, 1, 1.53)
 >>> bold = warm_start_within(Budget(epsilon=10.0, delta=1e-5), fraction=0.4, spare_releases=0)
 >>> round(bold.noise_multiplier, 2)
 1.16
@@ -27,19 +27,22 @@ from planners.solving.solutions import Target, least_noise
 # In root mean squares of pixels in [0, 1]: about an image's, and about an image's less its class's mean.
 CLIP_NORM, CENTRED_CLIP_NORM = 0.5, 0.25
 ROUNDS = 4
-# Of the warm start's cost. Covariances have the most numbers to tell from noise (docs/results/recipe.md).
-_MEANS, _CLUSTERS, _COVARIANCES = 0.04, 0.16, 0.8
+# Of the warm start's cost. Covariances have the most numbers to tell from noise (docs/results/statistics.md).
+_MEANS, _COMPONENTS, _CLUSTERS, _COVARIANCES = 0.03, 0.12, 0.1, 0.75
+# Directions that records are seen in, and how far below black the inside of what is black lies (there, too).
+COMPONENTS, MARGIN = 63, 0.5
 
 
 def warm_start_within(
-    budget: Budget, *, fraction: float, spare_releases: int = 1, chosen: dict[str, str] | None = None
+    budget: Budget, *, fraction: float, spare_releases: int = 1, chosen: dict[str, str] | None = None, reason: str = ""
 ) -> WarmStart | None:
     """The warm start that costs `fraction` of ε by itself, or None for a fraction of 0.
 
     Args:
         budget: of the whole run. fraction: in [0, 1); what the steps are left with is solved for afterwards.
         spare_releases: that a crash may waste, within the fraction; with none a crash in the warm start ends the run.
-        chosen: takes the sentence that says how it was chosen, after what already stands there.
+        chosen: takes the sentence that says how it was chosen, after what already stands there. reason: of the
+            fraction, for that sentence.
 
     Raises:
         InvalidValue: a value is out of range. ImpossiblePlan: no noise up to 1e6 is enough.
@@ -54,8 +57,10 @@ def warm_start_within(
     if chosen is not None:
         why = f"{chosen['warm_start']}: " if "warm_start" in chosen else ""
         chosen["warm_start"] = (
-            f"{why}{ROUNDS + 2} releases of class statistics that cost {fraction:g} of ε by themselves: means, "
-            f"{ROUNDS} rounds of clusters, covariances; clip norms {CLIP_NORM:g} and {CENTRED_CLIP_NORM:g} of RMS; "
+            f"{why}{ROUNDS + 3} releases of class statistics that cost {fraction:g} of ε by themselves"
+            f"{f' ({reason})' if reason else ''}: means, {COMPONENTS} principal components, "
+            f"{ROUNDS} rounds of clusters, covariances; black inside black {MARGIN:g} lower; "
+            f"clip norms {CLIP_NORM:g} and {CENTRED_CLIP_NORM:g} of RMS; "
             f"{spare_releases} spare for a crash, charged as covariances"
         )
     return WarmStart(
@@ -66,4 +71,7 @@ def warm_start_within(
         cluster_noise_multiplier=z / math.sqrt(_CLUSTERS / ROUNDS),
         covariance_noise_multiplier=z / math.sqrt(_COVARIANCES),
         spare_releases=spare_releases,
+        components=COMPONENTS,
+        component_noise_multiplier=z / math.sqrt(_COMPONENTS),
+        margin=MARGIN,
     )

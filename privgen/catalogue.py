@@ -216,6 +216,13 @@ METHODS: dict[str, TrainableMethod] = {
 }
 
 
+# Rivals and ceilings: planned for by `privgen baseline` alone, found by name wherever a run or a release is loaded.
+BASELINE_METHODS: dict[str, str] = {
+    "privacy_free": "privgen.methods.privacy_free.method:METHOD",
+    "dp_merf": "privgen.methods.dp_merf.method:METHOD",
+}
+
+
 def register_method(method: TrainableMethod) -> None:
     """Have a method planned for, trained and sampled by its name.
 
@@ -223,7 +230,7 @@ def register_method(method: TrainableMethod) -> None:
         ConfigError: the name is another method's, or it does not say where it is.
     """
     name = method.planned.name
-    if name in METHODS or name == LIBRARY.name:
+    if name in (*METHODS, *BASELINE_METHODS) or name == LIBRARY.name:
         raise ConfigError(f"Expected another name than {name!r}: that method is known.")
     if ":" not in method.place:
         raise ConfigError(f"Expected place={method.place!r} to be module:attribute.")
@@ -241,7 +248,8 @@ def method_named(name: str) -> Method:
             "The run is of a model of somebody's own, which only its script can build: go on by "
             "privgen.PrivateTraining(..., resume=True)."
         )
-    if name not in METHODS:
-        raise ConfigError(f"Unknown method {name!r}; known are: {', '.join(METHODS)}.")
-    found: Method = imported(METHODS[name].place)
+    places = {known: method.place for known, method in METHODS.items()} | BASELINE_METHODS
+    if name not in places:
+        raise ConfigError(f"Unknown method {name!r}; known are: {', '.join(places)}.")
+    found: Method = imported(places[name])
     return found

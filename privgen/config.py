@@ -25,6 +25,7 @@ class RunSettings:
     Args:
         checkpoint_every: private steps between checkpoints, >= 1.
         keep_checkpoints: how many of the newest are kept, >= 2.
+        samples_every_minutes: about so long from one grid of samples in the run's folder to the next, >= 0; 0 for none.
         physical_batch: records in one forward pass, rounded up to a multiple of 32 but for 1, or None for what is fast;
             never changes accounting.
         seed: of initialisation; never of noise, batches or latent vectors.
@@ -35,6 +36,7 @@ class RunSettings:
 
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
+    samples_every_minutes: float = 3.0
     physical_batch: int | None = None
     seed: int = 0
 
@@ -44,6 +46,7 @@ class RunSettings:
             _require_kind(one.name, getattr(self, one.name), str(one.type))
         self.require("checkpoint_every", self.checkpoint_every >= 1, ">= 1")
         self.require("keep_checkpoints", self.keep_checkpoints >= 2, ">= 2")
+        self.require("samples_every_minutes", self.samples_every_minutes >= 0, ">= 0")
         self.require("physical_batch", self.physical_batch is None or self.physical_batch >= 1, ">= 1")
 
     def require(self, name: str, holds: bool, expected: str) -> None:

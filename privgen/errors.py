@@ -23,6 +23,10 @@ class RunError(PrivgenError):
     """A run folder is missing, already exists, or is not what was asked for."""
 
 
+class RankLost(RunError):
+    """Another process of the same training is gone, or did not answer in time; this one stops too."""
+
+
 class UnsupportedLayer(PrivgenError, TypeError):
     """A layer mixes records, so that no per-record gradient exists."""
 

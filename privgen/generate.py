@@ -158,11 +158,13 @@ def _stream(key: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key, counter=index << 192))
 
 
-def load_generator(run: Path | str) -> LoadedGenerator:
+def load_generator(run: Path | str, *, without_privacy: bool = False) -> LoadedGenerator:
     """The generator of a run.
 
     Args:
         run: runs/NAME, or its release folder.
+        without_privacy: load one that was trained without privacy too (`privgen baseline privacy-free`): to measure it,
+            never to give its images away.
 
     Returns:
         callable(n, labels=None, seed=None) → uint8 images (n, H, W, C).
@@ -186,8 +188,14 @@ def load_generator(run: Path | str) -> LoadedGenerator:
     if about.get("schema") != SCHEMA:
         raise RunError(f"{folder / _ABOUT} is of schema {about.get('schema')!r}, not {SCHEMA}.")
     try:
+        method = method_named(str(about.get("method", FIRST_METHOD)))
+        if method.without_privacy and not without_privacy:
+            raise RunError(
+                f"{folder} was trained WITHOUT PRIVACY, as a ceiling to compare with: its images may show records, and "
+                "none are made. Measure it by privgen evaluate; train what may be released by privgen train."
+            )
         with torch.random.fork_rng(devices=[]):  # the initial weights are replaced; the caller's state is not ours
-            sampler = method_named(str(about.get("method", FIRST_METHOD))).sampler(about, weights)
+            sampler = method.sampler(about, weights)
         names = tuple(str(name) for name in about["class_names"])
     except (KeyError, TypeError, AttributeError, RuntimeError, ConfigError) as error:
         raise RunError(f"The generator in {folder} is inconsistent: {error}") from error

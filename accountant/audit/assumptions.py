@@ -96,6 +96,16 @@ _CANARIES = (
     ("canaries and the coins that let them in were drawn without a look at the data, so they change no record's charge",
      BY_CONSTRUCTION),
 )  # fmt: skip
+# What several processes take on trust of each other (docs/privacy.md, theorem 15).
+_RANKS = (
+    (
+        "the processes that trained together trust each other and the network between them, which saw sums before "
+        "noise, the run's salt and what is owed",
+        ON_TRUST,
+    ),
+    ("each record is one process' by a keyed hash of its identity, and each coordinate's noise is drawn by one process",
+     BY_CONSTRUCTION),
+)  # fmt: skip
 _SIGNED = ("the ledger is the one that the signer's training wrote", CHECKED)
 _PRIVATE_FOLDER = (
     "the ledger is the one that training wrote, as far as who holds the private folder is believed",
@@ -162,6 +172,7 @@ def _of_mechanism(state: LedgerState, writer: str) -> tuple[tuple[str, str], ...
     by_feedback = {Feedback.BANDED: _BANDED, Feedback.PAPER: _PAPER, Feedback.NONE: ()}
     extra = (*(_WARM_START if plan.warm_start is not None else ()), *by_feedback[plan.feedback])
     extra += _CANARIES if state.canaries is not None else ()
+    extra += _RANKS if state.ranks > 1 else ()
     if writer != OWN_LOOP:
         return extra
     return tuple((text, ON_TRUST if held == BY_CONSTRUCTION else held) for text, held in extra)

@@ -28,6 +28,8 @@ WEIGHTS = "generator.safetensors"
 # As they are called where they are released: a generator's, or those of a model of somebody's own.
 RELEASED_WEIGHTS = (WEIGHTS, "model.safetensors")
 CANARIES = "canaries.safetensors"
+# Above it a promise says nothing of anything: e^ε is more than every odds that anybody could state.
+LARGEST_PROMISE = 1e6
 _NOISE_KINDS = ("floored-gaussian",)
 _FLOATING = ("fast", "secure")
 
@@ -183,6 +185,15 @@ def budget_check(state: LedgerState, epsilon: float, *, by: str = "what was char
         f"at δ = {exact_text(budget.delta)}"
     )
     return Check(name="spend within the budget", status=PASSED if ok else FAILED, detail=detail)
+
+
+def promise_check(state: LedgerState) -> list[Check]:
+    """A promise so large that it is none: a run without privacy, as a ceiling to compare others with."""
+    epsilon = state.budget.epsilon
+    if epsilon <= LARGEST_PROMISE:
+        return []
+    detail = f"TRAINED WITHOUT PRIVACY: ε = {exact_text(epsilon)} promises nobody anything; release nothing of it"
+    return [Check(name="a promise at all", status=FAILED, detail=detail)]
 
 
 def checkpoint_checks(state: LedgerState, private: Path) -> list[Check]:

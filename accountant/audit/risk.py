@@ -43,7 +43,7 @@ PRIORS = (0.5, 0.01)
 GROUP_SIZES = (1, 2, 5, 10)
 # ε at which the profile is read: lines so close that their envelope is the curve, to 5e-5; finer near 0 for small
 # budgets, and beyond for beliefs.
-_READ_AT = np.concatenate(
+READ_AT = np.concatenate(
     [
         [0.0],
         np.geomspace(1e-6, 0.002, 60),
@@ -216,21 +216,21 @@ def _risk_of_promise(epsilon: float, delta: float, size: int) -> Risk:
         grown = size if epsilon == 0 else float(np.expm1(total) / np.expm1(epsilon))
         whole = min(1.0, delta * grown) if math.isfinite(grown) else 1.0
         # (e^ε − e^ε′)/(1 + e^ε) without a large number.
-        below = -np.expm1(np.minimum(_READ_AT - total, 0.0)) / (1 + math.exp(-total))
+        below = -np.expm1(np.minimum(READ_AT - total, 0.0)) / (1 + math.exp(-total))
     return _risk(np.minimum(whole + (1 - whole) * below, 1.0) * _ROUNDED, delta, size)
 
 
 @lru_cache(maxsize=256)
 def _risk_of(composition: Composition, delta: float, neighbouring: Neighbouring, group_size: int) -> Risk:
     composed = compose_segments(PrvAccountant(neighbouring, group_size=group_size), composition)
-    return _risk(composed.get_deltas(_READ_AT), delta, group_size)
+    return _risk(composed.get_deltas(READ_AT), delta, group_size)
 
 
 def _risk(deltas: Floats, delta: float, group_size: int) -> Risk:
-    """From the profile at `_READ_AT`."""
-    curve = _TradeOff(epsilons=_READ_AT, deltas=deltas)
+    """From the profile at `READ_AT`."""
+    curve = _TradeOff(epsilons=READ_AT, deltas=deltas)
     tpr = {rate: curve.tpr(rate) for rate in FALSE_POSITIVE_RATES}
-    loss = _loss_passed(_READ_AT, deltas, 2 * delta)
+    loss = _loss_passed(READ_AT, deltas, 2 * delta)
     mu, distance = _closest_gaussian(curve)
     return Risk(
         group_size=group_size,

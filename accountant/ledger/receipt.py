@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn, Protocol
 
 from accountant.errors import ReceiptError
 from accountant.events import Event
 
-if TYPE_CHECKING:
-    from accountant.ledger.guard import BudgetGuard
+
+class Issuer(Protocol):
+    """Who made a receipt and knows whether it was used: a guard, or who passes on what one has charged."""
+
+    token: bytes
+
+    def redeem(self, number: int, *, step: int, event: Event) -> None:
+        """Use up receipt `number`."""
+
 
 ISSUED_BY_A_GUARD = object()
-_GUARDS: weakref.WeakValueDictionary[bytes, BudgetGuard] = weakref.WeakValueDictionary()
+_GUARDS: weakref.WeakValueDictionary[bytes, Issuer] = weakref.WeakValueDictionary()
 
 
-def know_guard(guard: BudgetGuard) -> None:
+def know_guard(guard: Issuer) -> None:
     """Have receipts that were stored find their guard by its token, as long as it lives."""
     _GUARDS[guard.token] = guard
 
@@ -41,7 +48,7 @@ class Receipt:
     step: int
     cycle: int
     place: int
-    _guard: BudgetGuard
+    _guard: Issuer
     _number: int
 
     def __init__(
@@ -51,7 +58,7 @@ class Receipt:
         step: int,
         cycle: int,
         place: int = 0,
-        guard: BudgetGuard | None = None,
+        guard: Issuer | None = None,
         number: int = -1,
         key: object = None,
     ) -> None:

@@ -109,7 +109,16 @@ def _genesis(entry: Entry) -> LedgerState:
         releases={},
         extended=bool(entry.body.get("extend")),
         extra_blocks=_extra_blocks(entry, 0),
+        ranks=_ranks(entry),
     )
+
+
+def _ranks(entry: Entry) -> int:
+    """How many processes train together from here on; one where nothing is said."""
+    ranks = entry.body.get("ranks", 1)
+    if type(ranks) is not int or ranks < 1:
+        raise LedgerBroken(f"Entry {entry.seq} ({entry.kind}) is of ranks={ranks!r}; expected an integer >= 1.")
+    return ranks
 
 
 def _extra_blocks(entry: Entry, known: int) -> int:
@@ -245,6 +254,7 @@ def _resume(state: LedgerState, entry: Entry) -> LedgerState:
         held=held,
         reached=held,
         extra_blocks=_extra_blocks(entry, state.extra_blocks),
+        ranks=max(state.ranks, _ranks(entry)),
         resumes=state.resumes + 1,
         crashes=state.crashes + (clean is not True),
         extended=state.extended or entry.body.get("extend") is True,

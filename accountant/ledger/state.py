@@ -89,6 +89,7 @@ class LedgerState:
         held: steps that the weights hold: of the checkpoint that was last resumed from, and committed since.
         reached: the same, with what is reserved and may run: it says which phase comes next.
         extra_blocks: that an extension adds beside the plan's caps.
+        ranks: the most processes that trained together.
     """
 
     budget: Budget
@@ -108,6 +109,7 @@ class LedgerState:
     held: int = 0
     reached: int = 0
     extra_blocks: int = 0
+    ranks: int = 1
 
     @property
     def caps(self) -> Caps | None:

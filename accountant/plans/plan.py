@@ -1,7 +1,7 @@
 """`Plan`: everything about a run that its privacy depends on, fixed before the run starts.
 
-Learning rates, network sizes and presets are not here; they are recorded beside it. A plan is a frozen
-value, saved as JSON with a schema name, and refuses fields that it does not know.
+Learning rates and network sizes are not here, but for the name of the preset that was planned for; they are recorded
+beside it. A plan is a frozen value, saved as JSON with a schema name, and refuses fields that it does not know.
 
     >>> plan = Plan(
     ...     epsilon=10.0, delta=1e-5, dataset="digits", dataset_size=1437, feedback=Feedback.BANDED, bands=2,
@@ -36,19 +36,10 @@ from accountant.files import write_durably
 from accountant.json_reader import JsonObject
 from accountant.plans.caps import Cap, Caps, steps_of_blocks
 from accountant.plans.consistency import require_consistent
-from accountant.plans.exact_release import (
-    feedback_ratio_upwards,
-    raised_to_cover,
-)
-from accountant.plans.parts import (
-    STATISTICS,
-    Feedback,
-    Part,
-    Phase,
-    Verified,
-)
+from accountant.plans.exact_release import feedback_ratio_upwards, raised_to_cover
+from accountant.plans.parts import STATISTICS, Feedback, Part, Phase, Verified
 from accountant.plans.plan_json import PlanJson
-from accountant.plans.planned_method import GAN, require_method_name
+from accountant.plans.planned_method import GAN, require_method_name, require_preset_name
 from accountant.plans.public_facts import PublicFacts
 from accountant.plans.warm_start import WarmStart
 from accountant.scalars import keep_plain
@@ -66,6 +57,7 @@ class Plan:
         dataset: public name of the data set, or None when only its size was given.
         dataset_size: N, stated and public, integer >= 1; it is not counted when training begins.
         method: what is trained, by name; it decides which parts there are.
+        preset: of its settings, by name, or None: the method's default. No ε depends on it.
         public_facts: classes, shape and how images are resized, or None where the plan states none of them.
         feedback: which error feedback.
         bands: b; 1 unless feedback is banded.
@@ -88,6 +80,7 @@ class Plan:
     dataset: str | None = None
     dataset_size: int
     method: str = GAN.name
+    preset: str | None = None
     public_facts: PublicFacts | None = None
     feedback: Feedback = Feedback.BANDED
     bands: int = 1
@@ -107,6 +100,8 @@ class Plan:
         Budget(epsilon=self.epsilon, delta=self.delta, neighbouring=self.neighbouring)
         require_count(self.dataset_size, "dataset_size", least=1)
         require_method_name(self.method)
+        if self.preset is not None:
+            require_preset_name(self.preset)
         require_count(self.bands, "bands", least=1)
         require_count(self.spare_blocks, "spare_blocks", least=0)
         Phase(
@@ -258,6 +253,8 @@ class Plan:
         }
         if self.method != GAN.name:
             written["method"] = self.method
+        if self.preset is not None:
+            written["preset"] = self.preset
         if self.warm_start is not None:
             written["warm_start"] = self.warm_start.to_json()
         if self.public_facts is not None:
@@ -295,6 +292,7 @@ class Plan:
             dataset=read.optional_text("dataset"),
             dataset_size=read.integer("dataset_size"),
             method=read.text("method") if "method" in read else GAN.name,
+            preset=read.text("preset") if "preset" in read else None,
             public_facts=None if facts is None else PublicFacts.from_json(facts),
             feedback=Feedback(read.text("feedback")),
             bands=read.integer("bands"),

@@ -38,6 +38,7 @@ class PlanJson(_Always, total=False):
     spare_blocks: int
     caps: list[CapJson]
     method: str
+    preset: str
     warm_start: WarmStartJson
     public_facts: PublicFactsJson
     risk: object

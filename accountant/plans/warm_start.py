@@ -3,11 +3,14 @@
 Every release sees all records once (sampling rate 1) and sums one vector or one matrix a record:
 
     means        u = (x, s)          Σ u of each class                     sensitivity C
+    components   u = (x − m, s)      Σ u uᵀ of all, m its class's mean     sensitivity C², in Frobenius norm
     clusters     u = (x − c, s)      Σ u of each class and centre c        sensitivity C, `rounds` times
     covariances  u = (x − c, s)      Σ u uᵀ of each class and centre       sensitivity C², in Frobenius norm
 
-with u scaled down to ‖u‖ ≤ C and s = C/4 a constant that counts. A record is in one class and near one centre, which
-earlier releases fix, so it enters one block of a sum alone. Each release is a Gaussian mechanism of its own noise
+with u scaled down to ‖u‖ ≤ C and s = C/4 a constant that counts. With components, x is afterwards seen in the leading
+directions of their matrix; without, in fixed cosine frequencies alone. A record is in one class and near one centre,
+which earlier releases fix, so it enters one block of a sum alone; the covariance of a class is the sum of its clusters'
+blocks and costs nothing more. Each release is a Gaussian mechanism of its own noise
 multiplier; composed adaptively they are one of 1/z² = Σ 1/z_i² (Dong, Roth & Su 2022, arXiv 1905.02383, Corollary 3.3).
 
     >>> start = WarmStart(rounds=3, clip_norm=0.5, centred_clip_norm=0.25, mean_noise_multiplier=10.0,
@@ -37,7 +40,7 @@ class WarmRelease:
     """One release of statistics.
 
     Args:
-        kind: means, clusters or covariances. clip_norm: C, L2 bound on one record's vector.
+        kind: means, components, clusters or covariances. clip_norm: C, L2 bound on one record's vector.
         sensitivity: L2 bound on what one record adds to the released sums. noise_multiplier: z, of that, > 0.
     """
 
@@ -65,6 +68,9 @@ class WarmStartJson(_Always, total=False):
     """A warm start as JSON. What came later may be missing from a file."""
 
     spare_releases: int
+    components: int
+    component_noise_multiplier: float
+    margin: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +83,10 @@ class WarmStart:
         centred_clip_norm: C of what is centred first, > 0.
         mean_noise_multiplier, cluster_noise_multiplier, covariance_noise_multiplier: z of each release, > 0.
         spare_releases: that a crash may waste, charged as the dearest of them; >= 0. With none, a crash ends the run.
+        components: leading directions of the pooled matrix in which records are seen, >= 0; 0 releases no such matrix.
+        component_noise_multiplier: z of that release, > 0; 0 where there are no components.
+        margin: in [0, 1], how far below black a black pixel counts where its neighbours are black too; 0 leaves
+            images as they are. A fixed function of one image.
 
     Raises:
         InvalidValue: a value is out of range.
@@ -89,6 +99,9 @@ class WarmStart:
     cluster_noise_multiplier: float
     covariance_noise_multiplier: float
     spare_releases: int = 0
+    components: int = 0
+    component_noise_multiplier: float = 0.0
+    margin: float = 0.0
 
     def __post_init__(self) -> None:
         keep_plain(self)
@@ -100,6 +113,16 @@ class WarmStart:
                 raise InvalidValue(f"Expected warm_start.{name}={value!r} to be finite and > 0.")
         for name in ("mean_noise_multiplier", "cluster_noise_multiplier", "covariance_noise_multiplier"):
             require_noise_multiplier(getattr(self, name), f"warm_start.{name}")
+        require_count(self.components, "warm_start.components", least=0)
+        if self.components:
+            require_noise_multiplier(self.component_noise_multiplier, "warm_start.component_noise_multiplier")
+        elif self.component_noise_multiplier != 0:
+            raise InvalidValue(
+                f"Expected warm_start.component_noise_multiplier={self.component_noise_multiplier!r} to be 0 without "
+                "components."
+            )
+        if not (is_number(self.margin) and 0 <= self.margin <= 1):
+            raise InvalidValue(f"Expected warm_start.margin={self.margin!r} in [0, 1].")
 
     def releases(self) -> tuple[WarmRelease, ...]:
         """All of them, in order."""
@@ -111,7 +134,17 @@ class WarmStart:
         covariances = WarmRelease(
             kind="covariances", clip_norm=own, sensitivity=own * own, noise_multiplier=self.covariance_noise_multiplier
         )
-        return (means, *(clusters,) * self.rounds, covariances)
+        components = (
+            WarmRelease(
+                kind="components",
+                clip_norm=own,
+                sensitivity=own * own,
+                noise_multiplier=self.component_noise_multiplier,
+            )
+            if self.components
+            else None
+        )
+        return (means, *((components,) if components else ()), *(clusters,) * self.rounds, covariances)
 
     def charges(self) -> tuple[tuple[SubsampledGaussian, int], ...]:
         """(event, how often) of all that may ever be charged: each release, and the spare ones."""
@@ -122,7 +155,7 @@ class WarmStart:
     @property
     def steps(self) -> int:
         """How many releases there are."""
-        return self.rounds + 2
+        return self.rounds + 2 + (self.components > 0)
 
     def release_at(self, step: int) -> WarmRelease:
         """The release that is step number `step`, from 0."""
@@ -134,8 +167,8 @@ class WarmStart:
         return joint_noise_multiplier(*(release.noise_multiplier for release in self.releases()))
 
     def to_json(self) -> WarmStartJson:
-        """A JSON object; `from_json` is its inverse."""
-        return {
+        """A JSON object; `from_json` is its inverse. Without components and margin it is as before these."""
+        written: WarmStartJson = {
             "rounds": self.rounds,
             "clip_norm": self.clip_norm,
             "centred_clip_norm": self.centred_clip_norm,
@@ -144,6 +177,12 @@ class WarmStart:
             "covariance_noise_multiplier": self.covariance_noise_multiplier,
             "spare_releases": self.spare_releases,
         }
+        if self.components:
+            written["components"] = self.components
+            written["component_noise_multiplier"] = self.component_noise_multiplier
+        if self.margin:
+            written["margin"] = self.margin
+        return written
 
     @classmethod
     def from_json(cls, read: JsonObject) -> WarmStart:
@@ -157,4 +196,9 @@ class WarmStart:
             cluster_noise_multiplier=read.number("cluster_noise_multiplier"),
             covariance_noise_multiplier=read.number("covariance_noise_multiplier"),
             spare_releases=read.integer("spare_releases", least=0) if "spare_releases" in read else 0,
+            components=read.integer("components", least=1) if "components" in read else 0,
+            component_noise_multiplier=(
+                read.number("component_noise_multiplier") if "component_noise_multiplier" in read else 0.0
+            ),
+            margin=read.number("margin") if "margin" in read else 0.0,
         )

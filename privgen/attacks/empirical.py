@@ -14,10 +14,12 @@ from pathlib import Path
 from accountant.audit.audit import Audit, release_of
 from accountant.audit.checks import WEIGHTS
 from accountant.audit.release_files import released_file
+from accountant.ledger.state import charged
 from accountant.plans.plan import Plan
 from privgen.attacks.mechanism import audit_mechanism
 from privgen.attacks.membership import GENERATED, Membership, membership_of
 from privgen.attacks.one_run import CanaryFinding, one_run_bound, read_canaries
+from privgen.attacks.one_run_curve import curve_bound
 from privgen.attacks.summary import Empirical
 from privgen.attacks.worlds import seeded_coins
 from privgen.data import DataSet, load_data
@@ -25,6 +27,7 @@ from privgen.data.load import ON_DISK, find_dataset_folder
 from privgen.errors import CheckpointError, DataError, EvaluationError, RunError
 from privgen.generate import LoadedGenerator, load_generator
 from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.training.canaries import Canaries
 from privgen.training.run_folder import RunFolder
 
 # Many trials cost little and allow a high confidence; a run has few canaries.
@@ -98,9 +101,29 @@ def _canaries(
     except (CheckpointError, EvaluationError) as error:
         notes.append(f"No one-run audit: {error}")
         return (), ()
-    what = f"canaries, by their trace in {scores.blocks} blocks of steps"
-    found = (CanaryFinding(what=what, lower=felt, certified=certified),)
-    if attack is None or planted.included.all() or not planted.included.any():
+    show = partial(
+        curve_bound,
+        included=planted.included,
+        composition=charged(audit.state.segments),
+        delta=delta,
+        neighbouring=audit.state.budget.neighbouring,
+    )
+    kind = "canaries" if isinstance(planted, Canaries) else "gradient canaries"
+    what = f"{kind}, by their trace in {scores.blocks} blocks of steps"
+    whole = CanaryFinding(what=what, lower=felt, certified=certified, curve=show(scores.values, confidence=confidence))
+    # Of all parts together each may err as often as the whole does.
+    each = 1 - (1 - confidence) / max(1, len(scores.by_part))
+    apart = (
+        CanaryFinding(
+            what=f"{kind}, in the part {name} alone",
+            lower=one_run_bound(values, planted.included, delta=delta, confidence=each),
+            certified=certified,
+            curve=show(values, confidence=each),
+        )
+        for name, values in scores.by_part.items()
+    )
+    found = (whole, *apart)
+    if attack is None or not isinstance(planted, Canaries) or len(set(planted.included)) < 2:
         return found, ()
     # By generated images: nothing of a real record is in it.
     groups = planted.images[planted.included], planted.images[~planted.included]

@@ -30,7 +30,8 @@ from accountant.budget import require_delta
 from accountant.composition.certified import finite
 from accountant.ledger.state import CanaryRecord
 from privgen.errors import CheckpointError, EvaluationError
-from privgen.training.canaries import SCORES, Canaries, Scores
+from privgen.training.canaries import SCORES, Scores
+from privgen.training.gradient_canaries import Planted, read_planted
 
 # Guesses for each canary, half of them "in" and half of them "out".
 _SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
@@ -56,21 +57,54 @@ class OneRunBound:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CurveBound:
+    """What one run refutes of the curves that its own steps have with more and less noise.
+
+    Args:
+        epsilon: at `delta`, of the least private curve that is refuted; 0 if none is.
+        noise: the factor on the run's noise that makes that curve; ∞ if none is refuted, and the certified curve itself
+            is refuted where it is at most 1.
+        delta, confidence: of the statement. canaries, guesses, correct: m, r and v.
+    """
+
+    epsilon: float
+    noise: float
+    delta: float
+    confidence: float
+    canaries: int
+    guesses: int
+    correct: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON; an infinite factor is null."""
+        return {
+            "epsilon": self.epsilon,
+            "noise": finite(self.noise),
+            "guesses": self.guesses,
+            "correct": self.correct,
+            "delta": self.delta,
+            "confidence": self.confidence,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CanaryFinding:
     """What a run's canaries show, and the certified ε of the whole run.
 
     Args:
-        what: a description. lower: the bound. certified: the smaller valid upper bound on ε, at the same δ.
+        what: a description. lower: Steinke's bound. curve: of the run's own curves, or None.
+        certified: the smaller valid upper bound on ε, at the same δ.
     """
 
     what: str
     lower: OneRunBound
     certified: float
+    curve: CurveBound | None = None
 
     @property
     def holds(self) -> bool:
-        """Whether the lower bound is at most the certified ε."""
-        return self.lower.epsilon <= self.certified
+        """Whether the lower bound is at most the certified ε, and the curve of what was charged is not refuted."""
+        return self.lower.epsilon <= self.certified and (self.curve is None or self.curve.noise > 1)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON; an infinite bound is null."""
@@ -84,10 +118,11 @@ class CanaryFinding:
             "certified": finite(self.certified),
             "confidence": self.lower.confidence,
             "holds": self.holds,
+            "curve": None if self.curve is None else self.curve.to_json(),
         }
 
 
-def read_canaries(private: Path, named: CanaryRecord) -> tuple[Canaries, Scores]:
+def read_canaries(private: Path, named: CanaryRecord) -> tuple[Planted, Scores]:
     """A run's canaries and their scores.
 
     Args:
@@ -97,7 +132,8 @@ def read_canaries(private: Path, named: CanaryRecord) -> tuple[Canaries, Scores]
         CheckpointError: they are missing, damaged, or not those that the ledger names.
     """
     try:
-        planted, scores = Canaries.read((private / CANARIES).read_bytes()), Scores.read((private / SCORES).read_bytes())
+        planted = read_planted((private / CANARIES).read_bytes())
+        scores = Scores.read((private / SCORES).read_bytes())
     except OSError as error:
         raise CheckpointError(f"The canaries need the run's private folder: {error}.") from error
     if planted.digest != named.digest or len(planted) != named.count:
@@ -120,11 +156,8 @@ def one_run_bound(
     """
     require_delta(delta)
     require_delta(confidence, "confidence")
+    require_scores(scores, included)
     count = len(scores)
-    if count < FEWEST or len(included) != count or np.isnan(scores).any():
-        raise EvaluationError(
-            f"Expected a score for each of at least {FEWEST} canaries, got {count} scores for {len(included)}."
-        )
     order = np.argsort(scores, kind="stable")
     error = (1 - confidence) / len(_SHARES)
     found = []
@@ -137,6 +170,15 @@ def one_run_bound(
     return OneRunBound(
         epsilon=epsilon, delta=delta, confidence=confidence, canaries=count, guesses=guesses, correct=correct
     )
+
+
+def require_scores(scores: NDArray[np.float64], included: NDArray[np.bool_]) -> None:
+    """Raise EvaluationError for fewer than 32 canaries, arrays of different lengths, or a score that is NaN."""
+    count = len(scores)
+    if count < FEWEST or len(included) != count or np.isnan(scores).any():
+        raise EvaluationError(
+            f"Expected a score for each of at least {FEWEST} canaries, got {count} scores for {len(included)}."
+        )
 
 
 def epsilon_below(*, canaries: int, guesses: int, correct: int, delta: float, error: float) -> float:

@@ -13,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from accountant.budget import Neighbouring
     from accountant.claims.claims import Claim
+    from privgen.report.document import Report
 
 # What a history's file may hold: a few thousand entries are plenty.
 _LARGEST_HISTORY = 1_000_000
@@ -36,7 +37,11 @@ def render_claim(claim: Claim, form: str, *, colour: bool) -> str:
         return as_json(claim.to_json())
     from privgen.report.claim import claim_report
 
-    report = claim_report(claim)
+    return render_report_as(claim_report(claim), form, colour=colour)
+
+
+def render_report_as(report: Report, form: str, *, colour: bool) -> str:
+    """A report as terminal text, Markdown or HTML."""
     if form == "markdown":
         from privgen.report.markdown import render_markdown
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from privgen.catalogue import METRICS
 from privgen.cli.configuration import ConfiguredCommand
 from privgen.cli.encoding import echo_json
+from privgen.cli.evaluate_gates import asked_of_evaluation, conclude
+from privgen.cli.gates import GateOptions, gate_options
 from privgen.cli.option_types import DataName, Names
 
 if TYPE_CHECKING:
@@ -28,16 +30,16 @@ Examples:
   privgen evaluate runs/fm
   privgen evaluate runs/fm --samples 60000 --seeds 3 --classifier cnn --classifier logreg
   privgen evaluate runs/fm --metrics all --seeds 5
+  privgen evaluate runs/fm --metrics gen2real,copying --require "gen2real>=0.8,copying<=0.5"
   privgen evaluate generated.npz --dataset mnist --protocol dpdm --inception-weights weights.pth
 """
-
 
 _NOTHING = "There is no run, .npz file or folder of images at {run}; name one of these."
 # Written out, because the module that defines them imports torch.
 PROTOCOLS = click.Choice(["privgen-1", "privgen-2", "dpac", "dpdm"])
 
 
-class EvaluateOptions(TypedDict):
+class EvaluateOptions(GateOptions):
     """What click hands over: one field an option."""
 
     run: Path
@@ -113,12 +115,14 @@ class EvaluateOptions(TypedDict):
     help="CPU threads; with 2 or more, classifiers are trained in parallel with the rest.  [default: one per core]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print only the result, as JSON, on stdout.")
+@gate_options
 def command(**given: Unpack[EvaluateOptions]) -> None:
     """Measure the images of RUN: a run's folder, its release folder, an .npz file, or a folder of images.
 
     Nothing is selected on the real test set. The result is computed from private data without privacy, so it goes into
-    the run's private folder unless the data set is public.
+    the run's private folder unless the data set is public. Exit status 1 where a gate (--require, --policy) is not met.
     """
+    asked = asked_of_evaluation(given)
     _require_images(given["run"])
     place = _place(given["run"], given["out"], given["reference_is_public"])
     data = _real(given["dataset"], place, given["data_dir"])
@@ -135,6 +139,7 @@ def command(**given: Unpack[EvaluateOptions]) -> None:
         echo_json(result)
     else:
         _show(result, kept)
+    conclude(asked, result, on_stdout=not given["as_json"])
 
 
 def _measured(given: EvaluateOptions, data: DataSet, cache: Path) -> Evaluation:
@@ -225,7 +230,7 @@ def _source(run: Path, device: torch.device, class_names: tuple[str, ...]) -> So
     from privgen.metrics.sources import GeneratorSource, read_images
 
     if (run / "release").is_dir() or (run / "generator.json").exists():
-        return GeneratorSource(load_generator(run).to(device))
+        return GeneratorSource(load_generator(run, without_privacy=True).to(device))
     if run.suffix == ".npz" or run.is_dir():
         return read_images(run, class_names)
     raise RunError(_NOTHING.format(run=run))

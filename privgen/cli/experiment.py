@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,27 +10,52 @@ import click
 
 from privgen.cli.option_types import DataName, Numbers, Stages
 from privgen.cli.suggestions import SuggestingGroup
+from privgen.experiments.registry import EXPERIMENTS
 
 if TYPE_CHECKING:
-    from privgen.experiments.grid import Grid
-    from privgen.experiments.settings import Trial
+    from privgen.experiments.experiment import Experiment
+    from privgen.experiments.records import TrialLog
 
 EPILOG = """\b
 Examples:
-  privgen experiment clipping-bias --quick --out runs/bias
+  privgen experiment list
+  privgen experiment ablation --quick --out runs/ablation
   privgen experiment clipping-bias --epsilons 3 --stages tune,match --out runs/bias
   privgen experiment clipping-bias --from docs/results/clipping-bias.jsonl --out runs/again
 """
-# Small enough for a minute on one core; it only shows that the experiment runs.
-_QUICK: dict[str, Any] = {
-    "epsilons": (3.0,),
-    "bands": (2,),
-    "seeds": 1,
-    "iterations": 60,
-    "batch_size": 64,
-    "clips": (0.3, 1.0),
-    "steps": (0.2, 0.4),
-    "stages": ("tune", "match", "critic"),
+_HELP = """{question}
+
+Each trial is trained under the budget guard and recorded as one line of results.jsonl when it is done; trials that
+are recorded there are not trained again. Settings found by looking at results are legitimate on public data only.
+"""
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder for results.jsonl, the plot and the tables.  [default: runs/ and the experiment's name]",
+    ),
+    click.option(
+        "--from",
+        "source",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Make the plot and the tables from this results.jsonl without training.",
+    ),
+    click.option("--dataset", type=DataName(), help="A public data set.  [default: the experiment's]"),
+    click.option("--data-dir", type=click.Path(path_type=Path), help="Where its files are."),
+    click.option("--epsilons", type=Numbers(float, above=0), help="ε of each comparison.  [default: the experiment's]"),
+    click.option("--seeds", type=click.IntRange(min=1), help="Fresh seeds.  [default: 3]"),
+    click.option("--iterations", type=click.IntRange(min=1), help="T.  [default: the experiment's]"),
+    click.option("--quick", is_flag=True, help="Take seconds, to see that it runs; the result means nothing."),
+    click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="For torch."),
+)
+# What some experiments let one choose beside.
+_FURTHER: dict[str, tuple[Callable[[Any], Any], ...]] = {
+    "clipping-bias": (
+        click.option("--task", type=click.Choice(["mlp", "cnn"]), help="The classifier.  [default: mlp]"),
+        click.option("--bands", type=Numbers(int, above=1), help="b of banded feedback.  [default: 2,4,8,16]"),
+        click.option("--clips", type=Numbers(float, above=0), help="C1 to tune DP-SGD over.  [default: 0.1,0.3,1,3]"),
+        click.option("--stages", type=Stages(), help="Parts of the grid.  [default: all]"),
+    ),
 }
 
 
@@ -39,108 +64,77 @@ def command() -> None:
     """Experiments about the method itself. They run on public data and need no plan."""
 
 
-@command.command("clipping-bias", epilog=EPILOG)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs/clipping-bias"),
-    show_default=True,
-    help="Folder for results.jsonl, the plot and the tables; trials that are finished there are not trained again.",
-)
-@click.option(
-    "--from",
-    "source",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Make the plot and the tables from this results.jsonl without training.",
-)
-@click.option("--dataset", type=DataName(), default="fashion-mnist", show_default=True, help="A public data set.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where its files are.")
-@click.option("--task", type=click.Choice(["mlp", "cnn"]), default="mlp", show_default=True, help="The classifier.")
-@click.option("--epsilons", type=Numbers(float, above=0), help="ε of each comparison.  [default: 10,3,1]")
-@click.option("--bands", type=Numbers(int, above=1), help="b of banded feedback.  [default: 2,4,8,16]")
-@click.option("--clips", type=Numbers(float, above=0), help="C1 to tune DP-SGD over.  [default: 0.1,0.3,1,3]")
-@click.option("--seeds", type=click.IntRange(min=1), help="Fresh seeds.  [default: 3]")
-@click.option("--iterations", type=click.IntRange(min=1), help="T.  [default: 2000]")
-@click.option("--stages", type=Stages(), help="Parts of the grid.  [default: all]")
-@click.option("--quick", is_flag=True, help="Take a minute, to see that it runs; the result means nothing.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="For torch.")
-def clipping_bias(
-    out: Path,
-    source: Path | None,
-    dataset: str,
-    data_dir: Path | None,
-    quick: bool,
-    threads: int,
-    **given: Any,
-) -> None:
-    """DP-SGD against error feedback at equal certified ε: bias, norms, loss and accuracy.
+@command.command("list")
+def list_experiments() -> None:
+    """The experiments that there are, and the question of each."""
+    from rich.box import SIMPLE
+    from rich.table import Table
 
-    Trains small classifiers and a GAN's critic. The budget guard charges every trial. Learning rates are chosen on
-    held-out records, which is legitimate on public data only.
-    """
-    from privgen.experiments.grid import Grid
-    from privgen.experiments.records import TrialLog
+    from privgen.cli.console import console
 
-    if source is None:
-        import torch
-
-        torch.set_num_threads(threads)
-        chosen = {name: value for name, value in given.items() if value is not None}
-        grid = replace(Grid(**_QUICK) if quick else Grid(), **chosen)
-        log = TrialLog(out / "results.jsonl")
-        _train(grid, log, dataset, data_dir)
-    else:
-        log = TrialLog(source)
-    _draw(log, out)
+    table = Table(box=SIMPLE, pad_edge=False)
+    table.add_column("experiment", no_wrap=True)
+    table.add_column("question")
+    for name, (_, question) in EXPERIMENTS.items():
+        table.add_row(name, question)
+    console.print(table)
 
 
-def _train(grid: Grid, log: Any, dataset: str, data_dir: Path | None) -> None:
+def _add(name: str, question: str) -> None:
+    """The command of one experiment."""
+
+    def run(
+        out: Path | None, source: Path | None, data_dir: Path | None, quick: bool, threads: int, **given: Any
+    ) -> None:
+        from privgen.experiments.records import TrialLog
+        from privgen.experiments.registry import experiment_named
+
+        experiment, folder = experiment_named(name), out or Path("runs") / name
+        if source is not None:
+            log = TrialLog(source, experiment.form)
+        else:
+            choices = experiment.choices(quick=quick, **{k: v for k, v in given.items() if v is not None})
+            log = TrialLog(folder / "results.jsonl", experiment.form)
+            _train(experiment, choices, log, data_dir, threads)
+        _draw(experiment, log, folder)
+
+    for option in reversed((*_OPTIONS, *_FURTHER.get(name, ()))):
+        run = option(run)
+    command.command(name, help=_HELP.format(question=question), short_help=question, epilog=EPILOG)(run)
+
+
+for _name, (_, _question) in EXPERIMENTS.items():
+    _add(_name, _question)
+
+
+def _train(experiment: Experiment[Any], choices: Any, log: TrialLog[Any], data_dir: Path | None, threads: int) -> None:
     """Train what the log does not hold yet."""
-    from rich.progress import Progress
+    import torch
 
     from privgen.cli.console import err_console
-    from privgen.data import load_data
-    from privgen.experiments.grid import explore
-    from privgen.experiments.records import Finished
-    from privgen.experiments.tasks import Records
-    from privgen.experiments.training import train
+    from privgen.cli.task_bars import task_bars
+    from privgen.experiments.experiment import carry_out
 
-    data = Records.of(load_data(dataset, data_dir))
-    with Progress(console=err_console, disable=not err_console.is_terminal) as progress:
-        bar = progress.add_task("trial")
-
-        def trainer(stage: str, trial: Trial) -> Any:
-            known = log.find(trial)
-            if known is not None:
-                return known
-            progress.reset(bar, total=trial.iterations, description=_described(stage, trial))
-            result = train(trial, data, tick=lambda: progress.advance(bar))
-            log.add(Finished(stage, trial, result))
-            score = result.get("accuracy", result["loss"])
-            err_console.print(f"{_described(stage, trial)}: {score:.4g}", markup=False, soft_wrap=True)
-            return result
-
-        explore(grid, trainer)
+    torch.set_num_threads(threads)
+    with task_bars() as update:
+        carry_out(
+            experiment, choices, log, data_dir, update=update,
+            said=lambda text: err_console.print(text, markup=False, soft_wrap=True),
+        )  # fmt: skip
 
 
-def _described(stage: str, trial: Trial) -> str:
-    from privgen.experiments.summary import change_name, method_name
+def _draw(experiment: Experiment[Any], log: TrialLog[Any], out: Path) -> None:
+    """The tables and the plot of what is recorded."""
+    import io
 
-    change = change_name(trial)
-    return (
-        f"{stage} {trial.task}, ε {trial.epsilon:g}, {method_name(trial)}, C {trial.total_clip:g}, "
-        f"η {trial.learning_rate:g}" + ("" if change == "–" else f", {change}") + f", seed {trial.seed}"
-    )
-
-
-def _draw(log: Any, out: Path) -> None:
     from accountant.files import write_durably
     from privgen.cli.console import console
-    from privgen.experiments.figure import plot
-    from privgen.experiments.tables import tables
 
+    finished = experiment.own(log)
+    text, drawn = experiment.tables(finished), io.BytesIO()
+    experiment.figure(finished).savefig(drawn, format="png", dpi=110)
     out.mkdir(parents=True, exist_ok=True)
-    text = tables(log.all())
-    write_durably(out / "clipping-bias.md", text.encode())
-    plot(log.all(), out / "clipping-bias.png")
+    write_durably(out / f"{experiment.name}.md", text.encode())
+    write_durably(out / f"{experiment.name}.png", drawn.getvalue())
     console.print(text, markup=False, soft_wrap=True)
+    console.print(f"Kept in {out / experiment.name}.md and {experiment.name}.png.", markup=False, soft_wrap=True)

@@ -18,10 +18,13 @@ from privgen.cli.suggestions import SuggestingGroup, name_the_nearest
 COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("privgen.cli.plan", "Solve for noise, sampling rate and iterations before any training."),
     "train": ("privgen.cli.train", "Train under the budget guard; halt when the budget is reached."),
+    "baseline": ("privgen.cli.baseline", "Train a rival or a ceiling to compare with, under the same guard."),
     "audit": ("privgen.cli.audit", "Recompute what a run spent, from its ledger alone."),
+    "label": ("privgen.cli.label", "A run's privacy on one card, for people and as JSON."),
     "sample": ("privgen.cli.sample", "Make images with a trained generator."),
     "evaluate": ("privgen.cli.evaluate", "gen2real accuracy, FID, IS, diversity and copying, by a named protocol."),
     "export": ("privgen.cli.export", "A folder for the Hugging Face Hub, which works without privgen."),
+    "compare": ("privgen.cli.compare", "Runs side by side: ε certified and claimed, every measure, and images."),
     "account": ("privgen.cli.account", "One budget over many runs: make one, show what is left."),
     "keys": ("privgen.cli.keys", "Make a key that signs ledgers."),
     "experiment": ("privgen.cli.experiment", "Experiments about the method itself, on public data."),

@@ -27,7 +27,7 @@ def step_cost(made: Plan) -> StepCost:
         raise click.UsageError("To measure a step the shape of the images must be known; give --dataset.")
     height, width, channels = facts.shape
     method = method_named(made.method)
-    settings = method.default_settings(made.dataset_size, warm_start=made.warm_start is not None)
+    settings = method.planned_settings(made)
     known = RecordFacts(shape=(channels, height, width), class_names=facts.classes)
     err_console.print("Measuring a training step on made-up images ...", markup=False)
     fixed, per_record = measure_step(made, method, known, settings, torch.device("cpu"))
@@ -73,6 +73,10 @@ def search_plan(
     best = search.recommended
     found = replace(request, batch_size=float(best.batch_size), iterations=best.iterations)
     reasons = {"sampling_rate": f"searched: {search.reason}", "iterations": "searched, with the batch"}
+    if made.warm_start is None:
+        # The search counted none.
+        found = replace(found, warm_start=0.0)
+        reasons |= {name: why for name, why in made.defaults.items() if name == "warm_start"}
     if free_bands:
         found = replace(found, bands=best.bands)
         reasons["bands"] = "searched: the best of the noise saved and the delay that it costs"

@@ -207,7 +207,7 @@ class Stages(OptionType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """A tuple of them."""
-        from privgen.experiments.grid import STAGES
+        from privgen.experiments.clipping_bias.grid import STAGES
 
         names = tuple(str(value).split(","))
         if unknown := [name for name in names if name not in STAGES]:

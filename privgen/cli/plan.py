@@ -45,6 +45,8 @@ Examples:
     privgen plan --epsilon 10 --dataset fashion-mnist --time-budget 30m --out plan.json
   Noise that falls: 1.5 times as much in the first half of the steps as in the second:
     privgen plan --epsilon 10 --dataset fashion-mnist --phases 0.5:1.5,0.5:1.0
+  The published method's networks and losses, without the warm start that plans have by default:
+    privgen plan --epsilon 10 --dataset fashion-mnist --preset paper --out plan.json
   The published feedback: claimed beside certified, and the largest C2 that the budget affords:
     privgen plan --epsilon 10 --feedback paper --batch-size 256 --noise-multiplier 1 --iterations 4000
 """
@@ -61,6 +63,7 @@ class PlanOptions(TypedDict):
     dataset: str | None
     dataset_size: int | None
     method: str
+    preset: str | None
     data_name: str | None
     classes: tuple[str, ...] | None
     shape: tuple[int, int, int] | None
@@ -109,6 +112,12 @@ class PlanOptions(TypedDict):
     show_default=True,
     help="What is trained: " + "; ".join(f"{name}, {known.summary}" for name, known in METHODS.items()) + ".",
 )
+@click.option(
+    "--preset",
+    type=OneOf(lambda: list(dict.fromkeys(preset for known in METHODS.values() for preset in known.presets))),
+    help="Size of the networks, by the method's name for it, for privgen train to take from the plan; paper is the "
+    "published method: its networks and losses, no warm start.  [default: by N]",
+)
 @facts_options
 @click.option("--batch-size", type=float, help="Expected batch size, qN.")
 @click.option("--sampling-rate", type=float, help="q, instead of --batch-size.")
@@ -134,8 +143,10 @@ class PlanOptions(TypedDict):
 @click.option(
     "--warm-start",
     type=float,
-    help="Part of ε that statistics of each class, released before the first step, cost by themselves.  [default: the "
-    "method's: " + ", ".join(f"{name} {known.planned.warm_start:g}" for name, known in METHODS.items()) + "]",
+    help="Part of ε that statistics of each class, released before the first step, cost by themselves; 0 for none.  "
+    "[default: the method's: "
+    + ", ".join(f"{name} {known.planned.warm_start:g}" for name, known in METHODS.items())
+    + "; none where rate, steps and noise are all given]",
 )
 @click.option(
     "--spare-releases",
@@ -221,12 +232,17 @@ def _request(given: PlanOptions, stated: StatedData) -> PlanRequest:
     from planners.schedule import WHOLE
 
     method = METHODS[given["method"]].planned
+    presets, preset = METHODS[given["method"]].presets, given["preset"]
+    if preset is not None and preset not in presets:
+        known = f"it has {', '.join(presets)}" if presets else "it has none"
+        raise click.BadParameter(f"{preset!r} is no preset of {method.name}; {known}.", param_hint="--preset")
     return PlanRequest(
         epsilon=given["epsilon"],
         delta=given["delta"],
         dataset=stated.dataset,
         dataset_size=stated.size,
         method=method,
+        preset=preset,
         public_facts=stated.facts,
         batch_size=given["batch_size"],
         sampling_rate=given["sampling_rate"],

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +15,15 @@ from privgen.catalogue import METHODS
 from privgen.cli.account import account_of
 from privgen.cli.configuration import ConfiguredCommand
 from privgen.cli.console import console, err_console, warn
-from privgen.cli.facts import planned_data, recall_source
+from privgen.cli.facts import recall_source
 from privgen.cli.option_types import DataName, OneOf
-from privgen.cli.plan_risk import warn_of_weakness
+from privgen.cli.ranks import joined, own_device
 from privgen.cli.signals import Requests, requests, say
-from privgen.cli.spent_before import tell_spent_before
-from privgen.cli.suggestions import meant
-from privgen.cli.train_messages import in_a_terminal, say_end, say_halted, say_resumed, show_found
+from privgen.cli.train_messages import in_a_terminal, say_end
+from privgen.cli.train_opening import DEFAULT_PLAN, open_session
 
 if TYPE_CHECKING:
     from accountant.plans.plan import Plan
-    from privgen.config import RunSettings
-    from privgen.training.method import Method
     from privgen.training.session import Options, Session
 
 EPILOG = """\b
@@ -33,7 +33,6 @@ Examples:
   privgen train --plan plan.json --out runs/quick --preset tiny --set generator_rate=1e-3
 """
 
-DEFAULT_PLAN = Path("plan.json")
 # As privgen.attacks.one_run: with fewer, guessing all of them right shows next to nothing.
 FEWEST_CANARIES = 32
 
@@ -62,7 +61,9 @@ def _presets() -> list[str]:
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out. Every step is charged anew.")
 @click.option("--checkpoint", help="Resume from this checkpoint and not from the newest.")
-@click.option("--preset", type=OneOf(_presets), help="Size of the networks; each method has its own.")
+@click.option(
+    "--preset", type=OneOf(_presets), help="Size of the networks; each method has its own.  [default: the plan's]"
+)
 @click.option(
     "--set",
     "settings",
@@ -101,8 +102,24 @@ def _presets() -> list[str]:
     help="Plant M canary records, each in or out by a secret coin, for privgen audit --empirical. The charge is the "
     "same; the images are worse.",
 )
+@click.option(
+    "--canary-kind",
+    type=click.Choice(["image", "gradient"]),
+    default="image",
+    show_default=True,
+    help="image: records of random pixels, which test the training; gradient: fixed vectors in every sum, which show "
+    "the mechanism's ε best.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for torch.")
+@click.option(
+    "--rank-timeout",
+    type=click.FloatRange(min=1),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Under torchrun: a process that does not answer for so long stops all.",
+)
 def command(
     plan_path: Path | None,
     dataset: str | None,
@@ -120,24 +137,30 @@ def command(
     anchor: Path | None,
     yes: bool,
     canaries: int | None,
+    canary_kind: str,
     device: str,
     threads: int | None,
+    rank_timeout: float,
 ) -> None:
     """Train an image generator under a plan's budget.
 
     The guard reserves steps in the ledger before they run and halts when the next one would overspend;
     that is normal completion, exit status 0. Ctrl-C writes a checkpoint and exits 130; go on by --resume.
     Where crashes left less than 80 % of the charged steps in the weights, nothing is released: exit status 1.
+    Several processes train together under torchrun: torchrun --nproc-per-node 4 -m privgen train ...
     """
     if resume and (preset or settings or canaries):
         raise click.UsageError("--preset, --set and --canaries belong to a new run; a resumed one keeps its own.")
+    if canary_kind != "image" and not canaries:
+        raise click.UsageError("--canary-kind goes with --canaries.")
     if checkpoint and not resume:
         raise click.UsageError("--checkpoint goes with --resume.")
-    with requests() as asked:
-        plan = _plan(plan_path, resume=resume)
-        if plan is not None and dataset is None:
-            dataset = recall_source(plan_path or DEFAULT_PLAN, plan)
-        session = _open(
+    with requests() as asked, joined(timeout=rank_timeout) as world:
+        with world.together():
+            plan = _plan(plan_path, resume=resume)
+            if plan is not None and dataset is None:
+                dataset = recall_source(plan_path or DEFAULT_PLAN, plan)
+        session = open_session(
             plan=plan,
             dataset=dataset,
             data_dir=data_dir,
@@ -150,14 +173,14 @@ def command(
             ask=not yes and in_a_terminal(),
             options=_options(
                 device, threads, insecure_fixed_seed, signing_key=signing_key, extend=extend,
-                account=account_of(account), anchor=anchor, canaries=canaries or 0, accept_loss=accept_loss,
+                account=account_of(account), anchor=anchor, canaries=canaries or 0, canary_kind=canary_kind,
+                accept_loss=accept_loss, world=world,
             ),
         )  # fmt: skip
         if session is None:
             return
         with session:
-            _compile()
-            _train(session, asked)
+            train_to_the_end(session, asked)
 
 
 def _plan(path: Path | None, *, resume: bool) -> Plan | None:
@@ -184,89 +207,10 @@ def _options(device: str, threads: int | None, seed: int | None, **chosen: Any) 
         torch.set_num_threads(threads)
     if seed is not None:
         warn("INSECURE: noise and batches come from a seed; this run protects nobody.")
-    return Options(device=device_of(device), **chosen, **({} if seed is None else seeded(seed)))
-
-
-def _open(
-    *,
-    plan: Plan | None,
-    dataset: str | None,
-    data_dir: Path | None,
-    out: Path | None,
-    resume: bool,
-    checkpoint: str | None,
-    preset: str | None,
-    settings: tuple[str, ...],
-    found: bool,
-    ask: bool,
-    options: Options,
-) -> Session | None:
-    from accountant.plans.planned_method import GAN
-    from privgen.catalogue import method_named
-    from privgen.training.begin import begin
-    from privgen.training.records import ImageRecords
-    from privgen.training.resume import resume as resume_run
-    from privgen.training.run_folder import RunFolder
-    from privgen.training.session import Halted
-
-    if resume:
-        folder = RunFolder.existing(_out(out, plan.dataset if plan else dataset))
-        begun = folder.known_plan() or plan
-        own = plan or begun
-        method = method_named(GAN.name if begun is None else begun.method)
-        data = planned_data(dataset or folder.source(), own, data_dir)
-        resumed = resume_run(
-            folder.path, method=method, data=ImageRecords(data), options=options, plan=plan, checkpoint=checkpoint
-        )
-        if isinstance(resumed, Halted):
-            say_halted(resumed)
-            return None
-        say_resumed(resumed)
-        return resumed
-    assert plan is not None  # `_plan` leaves it out for a resume alone
-    method = method_named(plan.method)
-    data = planned_data(dataset, plan, data_dir)
-    chosen = _settings(method, plan, preset, settings)
-    tell_spent_before(plan, data)
-    warn_of_weakness(plan)
-    if found:
-        show_found(plan, data, DEFAULT_PLAN, ask=ask)
-    return begin(
-        _out(out, data.name), plan=plan, method=method, settings=chosen, data=ImageRecords(data), options=options
-    )
-
-
-def _out(given: Path | None, dataset: str | None) -> Path:
-    if given is None and dataset is None:
-        raise click.UsageError("Give the run's folder: --out runs/NAME.")
-    return given if given is not None else Path("runs") / Path(str(dataset)).name.replace(":", "-")
-
-
-def _settings(method: Method, plan: Plan, preset: str | None, settings: tuple[str, ...]) -> RunSettings:
-    """The method's default settings, with what was asked for changed."""
-    import json
-
-    from privgen.errors import ConfigError
-
-    values = method.default_settings(plan.dataset_size, warm_start=plan.warm_start is not None).to_json()
-    if preset is not None and "preset" not in values:
-        raise ConfigError(f"Method {method.name} has no presets; omit --preset {preset}.")
-    if preset is not None:
-        values["preset"] = preset
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals or name not in values:
-            known = f"Expected NAME=VALUE with NAME one of: {', '.join(values)}."
-            found = f"is not known.{meant(name, values)}" if name not in values else "has no value."
-            raise click.BadParameter(f"{setting!r} {found} {known}", param_hint="--set")
-        try:
-            values[name] = json.loads(text)
-        except ValueError:
-            values[name] = text
-    try:
-        return method.settings_from_json(values)
-    except ConfigError as error:
-        raise click.BadParameter(str(error), param_hint="--set") from error
+    rank = chosen["world"].ranks.rank
+    return Options(
+        device=device_of(own_device(device)), **chosen, **({} if seed is None else seeded(seed, rank=rank))
+    )  # fmt: skip
 
 
 def _compile() -> None:
@@ -278,16 +222,29 @@ def _compile() -> None:
         err_console.print(f"Compiled the loops that sum gradients in {seconds:.1f} s; they are kept for the next run.")
 
 
-def _train(session: Session, asked: Requests) -> None:
+def train_to_the_end(session: Session, asked: Requests) -> None:
+    """Take a session's steps with a display, say how it ended, and leave its reports; exits where it did not end well.
+
+    Args:
+        asked: what signals ask of it meanwhile.
+    """
     from privgen.cli.progress import TrainingDisplay
     from privgen.training.loop import run
+    from privgen.training.sample_grids import LATEST
 
-    told = False
-    with TrainingDisplay(session) as display:
+    _compile()
+    told = shown = False
+    with _timed(session), TrainingDisplay(session) as display:
         for report in run(session, stop=asked.end, keep=asked.keep):
             display.update(report)
             if report.checkpoint is not None and asked.tell_kept():
                 say(f"Checkpoint written: {report.checkpoint}, at {report.step} charged steps.")
+            if report.samples is not None and not shown:
+                shown = True
+                newest = report.samples.parent / LATEST
+                err_console.print(
+                    f"First samples, newer ones every few minutes: {newest}", markup=False, soft_wrap=True
+                )
             if report.nonfinite and not told:
                 told = True
                 warn(
@@ -303,10 +260,23 @@ def _train(session: Session, asked: Requests) -> None:
             soft_wrap=True,
         )
         sys.exit(128 + (asked.ending or 0))
-    say_end(session)
+    if session.world.leads:
+        say_end(session)
     if not session.released:
         sys.exit(1)
-    _report(session)
+    if session.world.leads:
+        _report(session)
+
+
+@contextmanager
+def _timed(session: Session) -> Iterator[None]:
+    """Keep what the steps took, however they end; a full disk takes nothing from them."""
+    clock, processor = time.monotonic(), time.process_time()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            session.folder.append_seconds(clock=time.monotonic() - clock, processor=time.process_time() - processor)
 
 
 def _report(session: Session) -> None:

@@ -36,6 +36,11 @@ def write_grid(images: NDArray[np.uint8], path: Path, *, columns: int) -> None:
     Raises:
         OSError: it cannot be written; whatever stood there is untouched.
     """
+    write_durably(path, grid_png(images, columns=columns))
+
+
+def grid_png(images: NDArray[np.uint8], *, columns: int) -> bytes:
+    """What `write_grid` writes."""
     count, height, width, channels = images.shape
     rows = -(-count // columns)
     size = (rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, channels)
@@ -44,7 +49,7 @@ def write_grid(images: NDArray[np.uint8], path: Path, *, columns: int) -> None:
         top = _GAP + index // columns * (height + _GAP)
         left = _GAP + index % columns * (width + _GAP)
         grid[top : top + height, left : left + width] = image
-    write_durably(path, png_bytes(grid))
+    return png_bytes(grid)
 
 
 def png_bytes(image: NDArray[np.uint8]) -> bytes:

@@ -1,93 +1,126 @@
-"""Finished trials as JSON lines, one for each trial, appended and flushed so that a grid can be interrupted.
+"""Finished trials as JSON lines, one for each trial, appended and flushed so that an experiment can be interrupted.
 
 >>> import tempfile
->>> log = TrialLog(Path(tempfile.mkdtemp()) / "results.jsonl")
->>> one = Trial(task="mlp", feedback="none", epsilon=1.0, total_clip=1.0, learning_rate=0.1)
->>> result = {"loss": 0.5, "accuracy": 80.0, "curve": [], "probes": [], "noise_multiplier": 1.0, "noise_std": 0.1}
->>> log.add(Finished("tune", one, result | {"certified": 1.0, "claimed": None}))
->>> TrialLog(log.path).find(one)["accuracy"]
-80.0
+>>> form = TrialForm(schema="privgen.example/1", to_json=dict, from_json=dict, result=dict)
+>>> log = TrialLog(Path(tempfile.mkdtemp()) / "results.jsonl", form)
+>>> log.add(Finished("first", {"seed": 0}, {"loss": 0.5}))
+>>> TrialLog(log.path, form).find({"seed": 0})["loss"]
+0.5
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from privgen.errors import ConfigError
-from privgen.experiments.results import TrialResult, parsed_result
-from privgen.experiments.settings import Trial
 
-SCHEMA = "privgen.clipping-bias/1"
+Trial = TypeVar("Trial")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialForm(Generic[Trial]):
+    """How trials and their results stand in a file.
+
+    Args:
+        schema: of a line; it ends with a version. to_json, from_json: of a trial, inverse to each other.
+        result: checks the result in a line and gives it back; raises KeyError, TypeError or ValueError.
+    """
+
+    schema: str
+    to_json: Callable[[Trial], Mapping[str, Any]]
+    from_json: Callable[[Mapping[str, Any]], Trial]
+    result: Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Generic[Trial]):
     """A trial that was trained.
 
     Args:
-        stage: of the grid, the first that needed it. trial: its settings. result: what `train` returned.
+        stage: of the experiment, the first that needed it. trial: its settings. result: what was measured.
     """
 
     stage: str
     trial: Trial
-    result: TrialResult
+    result: Any
 
 
-class TrialLog:
+class TrialLog(Generic[Trial]):
     """A file of finished trials, read once and appended to.
 
     Args:
-        path: need not exist yet. A last line that a crash cut off is dropped.
+        path: need not exist yet. A last line that a crash cut off does not count, and is overwritten by the next.
+        form: of its lines.
 
     Raises:
-        ConfigError: a line does not hold a finished trial.
+        ConfigError: a line does not hold a finished trial. The file stays as it is.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._finished: dict[Trial, Finished] = {}
+    def __init__(self, path: Path, form: TrialForm[Trial]) -> None:
+        self.path, self._form = path, form
+        self._finished: dict[str, Finished[Trial]] = {}
+        self._whole = 0
         if path.exists():
-            whole, _, cut = path.read_bytes().rpartition(b"\n")
-            if cut:
-                path.write_bytes(whole + b"\n" if whole else b"")
-            for number, line in enumerate(whole.splitlines(), 1):
-                finished = _parsed(line, f"{path}, line {number}")
-                self._finished[finished.trial] = finished
+            text = path.read_bytes()
+            self._whole = text.rfind(b"\n") + 1
+            for number, line in enumerate(text[: self._whole].splitlines(), 1):
+                finished = self._parsed(line, f"{path}, line {number}")
+                self._finished[self._key(finished.trial)] = finished
 
-    def find(self, trial: Trial) -> TrialResult | None:
+    def _key(self, trial: Trial) -> str:
+        return json.dumps(self._form.to_json(trial), sort_keys=True)
+
+    def find(self, trial: Trial) -> Any:
         """The result of this trial, or None if it was not trained."""
-        finished = self._finished.get(trial)
+        finished = self._finished.get(self._key(trial))
         return None if finished is None else finished.result
 
-    def add(self, finished: Finished) -> None:
+    def add(self, finished: Finished[Trial]) -> None:
         """Append a trial and flush the file.
 
         Raises:
             OSError: it cannot be written.
         """
-        self._finished[finished.trial] = finished
         line = {
-            "schema": SCHEMA,
+            "schema": self._form.schema,
             "stage": finished.stage,
-            "trial": finished.trial.to_json(),
+            "trial": self._form.to_json(finished.trial),
             "result": dict(finished.result),
         }
+        written = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+        with self.path.open("ab") as file:
+            file.truncate(self._whole)
+            file.write(written)
+            file.flush()
+            os.fsync(file.fileno())
+        self._whole += len(written)
+        self._finished[self._key(finished.trial)] = finished
 
-    def all(self) -> tuple[Finished, ...]:
+    def all(self) -> tuple[Finished[Trial], ...]:
         """Every finished trial, in the order in which they were trained."""
         return tuple(self._finished.values())
 
-
-def _parsed(line: bytes, where: str) -> Finished:
-    try:
-        data = json.loads(line)
-        if data.get("schema") != SCHEMA:
-            raise ConfigError(f"Expected schema {SCHEMA} in {where}, got {data.get('schema')!r}.")
-        return Finished(str(data["stage"]), Trial.from_json(data["trial"]), parsed_result(data["result"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{where} does not hold a finished trial ({error}); remove the line.") from error
+    def _parsed(self, line: bytes, where: str) -> Finished[Trial]:
+        try:
+            data = json.loads(line)
+            found = data.get("schema")
+        except (ValueError, AttributeError) as error:
+            raise ConfigError(f"{where} is damaged ({error}); remove the line: its trial is trained again.") from error
+        if found != self._form.schema:
+            raise ConfigError(
+                f"Expected schema {self._form.schema} in {where}, got {found!r}: it is of another experiment or of "
+                "another version of privgen; give another --out or --from."
+            )
+        try:
+            trial, result = self._form.from_json(data["trial"]), self._form.result(data["result"])
+            return Finished(str(data["stage"]), trial, result)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"{where} does not hold a finished trial ({error}); remove the line: its trial is trained again."
+            ) from error

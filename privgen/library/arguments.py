@@ -57,6 +57,7 @@ class RunArguments(TypedDict, total=False):
     extend: bool
     canaries: int
     insecure_fixed_seed: int | None
+    rank_timeout: float
 
 
 class Further(PlanArguments, SettingArguments, RunArguments, total=False):
@@ -77,8 +78,11 @@ def split(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dic
     return planned, settings, options
 
 
-def run_options(given: Mapping[str, Any], device: torch.device) -> Options:
+def run_options(given: Mapping[str, Any], device: torch.device, *, rank: int) -> Options:
     """The options of a run.
+
+    Args:
+        rank: of this process among those that train together.
 
     Raises:
         ConfigError: canaries are asked for.
@@ -93,7 +97,7 @@ def run_options(given: Mapping[str, Any], device: torch.device) -> Options:
         anchor=_path(given.get("anchor")),
         accept_loss=given.get("accept_loss", False),
         extend=given.get("extend", False),
-        **({} if seed is None else seeded(seed)),
+        **({} if seed is None else seeded(seed, rank=rank)),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
@@ -15,15 +14,6 @@ from privgen.library.model_method import KINDS, ModelMethod, Numbers
 from privgen.library.records import LibraryRecords
 from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.training.run_folder import RunFolder
-
-
-def require_one_process() -> None:
-    """Raise RunError under torchrun: each process would draw, charge and add noise for itself."""
-    if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
-        raise RunError(
-            f"WORLD_SIZE={os.environ['WORLD_SIZE']}: PrivateTraining runs in one process, and several would each draw, "
-            "charge and add noise for themselves. Start it without torchrun."
-        )
 
 
 def require_model(model: Any) -> None:

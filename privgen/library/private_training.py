@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -18,17 +19,20 @@ from accountant.errors import LedgerError
 from accountant.plans.parts import Feedback
 from accountant.plans.plan import Plan
 from privgen.library.arguments import Further, run_options, split
-from privgen.library.checks import require_folder, require_model, require_numbers, require_one_process, try_loss
+from privgen.library.checks import require_folder, require_model, require_numbers, try_loss
 from privgen.library.model_method import Loss, ModelLearner, ModelMethod, ModelSettings, Numbers, RecordLossOf
 from privgen.library.optimiser import Optimiser, Schedule, progress_of, require_optimiser, require_schedule
 from privgen.library.planned import plan_for
 from privgen.library.records import Augment, Identity, LibraryRecords
+from privgen.mechanism.ranks import TIMEOUT, torchrun_rank
 from privgen.report.write import write_reports
 from privgen.training.begin import begin
+from privgen.training.distributed import World
 from privgen.training.loop import StepReport, run
+from privgen.training.opening import open_run
 from privgen.training.resume import resume as resume_run
 from privgen.training.run_folder import RunFolder
-from privgen.training.session import Halted, Session
+from privgen.training.session import Halted, Options, Session
 
 
 class PrivateTraining:
@@ -51,7 +55,11 @@ class PrivateTraining:
         further: of the plan epsilon, delta, batch_size (expected, qN), steps, dataset_size (N, which is public;
             len(dataset) where it is not given) and whatever `planners.plan` takes; checkpoint_every, keep_checkpoints,
             physical_batch, and ema, the decay of a moving average which is then what is released; signing_key, account
-            (one, or its file), anchor, accept_loss, extend and insecure_fixed_seed as `privgen train` has them.
+            (one, or its file), anchor, accept_loss, extend, rank_timeout and insecure_fixed_seed as `privgen train` has
+            them.
+
+    Started by torchrun it trains on all ranks together (docs/torchrun.md): model and optimiser are rank 0's everywhere,
+    `out` is on rank 0's machine, and every rank yields the same reports.
 
     Attributes:
         plan: the plan, which is solved before anything is spent. outcome: why it ended, or None while it has not.
@@ -80,7 +88,6 @@ class PrivateTraining:
         numbers: Numbers | None = None,
         **further: Unpack[Further],
     ) -> None:
-        require_one_process()
         require_model(model)
         require_optimiser(optimizer, model)
         if schedule is not None:
@@ -88,9 +95,11 @@ class PrivateTraining:
         progress_of(optimizer, schedule)
         planned, settings, options = split(further)
         self._settings = ModelSettings(**settings, views=views)
-        self._options = run_options(options, next(model.parameters()).device)
+        self._timeout = options.pop("rank_timeout", TIMEOUT)
+        self._options = run_options(options, next(model.parameters()).device, rank=torchrun_rank())
         self._folder, self._resume = RunFolder(Path(out)), resume
-        require_folder(self._folder, resume=resume)
+        if torchrun_rank() == 0:
+            require_folder(self._folder, resume=resume)
         self._data = LibraryRecords(
             dataset, identity=identity, stable_index=stable_index, augment=augment, views=views
         )  # fmt: skip
@@ -170,18 +179,20 @@ class PrivateTraining:
         return self._stopping
 
     def _open(self) -> Session | Halted:
-        if self._resume:
-            return resume_run(
-                self._folder.path, method=self._method, data=self._data, options=self._options, plan=self.plan
-            )
-        return begin(
-            self._folder.path, plan=self.plan, method=self._method, settings=self._settings, data=self._data,
-            options=self._options,
-        )  # fmt: skip
+        def opening(options: Options) -> Session | Halted:
+            path, method, data = self._folder.path, self._method, self._data
+            if self._resume:
+                return resume_run(path, method=method, data=data, options=options, plan=self.plan)
+            return begin(path, plan=self.plan, method=method, settings=self._settings, data=data, options=options)
+
+        options = replace(self._options, world=World.joined(timeout=self._timeout))
+        return open_run(opening, plan=self.plan, method=self._method, data=self._data, options=options)
 
 
 def _leave_reports(session: Session) -> None:
     """Leave the reports beside what was released. The run has halted: a full disk here takes nothing from it."""
+    if not session.world.leads:
+        return
     run_folder = session.folder.path
     if not session.released:
         if session.outcome != "interrupted":

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset, TensorDataset
+from torch.utils.data import IterableDataset, Subset, TensorDataset
 
 from accountant.budget import Neighbouring
 from accountant.ledger.writers import BY_CONTENT, DECLARED_INDEX, GIVEN
@@ -172,6 +172,10 @@ class LibraryRecords:
     def everything(self) -> Records:
         """The data set."""
         return self._dataset
+
+    def everything_of(self, rows: NDArray[np.int64]) -> Records:
+        """These records of it."""
+        return Subset(self._dataset, rows.tolist())  # type: ignore[arg-type]  # any map-style data set will do
 
     def require_planned(self, plan: Plan) -> None:
         """Raise DataError unless the plan may be carried out on them."""

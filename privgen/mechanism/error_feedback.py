@@ -110,6 +110,15 @@ class FeedbackMemory:
             for slot in self._slots:
                 total.add_(slot[name])
 
+    @property
+    def oldest(self) -> int:
+        """The slot that the next push replaces."""
+        return self._oldest
+
+    def turn_to(self, oldest: int) -> None:
+        """Have the next push replace that slot, as on the rank that holds what the slots hold."""
+        self._oldest = oldest
+
     def window_sum(self) -> TensorDict:
         """Σ of the last K pushed sums, zeros before there were so many."""
         return {name: total.clone() for name, total in self._sum.items()}

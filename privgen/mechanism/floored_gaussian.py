@@ -114,6 +114,10 @@ class ExactGaussian:
             self._decide(words, part, floors_of_words(words, part, std=std), std=std)
         return result.reshape(sizes)
 
+    def mark(self) -> bytes:
+        """Some bits that are used up: where two ranks have the same, both draw the same noise."""
+        return self._words(2).tobytes() + self._further(1).tobytes()
+
     def _decide(
         self, words: NDArray[np.uint64], result: NDArray[np.int64], open_at: NDArray[np.int64], *, std: float
     ) -> None:

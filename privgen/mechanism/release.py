@@ -2,6 +2,8 @@
 
     released_k = sums_k + ⌊N(0, (σ_k/h_k)² I)⌋       integers, in units of the grid step h_k;  σ_k/h_k ≥ z_k Δ_k / h_k
 
+Where several ranks train together, sums_k are added up over ranks, and each coordinate's noise is drawn by one rank.
+
 sums_k are integers too, so this is ⌊sums_k + N⌋: post-processing of the Gaussian mechanism, exactly. All parts
 of a step are one joint Gaussian release with 1/z² = Σ 1/z_k² (docs/privacy.md, theorems 1 and 11).
 
@@ -27,6 +29,7 @@ from accountant.plans.exact_release import feedback_ratio_upwards, joint_covers
 from accountant.plans.parts import Part
 from privgen.errors import ConfigError
 from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.ranks import ALONE, Ranks
 
 TensorDict = dict[str, Tensor]
 
@@ -40,6 +43,7 @@ def gaussian(
     noise: ExactGaussian,
     batch_size: float | None = None,
     counted_twice: frozenset[str] = frozenset(),
+    ranks: Ranks = ALONE,
 ) -> dict[str, TensorDict]:
     """Release one step's sums together.
 
@@ -51,6 +55,8 @@ def gaussian(
         batch_size: B = qN, where the published feedback is used: C2 is on the scale of the mean.
         counted_twice: names of sums each of whose numbers stands for two equal ones in the vector whose norm Δ
             bounds, such as what is off the diagonal of a symmetric matrix; their noise has σ/√2.
+        ranks: who else has sums of this step; all call this at once, each with its own sums and its own receipt for
+            the step. What comes back is the same on all.
 
     Returns:
         The noised sums, in the same form: int64, in grid steps.
@@ -65,7 +71,7 @@ def gaussian(
     if not all(t.dtype == torch.int64 for tensors in sums.values() for t in tensors.values()):
         raise ConfigError("Expected sums of integers (int64): noise on floats is no Gaussian mechanism.")
     receipt.redeem(receipt.event)
-    return {part.name: _noised(sums[part.name], part, bands, noise, counted_twice) for part in parts}
+    return _noised(sums, parts, bands, noise, counted_twice, ranks)
 
 
 def require_admitted(parts: tuple[Part, ...], bands: int, event: Event, batch_size: float | None) -> None:
@@ -102,15 +108,33 @@ def require_admitted(parts: tuple[Part, ...], bands: int, event: Event, batch_si
 
 
 def _noised(
-    sums: Mapping[str, Tensor], part: Part, bands: int, noise: ExactGaussian, counted_twice: frozenset[str]
-) -> TensorDict:
+    sums: Mapping[str, Mapping[str, Tensor]],
+    parts: tuple[Part, ...],
+    bands: int,
+    noise: ExactGaussian,
+    counted_twice: frozenset[str],
+    ranks: Ranks,
+) -> dict[str, TensorDict]:
+    """The ranks' sums added up, with noise that is drawn once: each rank's for its own slice of all coordinates."""
+    places = [(part, name, value) for part in parts for name, value in sums[part.name].items()]
+    length = sum(value.numel() for _, _, value in places)
+    own = ranks.slice_of_sum(torch.cat([value.reshape(-1) for _, _, value in places]))
+    first, at = ranks.rank * len(own), 0
+    for part, name, value in places:
+        low, high = max(at, first), min(at + value.numel(), first + len(own))
+        if low < high:
+            drawn = noise.floored((high - low,), std=_std(part, bands, twice=name in counted_twice))
+            own[low - first : high - first] += torch.from_numpy(drawn).to(own.device)
+        at += value.numel()
+    released: dict[str, TensorDict] = {part.name: {} for part in parts}
+    pieces = ranks.whole(own, length).split([value.numel() for _, _, value in places])
+    for (part, name, value), piece in zip(places, pieces, strict=True):
+        released[part.name][name] = piece.view(value.shape)
+    return released
+
+
+def _std(part: Part, bands: int, *, twice: bool) -> float:
+    """Of a coordinate's noise, in grid steps; σ/√2 where it is counted twice."""
     std = part.noise_on_grid(bands)
     # A float above 1/√2, and the product rounded up.
-    halved = math.nextafter(std * math.nextafter(math.sqrt(0.5), 1.0), math.inf)
-    return {
-        name: value
-        + torch.from_numpy(noise.floored(tuple(value.shape), std=halved if name in counted_twice else std)).to(
-            value.device
-        )
-        for name, value in sums.items()
-    }
+    return math.nextafter(std * math.nextafter(math.sqrt(0.5), 1.0), math.inf) if twice else std

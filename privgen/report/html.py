@@ -15,16 +15,22 @@ from privgen.report.document import HOLDS, Report
 from privgen.report.figures import Figure
 from privgen.report.rendering import render, source
 
-_MARK = {"passed": "✓", HOLDS: "✓", "incomplete": "…", "failed": "✗"}
-_RESULT = {"passed": "is-passed", "FAILED": "is-failed", "not checked": "is-not-checked"}
+MARK = {"passed": "✓", HOLDS: "✓", "incomplete": "…", "failed": "✗"}
+_RESULT = {
+    "passed": "is-passed",
+    "FAILED": "is-failed",
+    "not checked": "is-not-checked",
+    "WITHOUT PRIVACY": "is-failed",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleGrid:
-    """Released samples: the bytes of a PNG file, and their description for a screen reader."""
+    """Released samples: the bytes of a PNG file, their description for a screen reader, and what stands below."""
 
     png: bytes
     alt: str
+    caption: str = "Images from the released generator; the file's digest is the ledger's."
 
     @property
     def address(self) -> str:
@@ -32,19 +38,27 @@ class SampleGrid:
         return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
 
-def render_html(report: Report, *, figures: tuple[Figure, ...] = (), samples: SampleGrid | None = None) -> str:
+def render_html(
+    report: Report,
+    *,
+    figures: tuple[Figure, ...] = (),
+    samples: SampleGrid | None = None,
+    kind: str = "privgen privacy audit",
+) -> str:
     """A report as a whole HTML document.
 
     Args:
-        report: its text. figures: by `figures_of`. samples: a grid that is known to be the released one.
+        report: its text. figures: by `figures_of`. samples: a grid that is known to be the released one, shown before
+            the section of assumptions. kind: of document, above the title.
     """
     style = source("report.css")
     page = render(
         "report.html",
-        policy=_policy(style),
+        policy=policy_of(style),
         style=style,
         report=report,
-        mark=_MARK[report.tone],
+        kind=kind,
+        mark=MARK[report.tone],
         figures=figures,
         samples=samples,
         result=_RESULT,
@@ -54,6 +68,7 @@ def render_html(report: Report, *, figures: tuple[Figure, ...] = (), samples: Sa
     return str(page)
 
 
-def _policy(style: str) -> str:
+def policy_of(style: str) -> str:
+    """The content security policy of a page that holds this style sheet and nothing that runs."""
     allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{allowed}'; img-src data:; base-uri 'none'; form-action 'none'"

@@ -168,7 +168,11 @@ def _rows(plan: Plan) -> list[tuple[str, str, str]]:
     noise = noise_to_batch(plan, plan.schedule()[0])
     rows = [
         ("data set", f"{plan.dataset or 'not named'}, N = {plan.dataset_size}", why.get("dataset_size", "")),
-        ("method", plan.method, why.get("method", "")),
+        (
+            "method",
+            plan.method if plan.preset is None else f"{plan.method}, preset {plan.preset}",
+            why.get("method", ""),
+        ),
         *_public_facts(plan),
         ("delta", f"{plan.delta:g}", why.get("delta", "given")),
         ("sampling rate", _over_phases(plan, "sampling_rate"), why.get("sampling_rate", "given")),
@@ -181,6 +185,8 @@ def _rows(plan: Plan) -> list[tuple[str, str, str]]:
         warm = plan.warm_start
         value = f"{warm.steps} releases of class statistics, joint noise multiplier {warm.noise_multiplier:.4f}"
         rows.append(("warm start", value, why.get("warm_start", "given")))
+    elif "warm_start" in why:
+        rows.append(("warm start", "none", why["warm_start"].removeprefix("none: ")))
     if plan.verified is not None:
         # The published feedback has a claimed ε as well as the proved one.
         proved = "certified" if plan.feedback is Feedback.PAPER else "verified"

@@ -26,6 +26,9 @@ _STYLE = {
     "failed": "bold red",
     "not-checked": "yellow",
 }
+_WIDE = 5
+# Cells that are seen at once.
+_LOUD = ("FAILED", "WITHOUT PRIVACY")
 _MARK = {"passed": "✓", "failed": "✗", "not-checked": "–"}
 
 
@@ -65,11 +68,15 @@ def render_report(report: Report, *, colour: bool = True, width: int = 110) -> s
     return buffer.getvalue()
 
 
-def _table(columns: int, title: str | None = None) -> Table:
-    """An empty table whose cells are folded where they are too long, never cut."""
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
-    for _ in range(columns):
-        table.add_column(overflow="fold")
+def _table(columns: int, title: str | None = None, head: tuple[str, ...] = ()) -> Table:
+    """An empty table whose cells are folded where they are too long, never cut.
+
+    Args:
+        head: of each column, or nothing.
+    """
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=bool(head))
+    for name in head or ("",) * columns:
+        table.add_column(escape(name), overflow="fold")
     return table
 
 
@@ -84,9 +91,11 @@ def _print_risk(audit: Audit, state: LedgerState, console: Console) -> None:
 
 
 def _generic(block: document.Table) -> Table:
-    table = _table(len(block.head), title=escape(block.caption))
+    # Two or three columns say themselves what they are.
+    head = block.head if len(block.head) >= _WIDE else ()
+    table = _table(len(block.head), title=escape(block.caption), head=head)
     for row in block.rows:
-        table.add_row(*(escape(text) for text in row))
+        table.add_row(*(Text(text, style=_STYLE["failed"] if text in _LOUD else "") for text in row))
     return table
 
 

@@ -17,9 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from accountant.audit.checks import CANARIES
 from accountant.errors import BudgetExhausted, LedgerError
-from accountant.files import write_durably
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Ledger
 from accountant.ledger.extension import blocks_beside
@@ -35,14 +33,14 @@ from privgen.config import RunSettings
 from privgen.errors import RunError
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.sampling import PoissonSampler
-from privgen.training.canaries import Canaries
-from privgen.training.canary_scores import watch_of
 from privgen.training.checkpoint import (
     checkpoint_name,
     write_checkpoint,
 )
 from privgen.training.disk_room import DiskRoom, room_for
+from privgen.training.gradient_canaries import Planted
 from privgen.training.method import Learner, Method
+from privgen.training.planting import in_genesis, plant, require_watchable, watch_for
 from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder, discard
 from privgen.training.session import Options, Session, checkpoint_metadata, how_to_rebuild
@@ -74,7 +72,7 @@ def begin(
     method.require_planned(plan)
     data.require_planned(plan)
     learner = method.begin(plan, data.facts, settings, latents=options.latents(options.device))
-    _require_of_use(plan, method, learner, canaries=options.canaries)
+    _require_of_use(plan, method, learner, options)
     state = TrainState(learner=learner, beside=options.beside(options.device))
     _require_room(plan, options.account)
     signer = load_signer(options.signing_key) if options.signing_key else None
@@ -82,13 +80,13 @@ def begin(
     try:
         folder.write_beginning(
             {"plan": plan.to_json(), "dataset": data.source, **how_to_rebuild(method.name, learner),
-             "canaries": options.canaries, **beside(options, signer)}
+             "canaries": options.canaries, "canary_kind": options.canary_kind, **beside(options, signer)}
         )  # fmt: skip
         plan.save(folder.plan)
         folder.write_fingerprint(data.fingerprint())
         folder.write_source(data.source, data.notes(plan))
-        planted = _plant(folder, data, options.canaries)
-        salt = os.urandom(16)
+        planted = plant(folder, data, options.canaries, options.canary_kind)
+        salt = options.salt()
         facts = checkpoint_metadata(None, salt=salt, method=method.name, learner=learner)
         digest = write_checkpoint(folder.private, checkpoint_name(0), snapshot(state, facts))
         room = DiskRoom(folder.private, room_for(state, plan))
@@ -111,12 +109,11 @@ def begin(
         raise
 
 
-def _require_of_use(plan: Plan, method: Method, learner: Learner, *, canaries: int) -> None:
+def _require_of_use(plan: Plan, method: Method, learner: Learner, options: Options) -> None:
     """Raise RunError where a warm start or canaries would be paid for, and do nothing for this method."""
     if plan.warm_start is not None and learner.statistics is None:
         raise RunError(f"The plan has a warm start, which method {method.name} takes nothing of; plan without.")
-    if canaries and not method.watched:
-        raise RunError(f"Method {method.name} feels no canaries in what it releases; omit --canaries.")
+    require_watchable(plan, method, learner, canaries=options.canaries, kind=options.canary_kind)
 
 
 def beside(options: Options, signer: LedgerSigner | None) -> dict[str, Any]:
@@ -137,15 +134,6 @@ def _require_room(plan: Plan, account: Account | None) -> None:
         )
 
 
-def _plant(folder: RunFolder, data: TrainingRecords, count: int) -> Canaries | None:
-    """Draw canaries and write them to the private folder, before the genesis names their digest."""
-    if not count:
-        return None
-    planted = data.canaries(count)
-    write_durably(folder.private / CANARIES, planted.to_bytes())
-    return planted
-
-
 def _genesis(
     plan: Plan,
     method: Method,
@@ -153,7 +141,7 @@ def _genesis(
     noise: ExactGaussian,
     options: Options,
     signer: LedgerSigner | None,
-    planted: Canaries | None,
+    planted: Planted | None,
 ) -> dict[str, Any]:
     body: dict[str, Any] = {
         "writer": method.writer,
@@ -177,7 +165,9 @@ def _genesis(
     if options.anchor is not None:
         body["anchor"] = True
     if planted is not None:
-        body["canaries"] = {"count": len(planted), "digest": planted.digest}
+        body["canaries"] = in_genesis(planted)
+    if options.world.size > 1:
+        body["ranks"] = options.world.size
     if signer is not None:
         body["public_key"] = signer.public_key
     if options.account is not None:
@@ -206,13 +196,14 @@ def open_session(
     salt: bytes,
     noise: ExactGaussian,
     options: Options,
-    planted: Canaries | None,
+    planted: Planted | None,
     room: DiskRoom,
     doubt: str | None = None,
 ) -> Session:
     """A session on a ledger that was begun or resumed: entered into the register, with guard, sampler and data."""
     known = replay(ledger.entries)
-    _enter_into_register(known, ledger.entries[0].digest, folder, plan, data)
+    if options.remembered:
+        _enter_into_register(known, ledger.entries[0].digest, folder, plan, data)
     guard = BudgetGuard(
         plan.budget,
         ledger=ledger,
@@ -220,10 +211,12 @@ def open_session(
         account=options.account,
         run=f"{folder.path.name} {ledger.entries[0].body.get('run', 'unnamed')}",
     )
-    drawable = data.ids
+    drawable, mine = data.ids, options.world.shard(data.ids, salt=salt)
     if planted is not None:
+        # Canaries are rank 0's, where they are watched.
         drawable = np.concatenate([drawable, planted.ids[planted.included]])
-    sampler = PoissonSampler(drawable, bands=plan.bands, salt=salt, coins=options.coins)
+        mine = None if mine is None else np.concatenate([mine, planted.included[planted.included]])
+    sampler = PoissonSampler(drawable, bands=plan.bands, salt=salt, coins=options.coins, mine=mine)
     return Session(
         folder=folder,
         plan=plan,
@@ -241,7 +234,10 @@ def open_session(
         accept_loss=options.accept_loss,
         clock=options.clock,
         planted=planted,
+        world=options.world,
+        shard=None if mine is None else np.flatnonzero(mine[: len(data.ids)]),
+        gathered=planted is not None,
         watch=None
         if planted is None
-        else watch_of(planted, plan, salt, folder.private, state.learner.device, watched=method.watched),
+        else watch_for(planted, plan, folder, salt=salt, device=state.learner.device, watched=method.watched),
     )

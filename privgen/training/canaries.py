@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from privgen.data.batches import to_tensor
 from privgen.errors import CheckpointError
 
 SCORES = "canary-scores.safetensors"
+_OF_PART = "part "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,14 +102,17 @@ class Scores:
 
     Args:
         values: (m,), the higher the likelier in. blocks: of steps that were looked at.
+        by_part: the same by each part alone, where canaries are felt in each of them by themselves.
     """
 
     values: NDArray[np.float64]
     blocks: int
+    by_part: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """As a safetensors file; `read` is its inverse."""
-        return save({"scores": self.values, "blocks": np.array([self.blocks])})
+        apart = {f"{_OF_PART}{name}": values for name, values in self.by_part.items()}
+        return save({"scores": self.values, "blocks": np.array([self.blocks]), **apart})
 
     @classmethod
     def read(cls, data: bytes) -> Scores:
@@ -118,6 +123,7 @@ class Scores:
         """
         try:
             found = load(data)
-            return cls(values=found["scores"], blocks=int(found["blocks"][0]))
+            apart = {key.removeprefix(_OF_PART): values for key, values in found.items() if key.startswith(_OF_PART)}
+            return cls(values=found["scores"], blocks=int(found["blocks"][0]), by_part=apart)
         except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
             raise CheckpointError(f"{SCORES} does not hold scores ({error}); restore it from a backup.") from error

@@ -161,13 +161,17 @@ class WatchedStep:
     records: tuple[Tensor, ...]
     _without: dict[str, TensorDict] = field(default_factory=dict)
 
+    def sums(self, part: Part, task: RecordTask, weigh: Weighting, own: Sums, *, physical_batch: int | None) -> Sums:
+        """What the drawn canaries add, as records do."""
+        return task.sums(self.records, weigh, physical_batch=physical_batch)
+
     def merge_sums(self, part: Part, own: Sums, planted: Sums) -> Sums:
         """The data's sums and the canaries' as one."""
         if part.name in self.parts:
-            expected = _added(own, self._expected(part))
+            expected = merged(own, self._expected(part))
             owed = self.watch._without.get(part.name)
             self._without[part.name] = feed_back(part, owed, expected.sums, self.batch_size)
-        return _added(own, planted)
+        return merged(own, planted)
 
     def _expected(self, part: Part) -> Sums:
         """Sums over all canaries whose turn it is, each times its chance to be in."""
@@ -189,7 +193,7 @@ class WatchedStep:
                 beside=_given(numbers[-1]),
                 physical_batch=_AT_ONCE,
             )
-            found = sums if found is None else _added(found, sums)
+            found = sums if found is None else merged(found, sums)
         assert found is not None
         block.turns[part.name] = _Turn(task=task, records=records, numbers=numbers, norms=found.norms)
         return found
@@ -210,7 +214,8 @@ class WatchedStep:
             self.watch.score(self.watch._open.pop(0), self.event, self.parts)
 
 
-def _added(one: Sums, other: Sums) -> Sums:
+def merged(one: Sums, other: Sums) -> Sums:
+    """Both batches' sums as one's."""
     sums = tuple({name: a[name] + b[name] for name in a} for a, b in zip(one.sums, other.sums, strict=True))
     return Sums(torch.cat([one.norms, other.norms]), sums, one.nonfinite + other.nonfinite)
 

@@ -13,6 +13,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,8 +23,7 @@ from accountant.errors import BudgetExhausted
 from accountant.ledger.receipt import Receipt
 from accountant.plans.parts import STATISTICS, Part, Phase
 from privgen.errors import RunError
-from privgen.training.canary_scores import WatchedStep
-from privgen.training.private_step import private_step
+from privgen.training.private_step import CanaryObserver, private_step
 from privgen.training.row_checks import check_parts
 from privgen.training.session import Session
 from privgen.training.state import begin_segment
@@ -41,6 +41,7 @@ class StepReport:
         losses: of released or generated values: post-processing, may be shown to anyone.
         nonfinite: records of this draw that counted as zero because a gradient was not finite; private.
         checkpoint: name of the checkpoint written after this step, or None.
+        samples: a grid of samples that was written after it, or None.
     """
 
     step: int
@@ -52,6 +53,7 @@ class StepReport:
     losses: Mapping[str, float] = field(default_factory=dict)
     nonfinite: int = 0
     checkpoint: str | None = None
+    samples: Path | None = None
 
 
 def run(
@@ -73,7 +75,7 @@ def run(
     """
     session.require_alive()
     while True:
-        if stop():
+        if session.must_stop(stop()):
             _save(session)
             session.outcome = "interrupted"
             return
@@ -81,7 +83,7 @@ def run(
         phase = plan.phase_at(place)
         with session.turn():
             try:
-                receipt = session.guard.admit(plan.event_of(phase))
+                receipt = session.admit(plan.event_of(phase))
             except BudgetExhausted as exhausted:
                 reason = _why(session, exhausted)
                 report = None
@@ -89,7 +91,9 @@ def run(
                 report = _step(session, phase, receipt)
         if report is None:
             break
-        yield replace(report, checkpoint=_save(session)) if keep() or session.checkpoint_due else report
+        report = _shown(session, report)
+        due = session.world.any(keep() or session.checkpoint_due)
+        yield replace(report, checkpoint=_save(session)) if due else report
     session.outcome = _finish(session, reason)
 
 
@@ -121,20 +125,18 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
         records=session.data.drawn(chosen, learner.device),
         noise=session.noise,
         planted=_watched(session, parts, receipt, canaries),
+        ranks=session.world.ranks,
+        gathered=session.gathered,
     )
+    batch_size, nonfinite = session.world.totals(drawn.batch_size, drawn.nonfinite)
     losses = learner.free_step(progress, session.guard.steps)
-    session.folder.append_metrics(
-        {
-            "step": session.guard.steps,
-            "batch_size": drawn.batch_size,
-            "nonfinite": drawn.nonfinite,
-            "median_norm": dict(drawn.median_norm),
-            **losses,
-        }
-    )
+    if session.world.leads:
+        # Of several ranks the norms are those of rank 0's records.
+        counts = {"step": session.guard.steps, "batch_size": batch_size, "nonfinite": nonfinite}
+        session.folder.append_metrics({**counts, "median_norm": dict(drawn.median_norm), **losses})
     if not all(math.isfinite(value) for value in losses.values()):
         raise _diverged(session)
-    return _report(session, losses=losses, nonfinite=drawn.nonfinite)
+    return _report(session, losses=losses, nonfinite=nonfinite)
 
 
 def _report(session: Session, *, losses: Mapping[str, float], nonfinite: int = 0) -> StepReport:
@@ -150,6 +152,14 @@ def _report(session: Session, *, losses: Mapping[str, float], nonfinite: int = 0
     )
 
 
+def _shown(session: Session, report: StepReport) -> StepReport:
+    """The report with the grid of samples that was due after it, if one was."""
+    if not session.world.leads:
+        return report
+    learner, folder = session.state.learner, session.folder.samples
+    return replace(report, samples=session.grids.write_if_due(learner, folder, step=report.step))
+
+
 def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
     """The row check, once for each reservation."""
     if session.rows_checked_at == session.guard.reservations:
@@ -159,14 +169,17 @@ def _look_at_rows(session: Session, parts: tuple[Part, ...]) -> None:
     if first:
         session.pace_by(session.clock() - begun)
     session.rows_checked_at = session.guard.reservations
-    session.folder.append_row_check({"step": session.guard.steps, **found})
+    if session.world.leads:
+        session.folder.append_row_check({"step": session.guard.steps, **found})
 
 
 def _warm_step(session: Session, receipt: Receipt) -> StepReport:
     """One release of the warm start."""
+    data, shard = session.data, session.shard
     statistics_step(
-        session.state.learner, session.plan, receipt=receipt, records=session.data.everything, noise=session.noise
-    )
+        session.state.learner, session.plan, receipt=receipt, noise=session.noise, ranks=session.world.ranks,
+        records=data.everything if shard is None else data.everything_of(shard),
+    )  # fmt: skip
     return _report(session, losses={})
 
 
@@ -179,7 +192,7 @@ def _chosen(session: Session, receipt: Receipt) -> tuple[NDArray[np.int64], NDAr
 
 def _watched(
     session: Session, parts: tuple[Part, ...], receipt: Receipt, rows: NDArray[np.int64]
-) -> WatchedStep | None:
+) -> CanaryObserver | None:
     planted, watch = session.planted, session.watch
     if planted is None or watch is None:
         return None
@@ -221,16 +234,20 @@ def _finish(session: Session, reason: str) -> str:
     if not session.guard.steps:
         reason += "; nothing was spent and nothing was released"
         with session.turn():
-            session.guard.halt(reason)
+            session.world.led(lambda: session.charging.halt(reason))
         return reason
     if session.loss is not None and not session.accept_loss:
         return f"{reason}; {session.loss}, so nothing was released"
     with session.turn():
-        session.room.let_go()
-        release = session.folder.release
-        released = session.state.learner.save(release, session.data.facts.class_names)
-        digests = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in released}
-        session.ledger.append("release", {"files": digests})
-        session.guard.halt(reason)
+        session.world.led(lambda: _release(session, reason))
         session.released = True
     return reason
+
+
+def _release(session: Session, reason: str) -> None:
+    session.room.let_go()
+    release = session.folder.release
+    released = session.state.learner.save(release, session.data.facts.class_names)
+    digests = {name: hashlib.sha256((release / name).read_bytes()).hexdigest() for name in released}
+    session.ledger.append("release", {"files": digests})
+    session.charging.halt(reason)

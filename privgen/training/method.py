@@ -219,6 +219,13 @@ class Learner(ABC):
             KeyError, ValueError: it is not of this learner.
         """
 
+    def samples_png(self) -> bytes | None:
+        """A picture of what would be released now, as PNG, or None. Asked every few minutes.
+
+        Guarantees (the method's): made of released values and random numbers of its own; it changes nothing.
+        """
+        return None
+
     @abstractmethod
     def save(self, folder: Path, class_names: Sequence[str]) -> tuple[str, ...]:
         """Write what is released, each file whole or not at all.
@@ -245,6 +252,7 @@ class Method(ABC):
         parts: names of what its step can release.
         watched: those of them in whose gradient a planted canary can be felt from outside; empty: no canaries.
         needs_warm_start: whether it trains nothing without one.
+        without_privacy: whether it trains a ceiling, whose images no command but an evaluation makes.
         writer: who writes the ledger, of `accountant.ledger.writers`: what is enforced of a step differs with it.
     """
 
@@ -253,6 +261,7 @@ class Method(ABC):
     writer: str = PRIVGEN_TRAINING
     watched: tuple[str, ...] = ()
     needs_warm_start: bool = False
+    without_privacy: bool = False
 
     @abstractmethod
     def default_settings(self, dataset_size: int, *, warm_start: bool) -> RunSettings:
@@ -261,6 +270,16 @@ class Method(ABC):
         Args:
             dataset_size: N, public. warm_start: whether the plan has one.
         """
+
+    def planned_settings(self, plan: Plan) -> RunSettings:
+        """The defaults, with the preset that the plan names; ConfigError where the method has none of that name."""
+        chosen = self.default_settings(plan.dataset_size, warm_start=plan.warm_start is not None)
+        if plan.preset is None:
+            return chosen
+        values = chosen.to_json()
+        if "preset" not in values:
+            raise ConfigError(f"Method {self.name} has no presets, and the plan names {plan.preset}; plan without.")
+        return self.settings_from_json({**values, "preset": plan.preset})
 
     @abstractmethod
     def settings_from_json(self, data: Mapping[str, Any]) -> RunSettings:

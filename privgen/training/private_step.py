@@ -3,6 +3,8 @@
     receipt → one Poisson draw → per-record integer sums of every part → error feedback →
     one joint release with exact noise → the optimiser of each part
 
+Where several ranks train together each does so with the records of its shard; what is released is of all of them.
+
 Guarantees: records enter through `private_sums` alone, and what it returns leaves through `release.gaussian`
 alone. Every divisor is the public qN.
 """
@@ -10,30 +12,35 @@ alone. Every divisor is the public qN.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from accountant.ledger.receipt import Receipt
 from accountant.plans.parts import Part
 from accountant.plans.plan import Plan
-from privgen.gradients.clipped_sums import Rows, Sums
+from privgen.gradients.clipped_sums import Rows, Sums, Weighting
 from privgen.gradients.spectral_norm import for_parameters
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.part_feedback import feed_back, weighting_of
+from privgen.mechanism.ranks import ALONE, Ranks
 from privgen.mechanism.release import gaussian
-from privgen.training.method import Learner
+from privgen.training.method import Learner, RecordTask
 from privgen.training.state import TrainState, parameters_of
 
 TensorDict = dict[str, Tensor]
 
 
 class CanaryObserver(Protocol):
-    """Records in the batch that are none of the data's, and who watches them:
-    `privgen.training.canary_scores.WatchedStep`."""
+    """Canaries in the batch, which are none of the data's records, and who watches them:
+    `privgen.training.canary_scores.WatchedStep` and `privgen.training.gradient_canary_scores.GradientStep`."""
 
     records: tuple[Tensor, ...]
+
+    def sums(self, part: Part, task: RecordTask, weigh: Weighting, own: Sums, *, physical_batch: int | None) -> Sums:
+        """What those that are drawn add, weighted like the records whose sums are `own`."""
 
     def merge_sums(self, part: Part, own: Sums, planted: Sums) -> Sums:
         """Both sums as one."""
@@ -65,6 +72,8 @@ def private_step(
     records: tuple[Rows, ...],
     noise: ExactGaussian,
     planted: CanaryObserver | None = None,
+    ranks: Ranks = ALONE,
+    gathered: bool = False,
 ) -> DrawStatistics:
     """One private step on one Poisson draw.
 
@@ -73,6 +82,8 @@ def private_step(
         records: those of the draw, each tensor with them first; there may be none. Of images: (n, C, H, W) in
             [-1, 1] and labels (n,).
         planted: canaries of the same draw, or None.
+        ranks: who takes this step together, each with the records that it has drawn.
+        gathered: whether rank 0 needs the sums of all records by themselves, as it does for canaries.
 
     Raises:
         ReceiptError: the receipt was used or is for another event.
@@ -87,12 +98,17 @@ def private_step(
         task = learner.record_task(part.name, state.beside)
         weigh = weighting_of(part, event)
         size = state.physical_batches.get(part.name, learner.settings.physical_batch)
-        sums[part.name] = task.sums(records, weigh, physical_batch=size)
+        own = task.sums(records, weigh, physical_batch=size)
+        if gathered or event.feedback_ratio is not None:
+            own = replace(own, sums=tuple(_at_first(ranks, found) for found in own.sums))
+        sums[part.name] = own
         if planted is not None:
-            canaries = task.sums(planted.records, weigh, physical_batch=size)
+            canaries = planted.sums(part, task, weigh, sums[part.name], physical_batch=size)
             sums[part.name] = planted.merge_sums(part, sums[part.name], canaries)
         to_release[part.name] = feed_back(part, state.owed.get(part.name), sums[part.name].sums, batch_size)
-    noised = gaussian(to_release, parts=parts, bands=bands, receipt=receipt, noise=noise, batch_size=batch_size)
+    noised = gaussian(
+        to_release, parts=parts, bands=bands, receipt=receipt, noise=noise, batch_size=batch_size, ranks=ranks
+    )
     if planted is not None:
         planted.observe_release(noised)
     for part in parts:
@@ -102,6 +118,18 @@ def private_step(
         nonfinite=sum(s.nonfinite for s in sums.values()),
         median_norm={n: float(s.norms.median()) if len(s.norms) else 0.0 for n, s in sums.items()},
     )
+
+
+def _at_first(ranks: Ranks, sums: TensorDict) -> TensorDict:
+    """The ranks' sums added up for rank 0, and zeros for the others: whoever adds over ranks has them once.
+
+    The published error is no linear function of a sum, and canaries are seen against the sum of all records.
+    """
+    if ranks.size == 1:
+        return sums
+    whole = ranks.added(torch.cat([value.reshape(-1) for value in sums.values()]))
+    pieces = (whole if ranks.rank == 0 else torch.zeros_like(whole)).split([v.numel() for v in sums.values()])
+    return {name: piece.view(value.shape) for (name, value), piece in zip(sums.items(), pieces, strict=True)}
 
 
 def _update(part: Part, learner: Learner, noised: TensorDict, batch_size: float) -> None:

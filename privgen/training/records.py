@@ -7,7 +7,7 @@ here alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from accountant.plans.plan import Plan
 from privgen.data import DataSet, ImageData
 from privgen.data.batches import drawn_images
+from privgen.data.mapped import taken
 from privgen.data.planned import private_notes, require_planned_data
 from privgen.gradients.clipped_sums import Rows
 from privgen.training.canaries import Canaries, draw_canaries
@@ -45,6 +46,9 @@ class TrainingRecords(Protocol):
     @property
     def everything(self) -> Any:
         """All of them, for a warm start's `Statistics.sums`."""
+
+    def everything_of(self, rows: NDArray[np.int64]) -> Any:
+        """These of them alone, in the same form: a rank's share of a warm start."""
 
     def require_planned(self, plan: Plan) -> None:
         """Raise DataError unless the plan may be carried out on them."""
@@ -108,6 +112,11 @@ class ImageRecords:
     def everything(self) -> ImageData:
         """The training split."""
         return self.train
+
+    def everything_of(self, rows: NDArray[np.int64]) -> ImageData:
+        """These records of the training split."""
+        train = self.train
+        return replace(train, images=taken(train.images, rows), labels=train.labels[rows], ids=train.ids[rows])
 
     def require_planned(self, plan: Plan) -> None:
         """Raise DataError unless the data set is one that the plan may be carried out on."""

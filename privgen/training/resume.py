@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from accountant.audit.checks import CANARIES
 from accountant.events import event_from_json
 from accountant.json_reader import JsonObject
 from accountant.ledger.account import Account
@@ -29,7 +28,6 @@ from privgen.errors import CheckpointError, RunError
 from privgen.generate import FIRST_METHOD
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.training.begin import SAMPLING, begin, beside, open_session
-from privgen.training.canaries import Canaries
 from privgen.training.checkpoint import (
     Snapshot,
     checkpoint_name,
@@ -40,6 +38,7 @@ from privgen.training.checkpoint import (
 )
 from privgen.training.disk_room import DiskRoom, room_for
 from privgen.training.method import Method
+from privgen.training.planting import planted_before
 from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder, discard
 from privgen.training.session import Halted, Options, Session
@@ -92,12 +91,14 @@ def resume(
         snap = _read_recorded(folder, known, record)
         clean = known.clean_head and record.seq == known.entries - 1 and doubt is None
         state, salt = _restored(own, method, snap, options, clean=clean)
-        planted = _planted(folder, known)
+        planted = planted_before(folder, known.canaries)
         noise = _noise(known, options)
         body = {"checkpoint_seq": record.seq, "clean": clean, "noise": noise.kind} | _extension(known, own, options)
         if known.halted is not None and not body["extra_blocks"]:
             ledger.close()
             return Halted(reason=f"{known.halted}; {NOTHING_REMAINS}", steps=known.steps_charged)
+        if options.world.size > 1:
+            body["ranks"] = options.world.size
         if ledger.repaired is not None:
             body["repaired"] = ledger.repaired
         folder.sweep()
@@ -155,25 +156,12 @@ def _begin_again(
     data.require_planned(own)
     try:
         settings = method.settings_from_json(facts["config"])
-        options = replace(options, canaries=int(facts["canaries"]))
+        kind = str(facts.get("canary_kind", options.canary_kind))
+        options = replace(options, canaries=int(facts["canaries"]), canary_kind=kind)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder.path} does not say how it was to be begun ({error}); begin another run.") from error
     discard(folder)
     return begin(folder.path, plan=own, method=method, settings=settings, data=data, options=options)
-
-
-def _planted(folder: RunFolder, known: LedgerState) -> Canaries | None:
-    """The canaries that a run was begun with."""
-    named = known.canaries
-    if named is None:
-        return None
-    try:
-        planted = Canaries.read((folder.private / CANARIES).read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"Cannot read {folder.private / CANARIES} ({error}); restore it.") from error
-    if planted.digest != named.digest:
-        raise CheckpointError(f"{folder.private / CANARIES} is not the file that the ledger names; restore it.")
-    return planted
 
 
 def _write_first_head(folder: RunFolder) -> None:

@@ -1,6 +1,7 @@
 """A run's folder: what may leave the house, and what may not.
 
 runs/NAME/release/   plan.json ledger.jsonl generator.safetensors generator.json samples.png report.*
+runs/NAME/samples/   grids of samples while it trains: post-processing of what is released
 runs/NAME/private/   (mode 0700) checkpoints, metrics.jsonl, fingerprint.json, source.json, head.json, results/
 
 >>> import tempfile
@@ -44,6 +45,11 @@ class RunFolder:
     def private(self) -> Path:
         """What may not."""
         return self.path / "private"
+
+    @property
+    def samples(self) -> Path:
+        """Grids of samples while it trains; may leave the house as what is released may."""
+        return self.path / "samples"
 
     @property
     def ledger(self) -> Path:
@@ -153,7 +159,8 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove the temporary files that interrupted writes of this run's own left behind."""
-        for interrupted in (*self.release.glob(".*.[0-9]*.tmp"), *self.private.glob(f".{self.head.name}.[0-9]*.tmp")):
+        released = (file for place in (self.release, self.samples) for file in place.glob(".*.[0-9]*.tmp"))
+        for interrupted in (*released, *self.private.glob(f".{self.head.name}.[0-9]*.tmp")):
             interrupted.unlink(missing_ok=True)
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
@@ -163,6 +170,18 @@ class RunFolder:
     def append_row_check(self, values: Mapping[str, Any]) -> None:
         """Add a line to private/row-checks.jsonl: what the row check found."""
         self._append("row-checks.jsonl", values)
+
+    def append_seconds(self, *, clock: float, processor: float) -> None:
+        """Add a line to private/seconds.jsonl: what one session took."""
+        self._append("seconds.jsonl", {"clock": round(clock, 1), "processor": round(processor, 1)})
+
+    def processor_seconds(self) -> float | None:
+        """What all sessions took of a processor; None where it was not kept."""
+        try:
+            lines = (self.private / "seconds.jsonl").read_text().splitlines()
+            return float(sum(json.loads(line)["processor"] for line in lines)) if lines else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def _append(self, name: str, values: Mapping[str, Any]) -> None:
         with (self.private / name).open("a", encoding="utf-8") as file:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,29 +16,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from accountant.events import Event, event_to_json
 from accountant.ledger.account import Account
 from accountant.ledger.chain import Ledger
+from accountant.ledger.granted import Grant, GrantedGuard
 from accountant.ledger.guard import BudgetGuard
+from accountant.ledger.receipt import Receipt
 from accountant.plans.plan import Plan
 from privgen.errors import RunError
 from privgen.mechanism.floored_gaussian import ExactGaussian
 from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.mechanism.sampling import PoissonSampler
 from privgen.mechanism.system_generator import system_generator
-from privgen.training.canaries import Canaries
 from privgen.training.canary_scores import CanaryScorer
 from privgen.training.checkpoint import (
+    Snapshot,
     drop_old_checkpoints,
     free_name,
     write_checkpoint,
 )
 from privgen.training.disk_room import DiskRoom
+from privgen.training.distributed import World, digest_of_modules
+from privgen.training.gradient_canaries import IMAGE, Planted
+from privgen.training.gradient_canary_scores import GradientCanaryScorer
 from privgen.training.method import Learner
 from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder
+from privgen.training.sample_grids import SampleGrids
 from privgen.training.state import TrainState, snapshot
 
 # Of the charged steps, so much must be in the weights of a run that is released unasked.
@@ -54,6 +63,7 @@ class Options:
     Args:
         device: torch device. noise: makes the source of noise.
         coins: source of Poisson coins, or None for the operating system's; others are insecure.
+        salt: makes a new run's 16 bytes by which records fall into groups; any but the default is insecure.
         beside: makes the source of the numbers beside records; any but the default is insecure.
         latents: makes the source of the free steps' latent vectors for the device.
         signing_key: an Ed25519 key file, or None.
@@ -61,13 +71,18 @@ class Options:
         account: of a budget over many runs, or None.
         anchor: a file on another disk or machine that remembers the ledger's head too, or None.
         canaries: how many to plant into a new run, for a one-run audit; 0 for none.
+        canary_kind: "image" or "gradient".
         accept_loss: release weights that hold less than `LEAST_HELD` of the charged steps.
+        remembered: whether this machine's register of spent records is to know of the run; a trial on public data with
+            noise from a seed promises nothing, and would be warned of for ever.
         clock: seconds, from any beginning.
+        world: who trains together.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     noise: Callable[[], ExactGaussian] = ExactGaussian
     coins: Callable[[int], Any] | None = None
+    salt: Callable[[], bytes] = lambda: os.urandom(16)
     beside: Callable[[torch.device], RecordNumbers] = lambda device: RecordNumbers(device=device)
     latents: Callable[[torch.device], torch.Generator] = system_generator
     signing_key: Path | None = None
@@ -75,13 +90,19 @@ class Options:
     account: Account | None = None
     anchor: Path | None = None
     canaries: int = 0
+    canary_kind: str = IMAGE
     accept_loss: bool = False
+    remembered: bool = True
     clock: Callable[[], float] = time.monotonic
+    world: World = field(default_factory=World)
 
 
 @dataclass(kw_only=True)
 class Session:
     """A run that may take steps: it holds the ledger's lock until `close`.
+
+    Where several ranks train together each has one. Only rank 0's touches folder, ledger and room, inside
+    `World.led`; the others' are stand-ins (`privgen.training.opening`).
 
     Args:
         folder: the run's. plan: what it runs with. method: name of what is trained. data: what it trains on.
@@ -93,11 +114,14 @@ class Session:
         extended: whether it goes on past the plan's end.
         accept_loss: release whatever there is. clock: seconds.
         released: whether the run has ended with a release.
-        planted: canaries, or None. watch: how they are felt.
+        planted: canaries, or None. watch: how they are felt. Both are rank 0's.
+        world: who trains together. shard: rows of the data whose coins are tossed here, or None for all.
+        gathered: whether rank 0 needs each step's sums before noise by themselves: where there are canaries.
         rows_checked_at: the reservation at which rows were last looked at, or None.
         pace: steps that take some minutes here, as told by the first row check, which sees no record. The clock of the
             steps themselves decides nothing: it tells how large the batches were, and where checkpoints stand is
             in the ledger.
+        grids: of samples, every few minutes.
         outcome: why `loop.run` ended: None while it runs.
 
     A turn (a step, a checkpoint, the end) that did not come to its own end leaves the session dead: what is owed, the
@@ -109,7 +133,7 @@ class Session:
     method: str
     data: TrainingRecords
     state: TrainState
-    guard: BudgetGuard
+    guard: BudgetGuard | GrantedGuard
     ledger: Ledger
     sampler: PoissonSampler
     noise: ExactGaussian
@@ -120,11 +144,15 @@ class Session:
     accept_loss: bool = False
     clock: Callable[[], float] = time.monotonic
     released: bool = False
-    planted: Canaries | None = None
-    watch: CanaryScorer | None = None
+    planted: Planted | None = None
+    watch: CanaryScorer | GradientCanaryScorer | None = None
     rows_checked_at: int | None = None
     pace: int | None = None
+    grids: SampleGrids = field(default_factory=SampleGrids)
     outcome: str | None = None
+    world: World = field(default_factory=World)
+    shard: NDArray[np.int64] | None = None
+    gathered: bool = False
     _inside: bool = field(default=False, init=False)
     _saved_at: int = field(default=0, init=False)
 
@@ -141,10 +169,48 @@ class Session:
         )
 
     def pace_by(self, seconds: float) -> None:
-        """Have a checkpoint every few minutes, by how long the first row check took."""
+        """Have a checkpoint and a grid of samples every few minutes, by how long the first row check took."""
         size = max(1, min(self.state.physical_batches.values(), default=1))
         passes = max(1, math.ceil(self.plan.expected_batch_size / size))
-        self.pace = max(1, int(_MOST_SECONDS / max(seconds * passes / _PASSES, 1e-3)))
+        step = max(seconds * passes / _PASSES, 1e-3)
+        self.pace = max(1, int(_MOST_SECONDS / step))
+        self.grids.pace_by(step, minutes=self.state.learner.settings.samples_every_minutes)
+
+    @property
+    def charging(self) -> BudgetGuard:
+        """The guard that charges: rank 0's."""
+        assert isinstance(self.guard, BudgetGuard)  # whoever asks is led by rank 0
+        return self.guard
+
+    def must_stop(self, asked: bool) -> bool:
+        """Whether any rank is asked to stop, once all have been seen to be alike.
+
+        Raises:
+            RunError: one is not.
+        """
+        learner = self.state.learner
+        alone = self.world.size == 1
+        digest = b"" if alone else digest_of_modules(iter((*learner.modules().values(), learner.released())))
+        return self.world.must_stop(plan=self.plan.digest, step=self.guard.steps, parameters=digest, stop=asked)
+
+    def admit(self, event: Event) -> Receipt:
+        """The receipt of one more step: rank 0 charges it, has that on disk, and only then says so.
+
+        Raises:
+            BudgetExhausted: it would overspend. LedgerError, RunError: it could not be written, on rank 0 or elsewhere.
+        """
+        if self.world.size == 1:
+            return self.charging.admit(event)
+        receipts = []
+
+        def charge() -> dict[str, Any]:
+            receipts.append(self.charging.admit(event))
+            return Grant.of(self.charging, receipts[0]).to_json()
+
+        grant = self.world.led(charge)
+        if isinstance(self.guard, GrantedGuard):
+            return self.guard.admit(Grant.from_json(grant))
+        return receipts[0]
 
     @property
     def loss(self) -> str | None:
@@ -188,14 +254,18 @@ class Session:
 
     def _save(self) -> str:
         self._saved_at = self.guard.steps
+        whole = snapshot(self.state, self._facts(), ranks=self.world.ranks)
+        return str(self.world.led(lambda: self._write(whole)))
+
+    def _write(self, whole: Snapshot) -> str:
         newest = self.ledger.entries[-1]
         if newest.kind == "checkpoint":
             # A step would have reserved: nothing has happened since.
             return str(newest.body["name"])
-        self.guard.commit()
+        self.charging.commit()
         name = free_name(self.folder.private, self.guard.steps)
         self.room.let_go()
-        digest = write_checkpoint(self.folder.private, name, snapshot(self.state, self._facts()))
+        digest = write_checkpoint(self.folder.private, name, whole)
         if self.watch is not None:
             self.watch.save(self.folder.private)
         self.ledger.append("checkpoint", {"name": name, "step": self.guard.steps, "weights_digest": digest})
@@ -217,9 +287,11 @@ class Session:
         return checkpoint_metadata(self.state.event, salt=self.salt, method=self.method, learner=self.state.learner)
 
     def close(self) -> None:
-        """Let go of the ledger, and of the room on disk."""
-        self.room.let_go()
-        self.ledger.close()
+        """Let go of the ledger, of the room on disk, and of the other ranks, which stop if they are still at work."""
+        if self.world.leads:
+            self.room.let_go()
+            self.ledger.close()
+        self.world.part_from(orderly=self.outcome is not None and not self._inside)
 
     def __enter__(self) -> Session:
         return self

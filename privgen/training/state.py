@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from accountant.events import Event
 from accountant.plans.plan import Plan
 from privgen.errors import CheckpointError
+from privgen.mechanism.error_feedback import FeedbackMemory
 from privgen.mechanism.part_feedback import Owed, nothing_owed
+from privgen.mechanism.ranks import ALONE, Ranks
 from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.training.checkpoint import Snapshot
 from privgen.training.method import Learner
@@ -55,8 +57,30 @@ def begin_segment(state: TrainState, plan: Plan, event: Event) -> None:
             state.owed[part.name] = owed
 
 
-def snapshot(state: TrainState, facts: Mapping[str, Any]) -> Snapshot:
-    """The state as tensors and JSON. `facts` are the run's own: step, salt, configurations."""
+def whole_owed(state: TrainState, ranks: Ranks) -> dict[str, Tensor]:
+    """What all ranks owe together, by part and name: each holds what its own records are owed, integers that add up."""
+    found = {f"{part}/{name}": t for part, owed in state.owed.items() for name, t in owed.tensors().items()}
+    # Where a slot stands is the same on all; the published error is rank 0's alone.
+    shared = [
+        f"{part}/{name}"
+        for part, owed in state.owed.items()
+        if isinstance(owed, FeedbackMemory)
+        for name in owed.tensors()
+        if name != "oldest"
+    ]
+    if shared:
+        whole = ranks.added(torch.cat([found[name].reshape(-1) for name in shared]))
+        for name, piece in zip(shared, whole.split([found[name].numel() for name in shared]), strict=True):
+            found[name] = piece.view(found[name].shape)
+    return found
+
+
+def snapshot(state: TrainState, facts: Mapping[str, Any], *, ranks: Ranks = ALONE) -> Snapshot:
+    """The state as tensors and JSON. `facts` are the run's own: step, salt, configurations.
+
+    Args:
+        ranks: who trains together; all call this at once, for what they owe is added up.
+    """
     learner = state.learner
     return Snapshot(
         networks={
@@ -65,7 +89,7 @@ def snapshot(state: TrainState, facts: Mapping[str, Any]) -> Snapshot:
             for key, tensor in module.state_dict().items()
         },
         optimisers=_optimiser_tensors(learner.optimisers),
-        owed={f"{part}/{name}": tensor for part, owed in state.owed.items() for name, tensor in owed.tensors().items()},
+        owed=whole_owed(state, ranks),
         generator=learner.released().state_dict(),
         state={**facts, **({"progress": progress} if (progress := learner.progress()) else {})},
     )

@@ -12,15 +12,19 @@ from accountant.ledger.receipt import Receipt
 from accountant.plans.parts import Part
 from accountant.plans.plan import Plan
 from privgen.mechanism.floored_gaussian import ExactGaussian
+from privgen.mechanism.ranks import ALONE, Ranks
 from privgen.mechanism.release import gaussian
 from privgen.training.method import Learner
 
 
-def statistics_step(learner: Learner, plan: Plan, *, receipt: Receipt, records: Any, noise: ExactGaussian) -> None:
+def statistics_step(
+    learner: Learner, plan: Plan, *, receipt: Receipt, records: Any, noise: ExactGaussian, ranks: Ranks = ALONE
+) -> None:
     """Release the warm start's statistics number `receipt.place`, and have the method take them up.
 
     Args:
-        records: all of them, as `TrainingRecords.everything` gives them.
+        records: all of them, as `TrainingRecords.everything` gives them; or, of several ranks, those of its shard.
+        ranks: who takes this step together.
 
     Raises:
         ReceiptError: the receipt was used or is for another event.
@@ -31,7 +35,8 @@ def statistics_step(learner: Learner, plan: Plan, *, receipt: Receipt, records: 
     part = Part(name=release.kind, clip_norm=release.sensitivity, noise_multiplier=release.noise_multiplier)
     sums = statistics.sums(release, records, grid_step=part.step)
     noised = gaussian(
-        {part.name: sums}, parts=(part,), bands=1, receipt=receipt, noise=noise, counted_twice=statistics.counted_twice
-    )[part.name]
+        {part.name: sums}, parts=(part,), bands=1, receipt=receipt, noise=noise,
+        counted_twice=statistics.counted_twice, ranks=ranks,
+    )[part.name]  # fmt: skip
     statistics.update(receipt.place, noised, grid_step=part.step)
     learner.after_statistics()

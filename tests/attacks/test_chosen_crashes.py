@@ -116,7 +116,7 @@ def test_a_crash_in_a_warm_start_takes_its_spare_release_and_goes_on_where_it_wa
         monkeypatch.setattr("privgen.training.loop.statistics_step", watched)
         list(run(session))
         assert session.released
-    assert made[0] == (2, 1, "clusters") and [place for _, place, _ in made] == [1, 2, 3, 4, 5]
+    assert made[0] == (2, 1, "components") and [place for _, place, _ in made] == [1, 2, 3, 4, 5, 6]
     audit = audit_run(tmp_path / "run")
     assert audit.verdict == "passed"
     assert audit.guarantee.epsilon <= 10.0 and audit.guarantee.by == "all that the plan's caps allow"

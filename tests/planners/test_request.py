@@ -34,7 +34,7 @@ def test_every_option_of_the_command_line_arrives_in_the_request(monkeypatch):
         "--epsilon": 3.0, "--delta": 1e-6, "--dataset-size": 2000, "--sampling-rate": 0.05, "--iterations": 40,
         "--noise-multiplier": 2.0, "--feedback": "banded", "--bands": 2, "--residual-ratio": 0.5,
         "--phases": "0.5:1.5,0.5:1.0", "--warm-start": 0.25, "--spare-releases": 2, "--spare-blocks": 3, "--share": "critic=1", "--clip-norm": 0.5,  # noqa: E501
-        "--accountant": "prv", "--neighbouring": "replace-one",
+        "--accountant": "prv", "--neighbouring": "replace-one", "--preset": "tiny",
     }  # fmt: skip
     seen = []
 
@@ -51,7 +51,7 @@ def test_every_option_of_the_command_line_arrives_in_the_request(monkeypatch):
         feedback=Feedback.BANDED, bands=2, residual_ratio=0.5,
         phases=(PhaseShape(share=0.5, noise=1.5), PhaseShape(share=0.5)),
         warm_start=0.25, spare_releases=2, spare_blocks=3, shares={"critic": 1.0}, clip_norm=0.5, accountant="prv",
-        neighbouring=Neighbouring.REPLACE_ONE,
+        neighbouring=Neighbouring.REPLACE_ONE, preset="tiny",
     )  # fmt: skip
     assert request == expected
     # Whatever a request holds can be asked for; what cannot stand beside the above is asked for by itself.

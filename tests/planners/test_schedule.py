@@ -135,8 +135,9 @@ def test_phases_that_get_noisier_and_less_noisy_cost_the_same_where_lengths_agre
 def test_a_plan_in_phases_charges_what_was_solved_for_and_survives_its_file(feedback, tmp_path):
     options = {"bands": 4} if feedback == "banded" else {}
     made = plan(
-        epsilon=5.0, dataset_size=10000, batch_size=200, iterations=400, feedback=feedback, phases=FALLING, **options
-    )
+        epsilon=5.0, dataset_size=10000, batch_size=200, iterations=400, feedback=feedback, phases=FALLING,
+        warm_start=0.0, **options,
+    )  # fmt: skip
     assert [phase.iterations for phase in made.phases] == [200, 120, 80]
     first, second, third = made.phases
     assert first.noise_multiplier / third.noise_multiplier == pytest.approx(1.6)
@@ -152,7 +153,7 @@ def test_a_plan_in_phases_charges_what_was_solved_for_and_survives_its_file(feed
 def test_the_papers_c2_is_one_number_over_the_phases():
     made = plan(
         epsilon=5.0, dataset_size=10000, batch_size=200, iterations=100, feedback="paper", feedback_ratio=0.02,
-        phases=(PhaseShape(share=0.5, rate=2.0), PhaseShape(share=0.5)),
+        phases=(PhaseShape(share=0.5, rate=2.0), PhaseShape(share=0.5)), warm_start=0.0,
     )  # fmt: skip
     assert [event.feedback_ratio for event, _ in made.events()] == pytest.approx([0.04, 0.02])
     assert made.parts[0].feedback_clip_norm == pytest.approx(0.02 / (2 * 200))

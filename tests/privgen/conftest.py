@@ -18,6 +18,7 @@ from accountant.ledger.entry import read_entries
 from accountant.ledger.outside_head import OutsideHeads
 from accountant.plans.parts import Part
 from accountant.plans.plan import Plan
+from accountant.plans.planned_method import GAN
 from accountant.plans.public_facts import PublicFacts
 from planners import plan
 from privgen.data.records import DataSet, ImageData, identities
@@ -62,6 +63,7 @@ def make_data(seed: int = 0, count: int = 200) -> DataSet:
 
 
 def make_plan(**changes: Any) -> Plan:
+    """A plan of these records: without a warm start unless it is asked for, or the method needs one."""
     values: dict[str, Any] = {
         "epsilon": 5.0,
         "delta": 1e-5,
@@ -69,6 +71,8 @@ def make_plan(**changes: Any) -> Plan:
         "dataset_size": 200,
         "sampling_rate": 0.1,
     }
+    if not changes.get("method", GAN).needs_warm_start:
+        values["warm_start"] = 0.0
     return plan(**{**values, "iterations": 12, **changes})
 
 

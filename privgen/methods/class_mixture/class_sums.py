@@ -1,9 +1,11 @@
 """The statistics of a warm start, summed over all records: integers, one record's a function of that record alone.
 
-    means → rounds of clusters → covariances                              (accountant.plans.warm_start has the releases)
+    means → components → rounds of clusters → covariances                (accountant.plans.warm_start has the releases)
 
 A record is the low frequencies of an image's cosine transform, scaled so that an image's length is the root mean square
-of its pixels in [0, 1], with a constant that counts behind them, less its centre, scaled down to a length of at most C:
+of its pixels in [0, 1]; where the plan has a margin, of the image with black laid lower; and where it has components,
+after their release, its products with them. Less its centre, with a constant that counts behind, scaled down to a
+length of at most C:
 
     u_i = min(1, C/N̂_i) (1 − 2⁻⁵⁰) · (code_i − centre, C/4)      adds trunc(u/h), or trunc(u_a u_b / h) for a ≤ b
 
@@ -29,6 +31,7 @@ from torch import Tensor
 
 from accountant.plans.warm_start import WarmRelease
 from privgen.gradients.kernels import compiled
+from privgen.methods.class_mixture.margin import BLACK, REACH
 from privgen.methods.class_mixture.mixture import ClassMixture, cosine_basis
 
 if TYPE_CHECKING:
@@ -44,30 +47,62 @@ _CHUNK = 4096
 
 
 @compiled()
-def _add_records(images, labels, basis, centres, squares, clip, step, matrices, totals):  # type: ignore[no-untyped-def]
-    """Add each record's integers to totals (classes, clusters, m), or (classes, clusters, m, m) where matrices."""
+def _lay_lower(image, channel, margin, pixels):  # type: ignore[no-untyped-def]
+    """One channel of an image into pixels (H, W) of [0, 1], black laid lower: `margin.with_margin`."""
+    height, width = pixels.shape
+    for h in range(height):
+        for w in range(width):
+            pixels[h, w] = image[h, w, channel] / 255.0
+            if margin == 0.0 or image[h, w, channel] > BLACK:
+                continue
+            lit = 0
+            for i in range(max(h - REACH, 0), min(h + REACH + 1, height)):
+                for j in range(max(w - REACH, 0), min(w + REACH + 1, width)):
+                    lit += image[i, j, channel] > BLACK
+            pixels[h, w] -= margin * (1.0 - lit / (2 * REACH + 1) ** 2)
+
+
+@compiled()
+def _add_records(  # type: ignore[no-untyped-def]
+    images, labels, basis, components, centres, squares, clip, step, matrices, pooled, margin, totals
+):
+    """Add each record's integers to totals (classes, clusters, m), or (classes, clusters, m, m) where matrices.
+
+    components (d, m − 1), or (d, 0) where records are seen as they are; pooled: all classes in one block.
+    """
     channels, height, frequencies = images.shape[3], images.shape[1], basis.shape[0]
-    length = channels * frequencies * frequencies
+    whole = channels * frequencies * frequencies
+    length = totals.shape[-1] - 1
     scale = 1.0 / math.sqrt(images.shape[1] * images.shape[2] * channels)
     half = np.empty((frequencies, images.shape[2]))
+    pixels = np.empty((height, images.shape[2]))
+    code = np.empty(whole)
     u = np.empty(length + 1)
     for i in range(images.shape[0]):
         y = labels[i]
         if y < 0 or y >= centres.shape[0]:
             continue
-        u[:] = 0.0
+        code[:] = 0.0
         for c in range(channels):
             half[:] = 0.0
+            _lay_lower(images[i], c, margin, pixels)
             for f in range(frequencies):
                 for h in range(height):
-                    weight = basis[f, h] / 255.0
                     for w in range(images.shape[2]):
-                        half[f, w] += weight * images[i, h, w, c]
+                        half[f, w] += basis[f, h] * pixels[h, w]
             for f in range(frequencies):
                 at = (c * frequencies + f) * frequencies
                 for w in range(images.shape[2]):
                     for g in range(frequencies):
-                        u[at + g] += half[f, w] * basis[g, w]
+                        code[at + g] += half[f, w] * basis[g, w]
+        u[:] = 0.0
+        if components.shape[1] == 0:
+            for j in range(length):
+                u[j] = code[j]
+        else:
+            for at in range(whole):
+                for j in range(length):
+                    u[j] += code[at] * components[at, j]
         best, least = 0, np.inf
         for k in range(centres.shape[1]):
             along = 0.0
@@ -86,13 +121,14 @@ def _add_records(images, labels, basis, centres, squares, clip, step, matrices, 
         weight = min(1.0, clip / norm) * (1.0 - 2.0**-50)
         for j in range(length + 1):
             u[j] *= weight
+        block = totals[0, 0] if pooled else totals[y, best]
         for j in range(length + 1):
             if not matrices:
-                totals[y, best, 0, j] += np.trunc(u[j] / step)
+                block[0, j] += np.trunc(u[j] / step)
                 continue
             scaled = u[j] / step
             for other in range(j, length + 1):
-                totals[y, best, j, other] += np.trunc(scaled * u[other])
+                block[j, other] += np.trunc(scaled * u[other])
 
 
 def integer_sums(
@@ -110,26 +146,42 @@ def integer_sums(
 
     Returns:
         int64, in grid steps: "sums" (classes, clusters, d + 1), one cluster for means; of covariances "diagonal"
-        (classes, clusters, d + 1) and "above" (classes, clusters, (d + 1)d/2), row by row.
+        (classes, clusters, d + 1) and "above" (classes, clusters, (d + 1)d/2), row by row; of components the same with
+        one class and cluster. d counts cosine frequencies, or after a release of components those.
     """
-    centres = mixture.centres.double().cpu().numpy()
+    centres, components = _seen_from(release, mixture)
     classes, clusters, length = centres.shape
-    if release.kind == "means":
-        clusters, centres = 1, np.zeros((classes, 1, length))
-    matrices = release.kind == "covariances"
-    totals = np.zeros((classes, clusters, length + 1 if matrices else 1, length + 1))
+    matrices, pooled = release.kind in ("components", "covariances"), release.kind == "components"
+    blocks = (1, 1) if pooled else (classes, clusters)
+    totals = np.zeros((*blocks, length + 1 if matrices else 1, length + 1))
     basis = cosine_basis(images.shape[1], mixture.frequencies).numpy()
     squares = np.square(centres).sum(2)
     for at in range(0, len(labels), _CHUNK):
         chunk = np.ascontiguousarray(images[at : at + _CHUNK])
         own = np.ascontiguousarray(labels[at : at + _CHUNK], dtype=np.int64)
-        _add_records(chunk, own, basis, centres, squares, release.clip_norm, grid_step, matrices, totals)
+        _add_records(
+            chunk, own, basis, components, centres, squares, release.clip_norm, grid_step, matrices, pooled,
+            float(mixture.margin), totals,
+        )  # fmt: skip
     whole = torch.from_numpy(totals.astype(np.int64))
     if not matrices:
         return {_SUMS: whole[:, :, 0].clone()}
     row, column = torch.triu_indices(length + 1, length + 1, offset=1)
     (above,) = COUNTED_TWICE
     return {_DIAGONAL: whole.diagonal(dim1=2, dim2=3).clone(), above: whole[:, :, row, column]}
+
+
+def _seen_from(release: WarmRelease, mixture: ClassMixture) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centres (classes, clusters, d) in what records are seen in, and components (C·F², d), or (C·F², 0) for all."""
+    centres = mixture.centres.double().cpu().numpy()
+    whole, classes = mixture.channels * mixture.frequencies**2, len(centres)
+    if release.kind == "means":
+        return np.zeros((classes, 1, whole)), np.zeros((whole, 0))
+    if release.kind == "components":  # until they are known, the offsets are the class's means
+        return mixture.offsets.double().cpu().numpy()[:, None], np.zeros((whole, 0))
+    if mixture.directions:
+        return centres, np.ascontiguousarray(mixture.components.double().cpu().numpy())
+    return centres, np.zeros((whole, 0))
 
 
 def as_sums(noised: Mapping[str, Tensor], *, grid_step: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a warm start makes of its noised statistics: centres, weights and covariances of a mixture in each class.
+"""What a warm start without components makes of its noised statistics: centres, weights, covariances in each class.
 
 Post-processing: everything here reads what was released, public settings, and random numbers.
 """
@@ -33,7 +33,7 @@ def update_mixture(start: WarmStart, step: int, mixture: ClassMixture, noised: T
         _take_covariances(start, release, mixture, noised)
 
 
-def _counts(release: WarmRelease, sums: Tensor) -> Tensor:
+def counts_of(release: WarmRelease, sums: Tensor) -> Tensor:
     """Weighted counts (classes, clusters), at least 1, from the last number of each block."""
     return (sums[..., -1] / (COUNTING * release.clip_norm)).clamp_min(1.0)
 
@@ -52,14 +52,14 @@ def _offsets(mixture: ClassMixture, source: torch.Generator) -> Tensor:
 
 
 def _take_means(release: WarmRelease, mixture: ClassMixture, noised: Tensor, source: torch.Generator) -> None:
-    means = noised[..., :-1] / _counts(release, noised)[..., None]  # (classes, 1, d)
+    means = noised[..., :-1] / counts_of(release, noised)[..., None]  # (classes, 1, d)
     clusters = mixture.centres.shape[1]
     mixture.centres.copy_(means + (_offsets(mixture, source) if clusters > 1 else 0.0))
 
 
 def _take_clusters(release: WarmRelease, mixture: ClassMixture, noised: Tensor, source: torch.Generator) -> None:
     """One round: centres move to their records' means; one that found too few starts anew beside the largest."""
-    counts = _counts(release, noised)
+    counts = counts_of(release, noised)
     enough = counts > 3 * release.noise_multiplier / COUNTING
     centres = mixture.centres.double().cpu()
     moved = centres + noised[..., :-1] / counts[..., None]
@@ -79,7 +79,7 @@ def _take_covariances(start: WarmStart, release: WarmRelease, mixture: ClassMixt
         for k in range(clusters):
             own = matrices[y, k, :-1, :-1] / counts[y, k]
             covariance = _with_rest(own, std / float(counts[y, k]), pooled)
-            mixture.factors[y, k].copy_(_factor(covariance, mixture.factors.shape[3]))
+            mixture.factors[y, k].copy_(factor(covariance, mixture.factors.shape[3]))
     weights = torch.where(counts > 3 * release.noise_multiplier / COUNTING**2, counts, 1.0)
     mixture.weights.copy_(weights / weights.sum(1, keepdim=True))
     mixture.centres.copy_(_shrink_centres(start, release, mixture.centres.double().cpu(), matrices, counts))
@@ -109,7 +109,7 @@ def _shrink_centres(
     return middle + (centres - middle) * (apart / (apart + noise))
 
 
-def _edge(size: int, std: float) -> float:
+def noise_edge(size: int, std: float) -> float:
     """Where the spectrum of pure noise ends: a symmetric matrix of std on, and std/√2 off, the diagonal."""
     return std * math.sqrt(2 * size)
 
@@ -120,7 +120,7 @@ def _above_noise(matrix: Tensor, std: float) -> Tensor:
     A spike ℓ shows as λ = ℓ + (edge/2)²/ℓ (Benaych-Georges & Nadakuditi 2011, arXiv 0910.2120), hence the root.
     """
     values, vectors = torch.linalg.eigh(matrix)
-    edge = _edge(len(matrix), std)
+    edge = noise_edge(len(matrix), std)
     kept = values > edge
     values = (values + (values.square() - edge**2).clamp_min(0).sqrt()) / 2
     found: Tensor = (vectors[:, kept] * values[kept]) @ vectors[:, kept].T
@@ -136,7 +136,7 @@ def _with_rest(own: Tensor, std: float, pooled: Tensor) -> Tensor:
     return signal + across @ pooled @ across
 
 
-def _factor(covariance: Tensor, rank: int) -> Tensor:
+def factor(covariance: Tensor, rank: int) -> Tensor:
     """(d, rank) with factor · factorᵀ the best approximation of that rank."""
     values, vectors = torch.linalg.eigh(covariance)
     values, vectors = values[-rank:].clamp_min(0).flip(0), vectors[:, -rank:].flip(1)

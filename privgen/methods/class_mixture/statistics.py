@@ -14,6 +14,7 @@ from torch import Tensor
 
 from accountant.plans.warm_start import WarmRelease, WarmStart
 from privgen.methods.class_mixture.class_sums import COUNTED_TWICE, as_sums, integer_sums
+from privgen.methods.class_mixture.component_fit import update_by_components
 from privgen.methods.class_mixture.mixture import ClassMixture
 from privgen.methods.class_mixture.mixture_fit import update_mixture
 
@@ -39,4 +40,5 @@ class MixtureStatistics:
 
     def update(self, place: int, noised: Mapping[str, Tensor], *, grid_step: float) -> None:
         """Put release number `place` into the mixture."""
-        update_mixture(self._start, place, self._mixture, as_sums(noised, grid_step=grid_step), self._source)
+        update = update_by_components if self._start.components else update_mixture
+        update(self._start, place, self._mixture, as_sums(noised, grid_step=grid_step), self._source)

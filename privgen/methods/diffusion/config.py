@@ -47,6 +47,7 @@ class DenoiserConfig(ImageNetworks):
         mixture_clusters: Gaussians in a class of the mixture, >= 1.
         mixture_frequencies: of the mixture in each direction, 1 to the height.
         mixture_rank: columns of a covariance's factor, >= 1.
+        mixture_components, mixture_margin: of the mixture, see ClassMixture; >= 0.
         largest_sigma, smallest_sigma: noise levels between which images are sampled, largest > smallest > 0.
         sampling_steps: of Heun's method, >= 1.
 
@@ -60,6 +61,8 @@ class DenoiserConfig(ImageNetworks):
     mixture_clusters: int = 8
     mixture_frequencies: int = 16
     mixture_rank: int = 63
+    mixture_components: int = 0
+    mixture_margin: float = 0.0
     largest_sigma: float = 3.0
     smallest_sigma: float = 0.02
     sampling_steps: int = 12
@@ -69,6 +72,11 @@ class DenoiserConfig(ImageNetworks):
         for name in ("classes", "mixture_clusters", "mixture_frequencies", "mixture_rank", "sampling_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"Expected {name}={getattr(self, name)!r} to be >= 1.")
+        if self.mixture_components < 0 or not 0 <= self.mixture_margin <= 1:
+            raise ConfigError(
+                f"Expected mixture_components={self.mixture_components!r} >= 0 and mixture_margin="
+                f"{self.mixture_margin!r} in [0, 1]."
+            )
         if self.mixture_frequencies > self.image_shape[1]:
             raise ConfigError(
                 f"Expected mixture_frequencies={self.mixture_frequencies!r} to be at most the height, "

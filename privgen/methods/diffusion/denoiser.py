@@ -17,6 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from privgen.methods.class_mixture.margin import with_margin
 from privgen.methods.class_mixture.mixture import ClassMixture
 from privgen.methods.diffusion.config import DenoiserConfig
 from privgen.methods.diffusion.mixture_denoiser import MixtureDenoiser
@@ -42,6 +43,8 @@ class Denoiser(nn.Module):
             clusters=config.mixture_clusters,
             frequencies=config.mixture_frequencies,
             latent_dim=config.latent_dim,
+            components=config.mixture_components,
+            margin=config.mixture_margin,
         )
         self.network = DenoisingNetwork(config)
         self.ideal = MixtureDenoiser(self.mixture, config.image_shape)
@@ -67,6 +70,7 @@ class Denoiser(nn.Module):
             x: (C, H, W) in [−1, 1]. label: (). normal: (K, C, H, W) standard normal numbers, one image of them a
                 draw. sigma: (K,) noise levels.
         """
+        x = with_margin(x, self.config.mixture_margin)
         noisy = x + sigma[:, None, None, None] * normal  # (K, C, H, W)
         with torch.no_grad():
             ideal = self.ideal(noisy[None], sigma[None], label[None])[0]

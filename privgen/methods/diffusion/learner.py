@@ -16,11 +16,11 @@ from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.methods.class_mixture.statistics import MixtureStatistics
 from privgen.methods.diffusion.config import DenoiserConfig
 from privgen.methods.diffusion.denoiser import Denoiser
-from privgen.methods.diffusion.release import save_denoiser
+from privgen.methods.diffusion.release import DiffusionSampler, save_denoiser
 from privgen.methods.diffusion.settings import DiffusionSettings
 from privgen.methods.image_networks import no_images
 from privgen.methods.moving_average import average_into, young_decay
-from privgen.methods.samples import write_samples
+from privgen.methods.samples import glance, write_samples
 from privgen.training.method import Learner, RecordTask
 
 DENOISER = "denoiser"
@@ -119,6 +119,10 @@ class DiffusionLearner(Learner):
     def released(self) -> nn.Module:
         """The mixture, and the network's moving average."""
         return self.averaged
+
+    def samples_png(self) -> bytes:
+        """A few images of the average."""
+        return glance(DiffusionSampler(copy.deepcopy(self.averaged)))
 
     def save(self, folder: Path, class_names: Sequence[str]) -> tuple[str, ...]:
         """The averaged denoiser, and a grid of samples."""

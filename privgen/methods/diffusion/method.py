@@ -46,7 +46,7 @@ class DiffusionMethod(Method):
                 "The plan has no warm start, and diffusion begins from its mixture; plan again without --warm-start 0: "
                 "privgen plan --method diffusion."
             )
-        config = own.denoiser(image_shape=facts.image_shape, classes=len(facts.class_names))
+        config = own.denoiser(image_shape=facts.image_shape, classes=len(facts.class_names), warm_start=plan.warm_start)
         return DiffusionLearner.of(plan, config, own, latents)
 
     def rebuild(

@@ -10,7 +10,9 @@ frequencies, S_k + σ²I has the same directions at every σ, and what is left i
 
     S (S + σ²I)⁻¹ u = g u + Q [(λ + v)/(λ + v + σ²) − g] Qᵀu,      g = v/(v + σ²)
 
-The other frequencies are the same in all clusters, so they move no r_k.
+The other frequencies are the same in all clusters, so they move no r_k. Where the mixture has components B, the
+same holds in their coordinates Bᵀx, and what is across B is the class's offset with variance v, the same in all
+clusters too; v is then the mean variance across B that the warm start released, and not the public law's.
 
 Guarantees: made from a `ClassMixture`, so from released statistics and public constants alone; it sees a record only
 where a loss hands one in.
@@ -34,6 +36,9 @@ class MixtureDenoiser(nn.Module):
     """
 
     basis: Tensor
+    components: Tensor
+    offsets: Tensor
+    kept_floor: Tensor
     floor: Tensor
     log_weights: Tensor
     means: Tensor
@@ -43,15 +48,20 @@ class MixtureDenoiser(nn.Module):
     def __init__(self, mixture: ClassMixture, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.channels, self.size, self.frequencies = mixture.channels, image_shape[1], mixture.frequencies
-        self.kept_floor, floor = public_floor(self.size, self.frequencies)
+        kept_floor, floor = public_floor(self.size, self.frequencies)
         self.register_buffer("basis", cosine_basis(self.size, self.size).float(), persistent=False)  # (H, H)
         self.register_buffer("floor", floor.float(), persistent=False)  # (H, H)
+        self.register_buffer("kept_floor", torch.tensor(kept_floor), persistent=False)
         classes, clusters, length, rank = mixture.factors.shape
+        if mixture.directions:
+            self.register_buffer("components", torch.zeros(mixture.components.shape), persistent=False)
+            self.register_buffer("offsets", torch.zeros(mixture.offsets.shape), persistent=False)
         rank = min(rank, length)
         self.register_buffer("log_weights", torch.zeros(classes, clusters), persistent=False)
         self.register_buffer("means", torch.zeros(classes, clusters, length), persistent=False)
         self.register_buffer("directions", torch.zeros(classes, clusters, length, rank), persistent=False)  # Q
         self.register_buffer("spread", torch.zeros(classes, clusters, rank), persistent=False)  # λ
+        self.directed = mixture.directions > 0
         self.update(mixture)
 
     @torch.no_grad()
@@ -62,11 +72,29 @@ class MixtureDenoiser(nn.Module):
         left, stretched, _ = torch.linalg.svd(factors, full_matrices=False)
         means = mixture.centres.double().cpu() * scale
         # Images are the mixture's less 1, whose transform is its lowest frequency alone.
-        means.view(*means.shape[:2], self.channels, -1)[..., 0] -= self.size
+        shift = torch.zeros(self.channels, self.frequencies**2, dtype=torch.float64)
+        shift[:, 0] = -self.size
+        if self.directed:
+            components = mixture.components.double().cpu()
+            along = shift.flatten() @ components  # (q,)
+            self.components.copy_(components)
+            self.offsets.copy_(mixture.offsets.double().cpu() * scale + shift.flatten() - components @ along)
+            means += along
+            self._take_released_floor(mixture)
+        else:
+            means += shift.flatten()
         self.log_weights.copy_(mixture.weights.double().cpu().clamp_min(1e-30).log())
         self.means.copy_(means)
         self.directions.copy_(left)
         self.spread.copy_(stretched.square())
+
+    def _take_released_floor(self, mixture: ClassMixture) -> None:
+        """The public law, made as strong as what was released of the kept frequencies; black before that."""
+        lawful, floor = public_floor(self.size, self.frequencies)
+        strength = float(mixture.rest) * mixture.scale**2 / lawful
+        if strength > 0:
+            self.kept_floor.fill_(strength * lawful)
+            self.floor.copy_(strength * floor)
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
         """Several noisy images of each label.
@@ -82,13 +110,22 @@ class MixtureDenoiser(nn.Module):
         variance = sigma.square()[..., None, None, None]
         denoised = code * (self.floor / (self.floor + variance))
         low = code[..., :kept, :kept].flatten(2)  # (n, K, d)
-        ideal = self._kept(low, sigma.square(), labels).view(*code.shape[:3], kept, kept)
+        ideal = self._low(low, sigma.square(), labels).view(*code.shape[:3], kept, kept)
         # Frequencies that are kept are replaced without a change in place: vmap has no other form.
         upper = torch.cat([ideal, denoised[..., :kept, kept:]], -1)
         return self.basis.T @ torch.cat([upper, denoised[..., kept:, :]], -2) @ self.basis
 
+    def _low(self, low: Tensor, variance: Tensor, labels: Tensor) -> Tensor:
+        """low (n, K, C·F²), variance σ² (n, K) → the posterior mean, (n, K, C·F²)."""
+        if not self.directed:
+            return self._kept(low, variance, labels)
+        along, offsets = low @ self.components, self.offsets[labels][:, None]  # (n, K, q), (n, 1, C·F²)
+        across = low - along @ self.components.T - offsets
+        gain = (self.kept_floor / (self.kept_floor + variance))[..., None]
+        return offsets + gain * across + self._kept(along, variance, labels) @ self.components.T
+
     def _kept(self, low: Tensor, variance: Tensor, labels: Tensor) -> Tensor:
-        """low (n, K, d), variance σ² (n, K) → the posterior mean (n, K, d) in the kept frequencies."""
+        """low (n, K, d), variance σ² (n, K) → the posterior mean (n, K, d): kept frequencies, or components."""
         directions, spread = self.directions[labels], self.spread[labels]  # (n, c, d, R), (n, c, R)
         offset = low[:, None] - self.means[labels][:, :, None]  # (n, c, K, d)
         along = offset @ directions  # (n, c, K, R)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from accountant.plans.warm_start import WarmStart
 from privgen.config import RunSettings
+from privgen.methods.class_mixture.mixture import frequencies_kept
 from privgen.methods.diffusion.config import PRESETS, DenoiserConfig
 
 
@@ -39,7 +41,7 @@ class DiffusionSettings(RunSettings):
     largest_sigma: float = 3.0
     smallest_sigma: float = 0.02
     mixture_clusters: int = 8
-    mixture_frequencies: int = 16
+    mixture_frequencies: int = 32
     mixture_rank: int = 63
 
     def __post_init__(self) -> None:
@@ -53,8 +55,8 @@ class DiffusionSettings(RunSettings):
         for name in ("draws", "sampling_steps", "mixture_clusters", "mixture_frequencies", "mixture_rank"):
             self.require(name, getattr(self, name) >= 1, ">= 1")
 
-    def denoiser(self, *, image_shape: tuple[int, int, int], classes: int) -> DenoiserConfig:
-        """What these settings make of images (C, H, W) in so many classes.
+    def denoiser(self, *, image_shape: tuple[int, int, int], classes: int, warm_start: WarmStart) -> DenoiserConfig:
+        """What these settings make of images (C, H, W) in so many classes, beside the plan's statistics.
 
         Raises:
             ConfigError: the networks do not serve such images.
@@ -64,7 +66,11 @@ class DiffusionSettings(RunSettings):
             image_shape=image_shape,
             classes=classes,
             mixture_clusters=self.mixture_clusters,
-            mixture_frequencies=min(self.mixture_frequencies, image_shape[1]),
+            mixture_frequencies=frequencies_kept(
+                image_shape, self.mixture_frequencies, components=warm_start.components
+            ),
+            mixture_components=warm_start.components,
+            mixture_margin=warm_start.margin,
             mixture_rank=self.mixture_rank,
             largest_sigma=self.largest_sigma,
             smallest_sigma=self.smallest_sigma,

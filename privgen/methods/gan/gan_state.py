@@ -12,6 +12,7 @@ from accountant.plans.parts import Part
 from privgen.methods.gan.fake_pool import FakePool
 from privgen.methods.gan.networks import Generator, NetworkConfig, Networks, build_networks
 from privgen.methods.gan.settings import GanSettings
+from privgen.methods.gan.steered_noise import SteeredNoise
 
 Optimisers = dict[str, torch.optim.Optimizer]
 
@@ -27,6 +28,7 @@ class GanState:
         latents: source of latent vectors and of injected noise in the free steps, a stream of its own: what is
             released of these tells nothing of the numbers beside records.
         fakes: generated images that critic and generator share; free, and not part of a checkpoint.
+        steered: the rule of a steered σ_noise, or None.
     """
 
     settings: GanSettings
@@ -35,6 +37,7 @@ class GanState:
     optimisers: Optimisers
     latents: torch.Generator
     fakes: FakePool
+    steered: SteeredNoise | None = None
 
 
 def trained_by(part: str, networks: Networks) -> nn.Module:

@@ -42,6 +42,8 @@ def _generator_update(state: GanState, class_weight: float) -> dict[str, float]:
     images = networks.generator(z, labels, state.latents)  # (n, C, H, W)
     if settings.fake_batches:
         state.fakes.add(images, labels)
+    if state.steered is not None:
+        state.steered.look_at(networks.generator, images, z, labels)
     total, shown = torch.zeros((), device=z.device), {}
     if "critic" in state.optimisers:
         adversarial = losses.generator_loss(settings.adversarial, networks.critic(images, labels)).mean()

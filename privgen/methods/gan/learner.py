@@ -20,11 +20,12 @@ from privgen.methods.gan.generator_step import average_generator, generator_step
 from privgen.methods.gan.gradient_penalty import penalty_gradient
 from privgen.methods.gan.networks import NetworkConfig
 from privgen.methods.gan.record_tasks import record_task
-from privgen.methods.gan.release import save_generator
+from privgen.methods.gan.release import GanSampler, save_generator
 from privgen.methods.gan.settings import GanSettings
+from privgen.methods.gan.steered_noise import SteeredNoise
 from privgen.methods.image_networks import no_images
 from privgen.methods.moving_average import young_decay
-from privgen.methods.samples import write_samples
+from privgen.methods.samples import glance, write_samples
 from privgen.training.method import Learner, RecordTask
 
 
@@ -50,7 +51,7 @@ class GanLearner(GanState, Learner):
         networks, averaged, optimisers, fakes = initial_parts(plan.parts, network, settings, latents.device)
         return cls(
             plan=plan, settings=settings, networks=networks, averaged=averaged, optimisers=optimisers, latents=latents,
-            fakes=fakes,
+            fakes=fakes, steered=_steered(settings),
         )  # fmt: skip
 
     @property
@@ -117,6 +118,15 @@ class GanLearner(GanState, Learner):
         """The average takes the mixture; no weight has moved."""
         average_generator(self, 1.0)
 
+    def progress(self) -> Mapping[str, Any]:
+        """Where a steered σ_noise stands."""
+        return {} if self.steered is None else {"steered": self.steered.to_json()}
+
+    def restore_progress(self, progress: Mapping[str, Any]) -> None:
+        """Take it back."""
+        if self.steered is not None and "steered" in progress:
+            self.steered.restore(progress["steered"])
+
     def modules(self) -> Mapping[str, nn.Module]:
         """All four networks."""
         networks = self.networks
@@ -131,6 +141,15 @@ class GanLearner(GanState, Learner):
         """The generator's moving average."""
         return self.averaged
 
+    def samples_png(self) -> bytes:
+        """A few images of the average."""
+        return glance(GanSampler(copy.deepcopy(self.averaged)))
+
     def save(self, folder: Path, class_names: Sequence[str]) -> tuple[str, ...]:
         """The averaged generator, and a grid of samples."""
-        return *save_generator(self.averaged, self.networks.config, class_names, folder), write_samples(folder)
+        method, network = self.plan.method, self.networks.config
+        return *save_generator(self.averaged, network, class_names, folder, method=method), write_samples(folder)
+
+
+def _steered(settings: GanSettings) -> SteeredNoise | None:
+    return SteeredNoise(settings.upsampling_noise) if settings.upsampling_noise_kind == "steered" else None

@@ -15,7 +15,7 @@ from privgen.generate import ImageSampler
 from privgen.methods.gan.learner import GanLearner
 from privgen.methods.gan.networks import NetworkConfig
 from privgen.methods.gan.release import GanSampler
-from privgen.methods.gan.settings import GanSettings, default_settings, warm_settings
+from privgen.methods.gan.settings import GanSettings, default_settings, published_losses, warm_settings
 from privgen.training.method import Method, RecordFacts
 
 
@@ -25,11 +25,16 @@ class GanMethod(Method):
     name = GAN.name
     parts = GAN.parts
     # The reconstruction's gradient depends on latent vectors that nobody outside the step knows.
-    watched = ("critic", "classifier")
+    watched: tuple[str, ...] = ("critic", "classifier")
 
     def default_settings(self, dataset_size: int, *, warm_start: bool) -> GanSettings:
         """Small networks, and tiny ones below 5 000 records."""
         return (warm_settings if warm_start else default_settings)(dataset_size)
+
+    def planned_settings(self, plan: Plan) -> GanSettings:
+        """The defaults; for the published preset the published losses, where there is no mixture to keep near."""
+        chosen = self.own(super().planned_settings(plan), GanSettings)
+        return published_losses(chosen) if plan.preset == GAN.published and plan.warm_start is None else chosen
 
     def settings_from_json(self, data: Mapping[str, Any]) -> GanSettings:
         """Those that `to_json` wrote."""
@@ -42,7 +47,7 @@ class GanMethod(Method):
             own,
             image_shape=facts.image_shape,
             classes=len(facts.class_names),
-            warm_start=plan.warm_start is not None,
+            warm_start=plan.warm_start,
         )
         return GanLearner.of(plan, network, own, latents)
 

@@ -76,7 +76,7 @@ def _reconstruction_task(state: GanState, beside: RecordNumbers) -> RecordTask:
         mean, log_variance = networks.encoder(x[None], y[None])
         z = mean + noise * torch.exp(0.5 * log_variance)
         return losses.reconstruction_loss(
-            networks.generator(z, y[None], GivenNoise(injected)),
+            networks.generator.decode(z, y[None], GivenNoise(injected)),
             x[None],
             mean,
             log_variance,

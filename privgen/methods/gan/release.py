@@ -13,15 +13,18 @@ from privgen.methods.gan.networks import Generator, NetworkConfig
 
 
 def save_generator(
-    generator: Generator, config: NetworkConfig, class_names: Sequence[str], folder: Path
+    generator: Generator, config: NetworkConfig, class_names: Sequence[str], folder: Path, *, method: str = "gan"
 ) -> tuple[str, ...]:
     """Write generator.safetensors and generator.json into a folder, each whole or not at all; their names.
+
+    Args:
+        method: whose `sampler` loads it.
 
     Raises:
         OSError: no room, or the folder cannot be written to.
     """
     about = {
-        "method": "gan",
+        "method": method,
         "network": config.to_json(),
         # σ that each block of these weights injects; for the reader, the weights hold it where it is not fixed.
         "upsampling_noise_levels": generator.noise_levels(),

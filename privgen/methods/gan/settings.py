@@ -14,7 +14,8 @@ PRESETS = ("tiny", "small", "paper")
 ADVERSARIAL = ("hinge", "wasserstein", "non-saturating")
 CRITIC_CONSTRAINTS = ("none", "spectral-norm", "gradient-penalty")
 OPTIMISERS = ("adam", "sgd")
-UPSAMPLING_NOISE_KINDS = ("fixed", "scheduled", "learned")
+UPSAMPLING_NOISE_KINDS = ("fixed", "scheduled", "learned", "steered")
+LATENT_PRIORS = ("gaussian", "bernoulli", "mixture", "class-conditional")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +25,13 @@ class GanSettings(RunSettings):
     Args:
         preset: size of the networks: tiny, small or paper.
         latent_dim: length of a latent vector, >= 1.
+        latent_prior: distribution of latent vectors: gaussian, bernoulli (signs), mixture (Gaussians around fixed
+            random centres) or class-conditional (a Gaussian around a centre for each class). With a warm start it is
+            gaussian, because the mixture takes such ones.
         upsampling_noise: σ_noise, std of the Gaussian noise after each upsampling in the generator, >= 0.
         upsampling_noise_kind: fixed; scheduled, linear from σ_noise to `upsampling_noise_end` over the plan's steps;
-            or learned, one σ for each upsampling, which begins at σ_noise > 0.
+            learned, one σ for each upsampling, which begins at σ_noise > 0; or steered, one σ that begins at
+            σ_noise > 0, rises where generated images of a class become alike and falls where they do not.
         upsampling_noise_end: what a scheduled σ_noise ends with, >= 0.
         adversarial: hinge, wasserstein or non-saturating.
         critic_constraint: none; spectral-norm, on every layer of the critic in place of GroupNorm; or
@@ -54,6 +59,7 @@ class GanSettings(RunSettings):
 
     preset: str = "small"
     latent_dim: int = 64
+    latent_prior: str = "gaussian"
     upsampling_noise: float = 0.1
     upsampling_noise_kind: str = "fixed"
     upsampling_noise_end: float = 0.0
@@ -80,7 +86,7 @@ class GanSettings(RunSettings):
     kl_weight: float = 0.01
     ema_decay: float = 0.998
     mixture_clusters: int = 8
-    mixture_frequencies: int = 16
+    mixture_frequencies: int = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,6 +94,7 @@ class GanSettings(RunSettings):
         self.require("adversarial", self.adversarial in ADVERSARIAL, f"one of {', '.join(ADVERSARIAL)}")
         constraints = CRITIC_CONSTRAINTS
         self.require("critic_constraint", self.critic_constraint in constraints, f"one of {', '.join(constraints)}")
+        self.require("latent_prior", self.latent_prior in LATENT_PRIORS, f"one of {', '.join(LATENT_PRIORS)}")
         self.require("optimiser", self.optimiser in OPTIMISERS, f"one of {', '.join(OPTIMISERS)}")
         kinds = UPSAMPLING_NOISE_KINDS
         self.require("upsampling_noise_kind", self.upsampling_noise_kind in kinds, f"one of {', '.join(kinds)}")
@@ -127,6 +134,11 @@ def default_settings(dataset_size: int) -> GanSettings:
     return GanSettings()
 
 
+def published_losses(settings: GanSettings) -> GanSettings:
+    """The same with the published losses alone: the mode-seeking loss on generated images is ours."""
+    return replace(settings, diversity_weight=0.0)
+
+
 def warm_settings(dataset_size: int) -> GanSettings:
     """The same where the plan has a warm start: the mixture knows the classes, and its spread is not to be lost.
 
@@ -141,5 +153,5 @@ def warm_settings(dataset_size: int) -> GanSettings:
         class_weight=0.0,
         diversity_weight=0.0,
         mixture_clusters=1 if few else 8,
-        mixture_frequencies=8 if few else 16,
+        mixture_frequencies=8 if few else 32,
     )

@@ -92,6 +92,33 @@ def test_values_out_of_range_are_refused_by_name(name: str) -> None:
         dataclasses.replace(START, **{name: -1})
 
 
+def test_components_are_one_release_more_charged_and_written() -> None:
+    """And without them the file has the form that it had."""
+    wide = dataclasses.replace(START, components=63, component_noise_multiplier=4.0, margin=0.5)
+    assert [release.kind for release in wide.releases()] == [
+        "means",
+        "components",
+        "clusters",
+        "clusters",
+        "covariances",
+    ]
+    assert wide.steps == START.steps + 1
+    assert wide.releases()[1].sensitivity == 0.25**2
+    assert wide.noise_multiplier**-2 == pytest.approx(START.noise_multiplier**-2 + 1 / 16)
+    plan = planned(warm_start=wide)
+    assert [event.noise_multiplier for event, _ in plan.events()][:2] == [10.0, 4.0]
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert not {"components", "component_noise_multiplier", "margin"} & set(START.to_json())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"components": 3}, {"component_noise_multiplier": 2.0}, {"margin": 1.5}, {"margin": -0.1}]
+)
+def test_components_without_noise_and_margins_out_of_range_are_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(InvalidValue, match=r"component_noise_multiplier|margin"):
+        dataclasses.replace(START, **changes)
+
+
 def test_a_warm_start_with_unknown_fields_is_refused() -> None:
     data = planned().to_json()
     data["warm_start"]["extra"] = 1

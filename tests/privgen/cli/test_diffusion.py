@@ -46,9 +46,9 @@ def folder(npz_file, tmp_path_factory):
     assert "method diffusion" in text and "denoiser" in text
     made = json.loads((folder / "plan.json").read_text())
     reason = made["defaults"]["warm_start"]
-    assert reason.startswith("on by default, which diffusion begins from: 6 releases")
+    assert reason.startswith("on by default, which diffusion begins from: 7 releases")
     assert "statistics that cost 0.5 of ε by themselves" in reason
-    assert "warm start 6 releases" in text
+    assert "warm start 7 releases" in text
     trained = privgen("train", "--plan", folder / "plan.json", "--out", folder / "run", "--canaries", 32, *SMALL)
     assert trained.exit_code == 0, trained.output
     assert "Halted: the plan's 4 iterations are done." in trained.stdout

@@ -1,331 +1,218 @@
-"""The clipping-bias experiment in miniature: what its numbers mean, what its trials spend, that it resumes."""
+"""Every experiment by the one way: its quick form runs, is recorded, goes on and is drawn; bad input is one line."""
 
 import json
-import math
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
-from accountant import RdpAccountant, SubsampledGaussian
 from privgen.cli import main
 from privgen.errors import ConfigError
-from privgen.experiments import training
-from privgen.experiments.figure import plot
-from privgen.experiments.grid import TUNING_SEED, Grid, climbed, explore, rescaled, variants
-from privgen.experiments.probe import place_of, probe
-from privgen.experiments.records import Finished, TrialLog
-from privgen.experiments.settings import DELTA, Trial, mechanism
-from privgen.experiments.summary import difference, groups, told_apart
-from privgen.experiments.tables import tables
-from privgen.experiments.tasks import ClassifierTask, Records, task_of
-from privgen.experiments.training import train
+from privgen.experiments import resolution
+from privgen.experiments.experiment import Experiment, carry_out
+from privgen.experiments.gan_trials.training import GanTrainer
+from privgen.experiments.gan_trials.trial import FORM as GAN_FORM
+from privgen.experiments.gan_trials.trial import GanResult
+from privgen.experiments.records import Finished, TrialForm, TrialLog
+from privgen.experiments.registry import EXPERIMENTS, experiment_named
+from privgen.experiments.spread import Spread, difference
 
-SMALL = {"task": "mlp", "epsilon": 3.0, "learning_rate": 0.1, "iterations": 12, "batch_size": 20}
-METHODS = (
-    {"feedback": "none"},
-    {"feedback": "banded", "bands": 3},
-    {"feedback": "banded", "bands": 3, "decay": 0.5},
-    {"feedback": "banded", "bands": 3, "now": 0.6, "lookahead": 1.0},
-    {"feedback": "correlated", "bands": 3},
-    {"feedback": "paper", "feedback_ratio": 0.01},
-    {"feedback": "paper-claimed", "feedback_ratio": 2.0},
-)
+GAN_EXPERIMENTS = [name for name in EXPERIMENTS if name != "clipping-bias"]
 
 
-@pytest.fixture(scope="module")
-def records(lab):
-    return Records.of(lab.data())
+def experiment(*arguments):
+    return CliRunner().invoke(main, ["experiment", *map(str, arguments)])
 
 
-def small(**changes):
-    return Trial(**{**SMALL, "total_clip": 0.5, "feedback": "none", **changes})
+def refused(done, *words):
+    """One line that ends in a remedy, and exit status 1."""
+    assert done.exit_code == 1, done.output
+    assert "Traceback" not in done.output and "bug" not in done.output
+    (line,) = done.stderr.strip().splitlines()
+    assert all(word in line for word in words), line
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_guard_charges_exactly_the_planned_steps_within_the_budget(records, monkeypatch, method):
-    guards = []
+@pytest.mark.parametrize("name", GAN_EXPERIMENTS)
+def test_a_quick_form_trains_under_the_guard_is_recorded_and_is_drawn_again_without_training(
+    name, tmp_path, monkeypatch
+):
+    first = experiment(name, "--quick", "--out", tmp_path / "a")
+    assert first.exit_code == 0, first.output
+    log = TrialLog(tmp_path / "a" / "results.jsonl", GAN_FORM)
+    found = log.all()
+    assert {one.trial.variant for one in found} == set(experiment_named(name).choices(quick=True).only)
+    for one in found:
+        assert 0 <= one.result["certified"] <= one.trial.epsilon
+        if not one.trial.overrun and one.trial.epsilon <= 10:
+            assert one.result["steps"] >= one.trial.iterations
+            assert one.result["certified"] > 0.8 * one.trial.epsilon
+    written = log.path.read_bytes()
 
-    class Watched(training.BudgetGuard):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            guards.append(self)
+    def never(*args, **kwargs):
+        raise AssertionError("a recorded trial was trained again")
 
-    monkeypatch.setattr(training, "BudgetGuard", Watched)
-    trial = small(**method)
-    result = train(trial, records)
-    (guard,) = guards
-    assert guard.steps == trial.iterations
-    charged = guard.epsilon_spent()
-    assert 0.95 * result["certified"] < charged <= result["certified"]
-    if trial.feedback == "paper-claimed":
-        assert result["claimed"] == 3.0 and charged > 20
-    else:
-        assert result["certified"] == 3.0
-
-
-def test_the_claimed_budget_is_what_plain_accounting_says_of_deflated_noise():
-    trial = small(feedback="paper-claimed", feedback_ratio=2.0)
-    z = mechanism(trial, part="classifier", dataset_size=200).event.noise_multiplier
-    plain = SubsampledGaussian(sampling_rate=0.1, noise_multiplier=z / math.sqrt(3))
-    assert RdpAccountant().compose(plain, 12).get_epsilon(DELTA) == pytest.approx(3.0, rel=2e-3)
-
-
-def test_unequal_payments_are_noised_for_what_one_draw_can_move_in_a_block():
-    trial = small(feedback="banded", bands=4, decay=0.5, now=0.4)
-    made = mechanism(trial, part="classifier", dataset_size=200)
-    block = np.array([trial.clip_norm, *(w * trial.residual_clip_norm for w in trial.payments)])
-    assert sum(trial.payments) == pytest.approx(1)
-    assert trial.clip_norm + trial.residual_clip_norm == pytest.approx(0.5)
-    assert made.released.sensitivity(4) >= np.linalg.norm(block)
-    assert made.released.sensitivity(4) == pytest.approx(np.linalg.norm(block))
+    monkeypatch.setattr(GanTrainer, "__call__", never)
+    again = experiment(name, "--quick", "--out", tmp_path / "a")
+    drawn = experiment(name, "--from", log.path, "--out", tmp_path / "b")
+    assert again.exit_code == drawn.exit_code == 0, again.output + drawn.output
+    assert log.path.read_bytes() == written
+    for one in found:
+        assert f"| {one.trial.variant} |" in drawn.output
+    assert (tmp_path / "b" / f"{name}.md").read_bytes() == (tmp_path / "a" / f"{name}.md").read_bytes()
+    assert (tmp_path / "b" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_correlated_noise_is_noised_for_a_whole_block_and_leaves_the_gradients_as_they_are(records, monkeypatch):
-    trial = small(feedback="correlated", bands=4)
-    made = mechanism(trial, part="classifier", dataset_size=200)
-    # c_k c_{k'} convolve to ones: a square root of the sums' matrix.
-    assert np.convolve(trial.mixing, trial.mixing)[:4] == pytest.approx(np.ones(4))
-    assert made.released.sensitivity(4) == pytest.approx(0.5 * np.linalg.norm(trial.mixing))
-
-    class Silent:
-        def floored(self, shape, *, std):
-            return np.zeros(shape, dtype=np.int64)
-
-    monkeypatch.setattr(training.ExactGaussian, "insecure_fixed_seed", lambda seed: Silent())
-    mixed = train(trial, records)
-    # The same draws without mixing: all of the gradient at once, and nothing owed.
-    plain = train(small(feedback="banded", bands=4, now=1.0), records)
-    assert [c["loss"] for c in mixed["curve"]] == pytest.approx([c["loss"] for c in plain["curve"]], rel=1e-3)
+def test_the_list_has_every_experiment_with_its_question():
+    said = experiment("list").output
+    for name, (_, question) in EXPERIMENTS.items():
+        assert name in said and question.split()[0] in said
+        assert experiment_named(name).name == name
 
 
-def test_unequal_payments_at_equal_parts_are_the_engine_s_feedback(records, monkeypatch):
-    trial = small(feedback="banded", bands=3)
-    plain = train(trial, records)
-    # A decay that rounds to equal parts takes the other way through the code.
-    other = train(replace(trial, decay=1 - 1e-13), records)
-    assert [c["loss"] for c in other["curve"]] == pytest.approx([c["loss"] for c in plain["curve"]], rel=1e-3)
+def test_every_experiment_asks_for_different_trials_with_each_seed():
+    for name in GAN_EXPERIMENTS:
+        one = experiment_named(name)
+        planned = [
+            json.dumps(GAN_FORM.to_json(trial), sort_keys=True) for trial in one.planned(one.choices(quick=False))
+        ]
+        assert len(set(planned)) == len(planned) > 4
+        assert len(one.planned(one.choices(quick=False, seeds=1))) * one.defaults.seeds == len(planned)
 
 
-def test_a_trial_is_repeated_exactly(records):
-    first, second = (train(small(feedback="banded", bands=3), records) for _ in range(2))
-    first.pop("cpu_seconds"), second.pop("cpu_seconds")
-    assert first == second
+def toy(train, count=3):
+    """An experiment whose trials are numbers."""
+
+    def explore(choices, ask):
+        for seed in range(count):
+            ask("only", {"seed": seed})
+
+    form = TrialForm(schema="privgen.toy/1", to_json=dict, from_json=dict, result=_loss)
+    return Experiment(
+        name="toy", question="?", factors="", form=form, defaults=None, quick={}, explore=explore,
+        trainer=lambda choices, data_dir: train, describe=lambda stage, trial: f"seed {trial['seed']}",
+        steps=lambda trial: 10, score=str, tables=str, figure=str,
+    )  # fmt: skip
 
 
-def _measure(records, trial, *, places=None, error=None):
-    task = task_of(trial, records)
-    made = mechanism(trial, part="classifier", dataset_size=200)
-    at = places(task) if places else [place_of(task)]
-    return probe(task, trial, made, places=at, records=(records.images[:50], records.labels[:50]), error=error)
+def _loss(result: Mapping[str, float]) -> Mapping[str, float]:
+    return {"loss": float(result["loss"])}
 
 
-def test_without_clipping_there_is_no_bias(records):
-    found = _measure(records, small(total_clip=1e6))
-    assert found["bias"] < 1e-5 and found["cosine"] > 1 - 1e-5 and found["ratio"] == pytest.approx(1, abs=1e-5)
-    assert found["clipped"] == 0
-
-
-def test_the_bias_is_that_of_gradients_clipped_one_by_one(records):
-    trial = small(total_clip=0.5)
-    found = _measure(records, trial)
-    task = ClassifierTask(trial, records)
-    each = []
-    for x, y in zip(records.images[:50], records.labels[:50], strict=True):
-        loss = torch.nn.functional.cross_entropy(task.module(x[None]), y[None])
-        each.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(task.module.parameters()))]))
-    each = torch.stack(each)
-    clipped = each * (0.5 / each.norm(dim=1, keepdim=True)).clamp(max=1)
-    update, true = clipped.mean(0), each.mean(0)
-    assert found["bias"] == pytest.approx(float((update - true).norm() / true.norm()), rel=1e-4)
-    assert found["cosine"] == pytest.approx(float(torch.cosine_similarity(update, true, dim=0)), rel=1e-4)
-    assert found["clipped"] == pytest.approx(float((each.norm(dim=1) > 0.5).float().mean()))
-
-
-def test_banded_feedback_that_stands_still_has_the_bias_of_the_total_clip_norm(records):
-    def still(task):
-        return [place_of(task)] * 4
-
-    banded = _measure(records, small(feedback="banded", bands=4), places=still)
-    plain = _measure(records, small())
-    assert banded["bias"] == pytest.approx(plain["bias"], rel=1e-4)
-
-
-def test_delay_is_a_bias_where_the_weights_move(records):
-    def moved(task):
-        before = place_of(task)
-        with torch.no_grad():
-            for p in task.module.parameters():
-                p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
-        return [place_of(task), before, before, before]
-
-    assert _measure(records, small(feedback="banded", bands=4), places=moved)["cosine"] < 0.99
-
-
-def test_a_probe_leaves_the_training_where_it_was(records):
-    trial = small(task="critic", feedback="banded", bands=2, learning_rate=1e-3, momentum=0.5)
-    task = task_of(trial, records)
-    weights, companions = place_of(task)
-    made = mechanism(trial, part="critic", dataset_size=200)
-    places = [place_of(task), place_of(task)]
-    probe(task, trial, made, places=places, records=(records.images[:9], records.labels[:9]), error=None)
-    after, companions_after = place_of(task)
-    assert all(torch.equal(after[n], weights[n]) for n in weights)
-    assert all(torch.equal(companions_after[n], companions[n]) for n in companions)
-
-
-@pytest.mark.parametrize("task", ["cnn", "critic"])
-def test_convolutions_and_the_critic_train(records, task):
-    result = train(small(task=task, feedback="banded", bands=2, iterations=6), records)
-    assert math.isfinite(result["loss"]) and len(result["probes"]) >= 3
-    assert ("accuracy" in result) == (task == "cnn")
-
-
-def test_climbing_follows_the_best_beyond_the_first_three_rates():
-    tried = []
-
-    def score(trial):
-        tried.append(trial.learning_rate)
-        return -abs(math.log2(trial.learning_rate / 0.4))
-
-    assert climbed(small(learning_rate=0.1), score).learning_rate == pytest.approx(0.4)
-    assert len(tried) == 5
-
-
-def test_the_grid_tunes_dp_sgd_first_and_compares_with_fresh_seeds():
+def test_what_was_recorded_before_an_interruption_is_not_trained_again(tmp_path):
     seen = []
 
-    def trainer(stage, trial):
-        seen.append((stage, trial))
-        return {"accuracy": -abs(math.log(trial.total_clip / 0.3)) - abs(math.log(trial.learning_rate)), "loss": 0.0}
+    def train(trial, *, tick):
+        seen.append(trial["seed"])
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return {"loss": 0.5}
 
-    explore(Grid(epsilons=(1.0,), bands=(2,), seeds=2), trainer)
-    tuned = [trial for stage, trial in seen if stage == "tune"]
-    assert all(t.feedback == "none" and t.seed == TUNING_SEED for t in tuned)
-    fresh = [trial for stage, trial in seen if stage == "match" and trial.seed != TUNING_SEED]
-    assert {t.total_clip for t in fresh} == {0.3}
-    assert {(t.feedback, t.seed) for t in fresh} == {
-        (feedback, seed) for feedback in ("none", "banded", "paper", "paper-claimed") for seed in (0, 1)
-    }
-    assert {t.total_clip for stage, t in seen if stage == "clips"} == {0.9, 0.1}
-    assert {t.feedback for stage, t in seen if stage == "correlate"} == {"correlated"}
-
-
-def test_variants_change_one_thing_each():
-    trial = small(feedback="banded", bands=4, momentum=0.9)
-    changed = [
-        {name for name, value in variant.to_json().items() if value != trial.to_json()[name]}
-        for variant in variants(trial)
-    ]
-    assert changed == [{"momentum", "learning_rate"}, {"now"}, {"decay"}, {"lookahead"}]
-
-
-def test_another_clip_norm_keeps_the_step():
-    trial = rescaled(small(total_clip=0.3, learning_rate=0.2), 3)
-    assert trial.total_clip == pytest.approx(0.9)
-    assert trial.total_clip * trial.learning_rate == pytest.approx(0.06)
-
-
-def _finished(accuracies, stage="match", **changes):
-    return [
-        Finished(
-            stage,
-            small(seed=seed, **changes),
-            {
-                "accuracy": accuracy,
-                "loss": 1.0,
-                "curve": [{"step": 6, "accuracy": 1.0, "loss": 2.0}, {"step": 12, "accuracy": accuracy, "loss": 1.0}],
-                "probes": [
-                    {"step": s, "bias": 0.5, "cosine": 0.9, "ratio": 0.1 * s, "noise": 2.0, "clipped": 1.0}
-                    for s in (1, 3)
-                ],
-                "noise_multiplier": 1.0,
-                "noise_std": 0.5,
-                "certified": 3.0,
-                "claimed": None,
-            },
-        )
-        for seed, accuracy in enumerate(accuracies)
-    ]
-
-
-def test_a_difference_is_told_apart_only_beyond_student_s_t():
-    plain, better, same = groups(
-        _finished([80.0, 80.2, 80.4])
-        + _finished([82.0, 82.2, 82.4], feedback="banded", bands=2)
-        + _finished([80.1, 80.5, 80.6], feedback="banded", bands=4)
-    )
-    gap = difference(better, plain)
-    assert gap.mean == pytest.approx(2.0)
-    assert gap.error == pytest.approx(math.sqrt(2 * 0.2**2 / 3))
-    assert told_apart(gap) and not told_apart(difference(same, plain))
-
-
-def test_norms_that_grow_count_as_inconsistent():
-    (group,) = groups(_finished([80.0, 80.2]))
-    assert group.inconsistency.mean == pytest.approx(0.5)  # ratios 0.1 and 0.3: deviation 0.1 of a mean of 0.2
-
-
-def test_the_tuning_seed_is_in_no_group():
-    one = _finished([80.0])[0]
-    assert groups([replace(one, trial=replace(one.trial, seed=TUNING_SEED))]) == []
-
-
-def test_tables_and_plot_come_from_the_log_alone(tmp_path):
-    finished = _finished([80.0, 80.2]) + _finished([82.0, 82.2], feedback="banded", bands=2)
-    text = tables(finished)
-    assert "banded, b = 2" in text and "**+2.00 ± 0.14**" in text and "82.10 ± 0.14" in text
-    plot(finished, tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_log_forgets_a_line_that_a_crash_cut_off(tmp_path):
-    log = TrialLog(tmp_path / "results.jsonl")
-    for one in _finished([80.0, 81.0]):
-        log.add(one)
-    whole = log.path.read_bytes()
-    log.path.write_bytes(whole[:-20])
-    again = TrialLog(log.path)
-    assert [one.result["accuracy"] for one in again.all()] == [80.0]
-    again.add(_finished([80.0, 81.0])[1])
-    assert log.path.read_bytes() == whole
-
-
-def test_a_log_of_something_else_is_refused(tmp_path):
+    one = toy(train)
     path = tmp_path / "results.jsonl"
-    path.write_text(json.dumps({"schema": "other"}) + "\n")
-    with pytest.raises(ConfigError, match="line 1"):
-        TrialLog(path)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(one, None, TrialLog(path, one.form), None)
+    carry_out(one, None, TrialLog(path, one.form), None)
+    assert seen == [0, 1, 1, 2]
+    assert [found.trial["seed"] for found in TrialLog(path, one.form).all()] == [0, 1, 2]
+
+
+def test_progress_counts_the_steps_that_are_missing_and_a_trial_that_ends_early_is_done(tmp_path):
+    def train(trial, *, tick):
+        for _ in range(10 if trial["seed"] else 4):
+            tick()
+        return {"loss": 0.5}
+
+    one, updates = toy(train), []
+    log = TrialLog(tmp_path / "results.jsonl", one.form)
+    carry_out(one, None, log, None, update=lambda what, done, total: updates.append((done, total)))
+    assert [done for done, _ in updates[:6]] == [1, 2, 3, 4, 10, 11]
+    assert updates[-1] == (30, 30) and {total for _, total in updates} == {30}
+
+
+def recorded(path, count=3):
+    one = toy(lambda trial, *, tick: {"loss": 0.5}, count)
+    carry_out(one, None, TrialLog(path, one.form), None)
+    return one.form
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"feedback": "banded"}, {"bands": 2}, {"total_clip": 0.0}, {"now": 1.5}, {"momentum": 1.0}, {"task": "vgg"}],
+    ("line", "words"),
+    [
+        ("not json", ("line 2", "damaged", "remove the line")),
+        ('{"schema":"privgen.toy/2"}', ("line 2", "privgen.toy/2", "another version", "--out")),
+        ('{"schema":"privgen.toy/1","stage":"only","trial":{"seed":1},"result":{}}', ("line 2", "remove the line")),
+        ("[]", ("line 2", "remove the line")),
+    ],
 )
-def test_a_trial_refuses_what_it_cannot_be(wrong):
-    with pytest.raises(ConfigError, match=next(reversed(wrong)) if "feedback" not in wrong else "bands"):
-        small(**wrong)
+def test_a_damaged_line_is_named_and_nothing_is_taken_from_the_file(tmp_path, line, words):
+    path = tmp_path / "results.jsonl"
+    form = recorded(path)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], line, lines[2]]) + "\n")
+    before = path.read_bytes()
+    with pytest.raises(ConfigError) as error:
+        TrialLog(path, form)
+    assert all(word in str(error.value) for word in words)
+    assert path.read_bytes() == before
 
 
-def test_the_command_trains_what_is_missing_and_redraws_without_training(tmp_path, npz_file):
-    def run(*options):
-        return CliRunner().invoke(main, ["experiment", "clipping-bias", *options])
+def test_reading_leaves_a_line_that_a_crash_cut_off_and_the_next_trial_replaces_it(tmp_path):
+    path = tmp_path / "results.jsonl"
+    form = recorded(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    assert [one.trial["seed"] for one in TrialLog(path, form).all()] == [0, 1]
+    assert path.read_bytes() == whole[:-9]
+    recorded(path)
+    assert path.read_bytes() == whole
 
-    size = ["--dataset", f"npz:{npz_file}", "--iterations", "6", "--stages", "tune,match"]
-    first = run("--quick", "--out", str(tmp_path / "a"), *size)
-    assert first.exit_code == 0, first.output
+
+def test_records_of_another_experiment_are_refused_in_one_line(tmp_path):
+    path = tmp_path / "results.jsonl"
+    recorded(path)
+    refused(experiment("ablation", "--from", path, "--out", tmp_path), "privgen.toy/1", "privgen.gan-trial/1")
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    refused(experiment("ablation", "--from", empty, "--out", tmp_path), "no finished trial of ablation", "--from")
+
+
+def test_an_experiment_that_there_is_not_is_wrong_usage_with_the_one_that_was_meant():
+    done = experiment("ablatoin")
+    assert done.exit_code == 2 and "ablation" in done.stderr
+
+
+def test_data_that_are_not_here_are_one_line(tmp_path):
+    refused(experiment("ablation", "--dataset", "celeba", "--data-dir", tmp_path, "--out", tmp_path / "a"), "celeba")
+
+
+def test_one_class_is_too_few_and_what_was_recorded_stays(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (40, 16, 16, 1), dtype=np.uint8)
+    np.savez(tmp_path / "one.npz", images=images, labels=np.zeros(40, np.int64))
     log = tmp_path / "a" / "results.jsonl"
-    lines = log.read_text().splitlines()
-    again = run("--quick", "--out", str(tmp_path / "a"), *size)
-    assert again.exit_code == 0 and log.read_text().splitlines() == lines
-    drawn = run("--from", str(log), "--out", str(tmp_path / "b"))
-    assert drawn.exit_code == 0
-    assert (tmp_path / "b" / "clipping-bias.md").read_text() == (tmp_path / "a" / "clipping-bias.md").read_text()
-    assert (tmp_path / "b" / "clipping-bias.png").exists()
+    trial = experiment_named("ablation").planned(experiment_named("ablation").defaults)[0]
+    result = dict.fromkeys(GanResult.__required_keys__, 0)
+    TrialLog(log, GAN_FORM).add(Finished("ablation", trial, result))
+    kept = log.read_bytes()
+    done = experiment("ablation", "--quick", "--dataset", f"npz:{tmp_path / 'one.npz'}", "--out", tmp_path / "a")
+    refused(done, "at least two classes", "--dataset digits")
+    assert log.read_bytes() == kept
 
 
-@pytest.mark.parametrize("options", [["--epsilons", "0"], ["--bands", "1"], ["--stages", "all"], ["--epsilons", "x"]])
-def test_an_option_out_of_range_is_wrong_usage(options):
-    assert CliRunner().invoke(main, ["experiment", "clipping-bias", *options]).exit_code == 2
+def test_photographs_are_held_out_by_place_and_the_same_at_every_size():
+    small, large = resolution.patches(16), resolution.patches(64)
+    assert small.train.images.shape[1:] == (16, 16, 3) and large.train.images.shape[1:] == (64, 64, 3)
+    assert np.array_equal(small.train.labels, large.train.labels) and set(large.test.labels) == {0, 1}
+    blocks = large.train.images.reshape(-1, 16, 4, 16, 4, 3).mean((2, 4))
+    assert np.abs(blocks - small.train.images).max() <= 1
+    everything = {image.tobytes() for image in large.train.images}
+    assert not any(image.tobytes() in everything for image in large.test.images)
+
+
+def test_a_gain_is_bold_only_beyond_what_seeds_scatter():
+    low, high = Spread.of([80.0, 80.2, 80.4]), Spread.of([82.0, 82.2, 82.4])
+    assert difference(high, low).text(1) == "**+2.0 ± 0.2**"
+    assert not difference(Spread.of([80.1, 80.5, 80.6]), low).told_apart
+    # One seed tells nothing, and two need 4.3 standard errors where three need 2.8.
+    assert difference(Spread.of([90.0]), low).text(1) == "+9.8"
+    assert not difference(Spread.of([80.5, 80.7]), Spread.of([80.1, 80.3])).told_apart

@@ -142,9 +142,11 @@ def test_a_plan_of_another_method_is_refused(train):
     refused(train, RunError, "for method gan", plan=plan(epsilon=8.0, dataset_size=96, iterations=6, batch_size=24.0))
 
 
-def test_several_processes_are_refused(train, monkeypatch):
+def test_several_processes_that_torchrun_did_not_start_are_refused(train, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    refused(train, RunError, "WORLD_SIZE=2.*without torchrun")
+    with pytest.raises(RunError, match="2 processes of WORLD_SIZE do not find each other.*torchrun"):
+        next(iter(train()))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_data_set_that_changes_its_length_stops_before_the_next_step_is_charged(train, tmp_path, own):

@@ -61,7 +61,7 @@ def test_neither_a_constrained_critic_nor_a_learned_noise_lets_a_record_move_mor
 def require_sensitivity(monkeypatch, neighbours, kind, feedback, bands, **settings):
     made = plan(
         epsilon=10.0, dataset_size=200, batch_size=20, iterations=8, feedback=feedback,
-        bands=bands if feedback == "banded" else None,
+        bands=bands if feedback == "banded" else None, warm_start=0.0,
     )  # fmt: skip
     one, other = two_worlds(monkeypatch, neighbours, made, kind, bands, **settings)
     for part in made.parts:
@@ -75,7 +75,15 @@ def require_sensitivity(monkeypatch, neighbours, kind, feedback, bands, **settin
 
 @pytest.mark.parametrize("kind", ["random", "huge", "not finite"])
 def test_the_published_feedback_moves_each_step_by_no_more_than_was_charged(monkeypatch, neighbours, kind):
-    made = plan(epsilon=10.0, dataset_size=200, batch_size=20, iterations=8, feedback="paper", feedback_ratio=0.5)
+    made = plan(
+        epsilon=10.0,
+        dataset_size=200,
+        batch_size=20,
+        iterations=8,
+        feedback="paper",
+        feedback_ratio=0.5,
+        warm_start=0.0,
+    )
     one, other = two_worlds(monkeypatch, neighbours, made, kind, 2)
     batch = made.sampling_rate * made.dataset_size
     for part in made.parts:

@@ -28,7 +28,7 @@ class Silent(ExactGaussian):
 
 @pytest.fixture
 def made():
-    return plan(epsilon=10.0, dataset_size=200, batch_size=20, iterations=8, bands=2)
+    return plan(epsilon=10.0, dataset_size=200, batch_size=20, iterations=8, bands=2, warm_start=0.0)
 
 
 def state_of(made, config, latents):

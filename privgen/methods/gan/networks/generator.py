@@ -6,9 +6,11 @@ first convolution runs before the upsampling, where it costs a quarter.
     σ fixed        y = x + σ·n                              n ~ N(0, 1) in each value of (n, C, H, W)
     σ scheduled    σ = σ₀ + (σ₁ − σ₀)·t/T                   t of T steps, one for all blocks
     σ learned      σ = softplus(ρ), one ρ for each block    trained by the generator's own steps only
+    σ steered      one σ for all blocks                     by `privgen.methods.gan.steered_noise`
 
-Guarantees: σ costs no privacy. A schedule depends on public step numbers, and ρ takes no gradient wherever records
-are seen (`learning_noise` is entered by the free step alone), so it learns from released networks only.
+Guarantees: σ costs no privacy. A schedule depends on public step numbers, a steered σ on generated images, and ρ takes
+no gradient wherever records are seen (`learning_noise` is entered by the free step alone), so it learns from released
+networks only.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from torch.nn import functional
 
 from privgen.methods.class_mixture.mixture import ClassMixture
 from privgen.methods.gan.networks.config import NetworkConfig
+from privgen.methods.gan.networks.latent_prior import LatentPrior
 
 # Where injected noise comes from: a generator, or a function of the shape (n, C, H, W) for noise of one's own.
 Source = torch.Generator | Callable[[torch.Size], Tensor]
@@ -50,7 +53,7 @@ class UpsamplingNoise(nn.Module):
     """x + σ · N(0, 1): regularises the generator. It is not privacy noise.
 
     Args:
-        std: σ, or what it begins with; >= 0, and > 0 if learned. kind: fixed, scheduled or learned.
+        std: σ, or what it begins with; >= 0, and > 0 if learned or steered. kind: fixed, scheduled, learned or steered.
     """
 
     scheduled: Tensor
@@ -61,7 +64,8 @@ class UpsamplingNoise(nn.Module):
         if kind == "learned":
             # Frozen: only `Generator.learning_noise` lets it take a gradient.
             self.raw = nn.Parameter(torch.tensor(math.log(math.expm1(std))), requires_grad=False)
-        elif kind == "scheduled":
+        elif kind in ("scheduled", "steered"):
+            # Moved from outside while it trains.
             self.register_buffer("scheduled", torch.tensor(float(std)))
         else:
             self.fixed = std
@@ -71,7 +75,7 @@ class UpsamplingNoise(nn.Module):
         if self.kind == "learned":
             learned: Tensor = functional.softplus(self.raw)
             return learned
-        return self.scheduled if self.kind == "scheduled" else self.fixed
+        return self.fixed if self.kind == "fixed" else self.scheduled
 
     def forward(self, x: Tensor, source: Source | None = None) -> Tensor:
         """(n, C, H, W) → the same; `source` makes it reproducible."""
@@ -115,6 +119,7 @@ class Generator(nn.Module):
         widths = config.sizes.generator[: config.upsamplings + 1]
         self.config = config
         self.start, self.width = config.start, widths[0]
+        self.prior = LatentPrior(config.latent_prior, classes=config.classes, latent_dim=config.latent_dim)
         if config.mixture_clusters:
             self.mixture = ClassMixture(
                 classes=config.classes,
@@ -122,6 +127,8 @@ class Generator(nn.Module):
                 clusters=config.mixture_clusters,
                 frequencies=config.mixture_frequencies,
                 latent_dim=config.latent_dim,
+                components=config.mixture_components,
+                margin=config.mixture_margin,
             )
             patch = 2**config.upsamplings
             self.patches = nn.Conv2d(config.image_shape[0], widths[0], patch, stride=patch)
@@ -141,7 +148,11 @@ class Generator(nn.Module):
             nn.init.zeros_(self.image.bias)
 
     def forward(self, z: Tensor, labels: Tensor, source: Source | None = None) -> Tensor:
-        """z (n, latent), labels (n,) → (n, C, H, W); `source` of the injected noise, or torch's own."""
+        """Normal numbers (n, latent), labels (n,) → (n, C, H, W); `source` of the injected noise, or torch's own."""
+        return self.decode(self.prior(z, labels), labels, source)
+
+    def decode(self, z: Tensor, labels: Tensor, source: Source | None = None) -> Tensor:
+        """The same of latent vectors, such as an encoder's: of the prior's distribution already."""
         if not self.config.mixture_clusters:
             h = self.project(torch.cat([z, self.label(labels)], 1))
             return self._blocks(h.view(-1, self.width, self.start, self.start), source)
@@ -177,9 +188,13 @@ class Generator(nn.Module):
     def schedule_noise(self, progress: float) -> None:
         """Set a scheduled σ for this part of the run, in [0, 1]; a fixed or learned one stays as it is."""
         first, last = self.config.upsampling_noise, self.config.upsampling_noise_end
+        if self.config.upsampling_noise_kind == "scheduled":
+            self.set_noise(first + (last - first) * min(max(progress, 0.0), 1.0))
+
+    def set_noise(self, std: float) -> None:
+        """Set σ of every block, where it is scheduled or steered."""
         for block in self._upsampling:
-            if block.noise.kind == "scheduled":
-                block.noise.scheduled.fill_(first + (last - first) * min(max(progress, 0.0), 1.0))
+            block.noise.scheduled.fill_(std)
 
     @contextmanager
     def learning_noise(self) -> Iterator[None]:

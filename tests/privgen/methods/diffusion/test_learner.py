@@ -73,7 +73,7 @@ def test_its_registry_entry_names_what_it_is():
 
 def test_every_release_and_step_is_charged_and_the_audit_passes(finished):
     state, audit = verify_ledger(finished), audit_run(finished)
-    assert state.steps_done == state.steps_charged == 6 + 6
+    assert state.steps_done == state.steps_charged == 7 + 6
     assert audit.verdict == "passed"
     assert audit.state.plan.method == "diffusion"
 
@@ -119,7 +119,7 @@ def test_a_clean_resume_goes_on_from_the_same_mixture_and_network(lab, tmp_path)
         assert torch.allclose(resumed.averaged(*given), made, atol=1e-5)
         for _ in run(session):
             pass
-    assert verify_ledger(out).steps_charged == 12
+    assert verify_ledger(out).steps_charged == 13
     assert audit_run(out).verdict == "passed"
 
 
@@ -134,7 +134,7 @@ def test_a_crash_in_the_warm_start_or_after_it_is_charged_and_resumed(lab, tmp_p
             pass
     # What the crash wasted stays charged, so the run may end short of the plan; never beyond its promise.
     assert audit_run(out).verdict != "failed"
-    assert verify_ledger(out).steps_charged <= 6 + 8 + 2 * 4
+    assert verify_ledger(out).steps_charged <= 7 + 8 + 2 * 4
     assert load_generator(out)(3, seed=0).shape == (3, 16, 16, 1)
 
 

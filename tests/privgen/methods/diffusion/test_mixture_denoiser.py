@@ -16,14 +16,19 @@ def dense_posterior_mean(denoiser, x, sigma, label):
     mixture, (channels, size, _) = denoiser.mixture, denoiser.config.image_shape
     kept = mixture.frequencies
     whole = torch.kron(torch.eye(channels).double(), torch.kron(*[cosine_basis(size, size)] * 2))  # (C·H·W, C·H·W)
-    _, floor = public_floor(size, kept)
+    strength, floor = public_floor(size, kept)
+    if mixture.directions:  # the public law, as strong as what was released
+        floor = floor * float(mixture.rest) * mixture.scale**2 / strength
     places = torch.arange(channels * size * size).view(channels, size, size)[:, :kept, :kept].flatten()
     log_r, means = [], []
     for k in range(mixture.weights.shape[1]):
         mean = torch.zeros(channels * size * size, dtype=torch.float64)
-        mean[places] = mixture.scale * mixture.centres[label, k].double()
+        centre, factor = mixture.centres[label, k].double(), mixture.scale * mixture.factors[label, k].double()
+        if mixture.directions:
+            components = mixture.components.double()
+            centre, factor = mixture.offsets[label].double() + components @ centre, components @ factor
+        mean[places] = mixture.scale * centre
         covariance = torch.diag(floor.flatten().repeat(channels))
-        factor = mixture.scale * mixture.factors[label, k].double()
         covariance[places[:, None], places] += factor @ factor.T
         m, s = whole.T @ mean - 1, whole.T @ covariance @ whole
         noisy = s + sigma**2 * torch.eye(len(s), dtype=torch.float64)
@@ -39,8 +44,9 @@ def dense_posterior_mean(denoiser, x, sigma, label):
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 16, 16)])
 @pytest.mark.parametrize("sigma", [0.02, 0.3, 3.0])
-def test_it_is_what_solving_with_the_whole_covariance_gives(make_denoiser, shape, sigma):
-    denoiser = make_denoiser(shape=shape, frequencies=3, rank=4)
+@pytest.mark.parametrize("components", [0, 5])
+def test_it_is_what_solving_with_the_whole_covariance_gives(make_denoiser, shape, sigma, components):
+    denoiser = make_denoiser(shape=shape, frequencies=3, rank=4, components=components)
     x = torch.randn(2, 2, *shape)
     found = denoiser.ideal(x, torch.full((2, 2), sigma), torch.tensor([1, 0]))
     for row, label in enumerate((1, 0)):

@@ -167,12 +167,12 @@ def test_an_ideal_denoiser_made_of_the_data_is_seen(monkeypatch, lab, neighbours
     def from_the_data(self):
         honest(self)
         if "means" in raw:
-            means = raw["means"]["sums"][..., :-1].float()  # (classes, 1, d)
-            self.denoiser.ideal.means.copy_(means / means.norm())
+            means = raw["means"]["sums"][:, 0, :-1].float()  # (classes, d)
+            self.denoiser.ideal.offsets.copy_(means / means.norm())
 
     monkeypatch.setattr(MixtureStatistics, "sums", overheard)
     monkeypatch.setattr(DiffusionLearner, "after_statistics", from_the_data)
-    assert "denoiser.ideal.means" in depends_on_the_records(monkeypatch, lab, neighbours)
+    assert "denoiser.ideal.offsets" in depends_on_the_records(monkeypatch, lab, neighbours)
 
 
 def test_a_floor_taken_from_the_data_is_seen(monkeypatch, lab, neighbours):

@@ -68,7 +68,7 @@ CONSTRAINTS = ("none", "spectral-norm", "gradient-penalty")
 
 def critic_after(monkeypatch, constraint, images, labels):
     """The critic after two steps in which the same numbers are released, whatever the records were."""
-    made = plan(epsilon=10.0, dataset_size=200, batch_size=20, iterations=8, bands=2)
+    made = plan(epsilon=10.0, dataset_size=200, batch_size=20, iterations=8, bands=2, warm_start=0.0)
     config = GanSettings(
         preset="tiny", generator_batch=4, latent_dim=8, adversarial="wasserstein", critic_constraint=constraint
     )

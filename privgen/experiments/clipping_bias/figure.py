@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accountant.files import write_durably
 from privgen.errors import ConfigError
+from privgen.experiments.clipping_bias.settings import Trial
+from privgen.experiments.clipping_bias.summary import Group, dp_sgd_of, gain, groups, method_name
 from privgen.experiments.records import Finished
-from privgen.experiments.summary import Group, Spread, difference, dp_sgd_of, groups, method_name
+from privgen.experiments.spread import Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # DP-SGD, banded (few bands to many), published, then correlated noise (few bands to many).
 _COLOURS = (
@@ -22,11 +22,11 @@ _COLOURS = (
 )  # fmt: skip
 
 
-def plot(finished: Sequence[Finished], path: Path) -> None:
-    """Write a PNG: the gain at each ε, and accuracy, cosine and norm ratio over the steps at the middle one.
+def figure(finished: Sequence[Finished[Trial]]) -> Figure:
+    """The gain at each ε, and accuracy, cosine and norm ratio over the steps at the middle one.
 
     Raises:
-        ConfigError: there is no finished comparison. OSError: it cannot be written.
+        ConfigError: there is no finished comparison.
     """
     from matplotlib.figure import Figure
 
@@ -38,8 +38,8 @@ def plot(finished: Sequence[Finished], path: Path) -> None:
     matched = [g for g in matched if g.trial.task == task]
     epsilons = sorted({g.trial.epsilon for g in matched})
     middle = [g for g in matched if g.trial.epsilon == epsilons[len(epsilons) // 2]]
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    axes = figure.subplots(2, 2)
+    drawn = Figure(figsize=(11, 8), layout="constrained")
+    axes = drawn.subplots(2, 2)
     _gains(axes[0, 0], matched + [g for g in found if g.stage == "correlate"], epsilons)
     at = f"ε = {middle[0].trial.epsilon:g}"
     _over_steps(axes[0, 1], [(g, g.curve("accuracy")) for g in middle], "accuracy %", at)
@@ -47,17 +47,15 @@ def plot(finished: Sequence[Finished], path: Path) -> None:
     _over_steps(axes[1, 1], [(g, _relative(g.probes("ratio"))) for g in middle], "‖u‖/‖g‖ ÷ its mean", at)
     axes[0, 1].legend(fontsize=7)
     axes[0, 0].legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))
-    figure.suptitle(f"Error feedback against DP-SGD ({task}). Bars: standard error of a gain, else standard deviation")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_durably(path, buffer.getvalue())
+    drawn.suptitle(f"Error feedback against DP-SGD ({task}). Bars: standard error of a gain, else standard deviation")
+    return drawn
 
 
 def _gains(axes: Axes, matched: list[Group], epsilons: list[float]) -> None:
     names = list(dict.fromkeys(method_name(g.trial) for g in matched if g.trial.feedback != "none"))
     for place, name in enumerate(names, 1):
         rows = [g for g in matched if method_name(g.trial) == name]
-        points = [(g, difference(g, plain)) for g in rows if (plain := dp_sgd_of(g, matched)) is not None]
+        points = [(g, gain(g, plain)) for g in rows if (plain := dp_sgd_of(g, matched)) is not None]
         axes.errorbar(
             [epsilons.index(g.trial.epsilon) + 0.07 * (place - len(names) / 2) for g, _ in points],
             [gap.mean for _, gap in points],

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from privgen.data import DataSet, ImageData
-from privgen.experiments.results import Scores
-from privgen.experiments.settings import Trial
+from privgen.experiments.clipping_bias.results import Scores
+from privgen.experiments.clipping_bias.settings import Trial
 from privgen.gradients.passes import losses_of
 from privgen.mechanism.record_numbers import RecordNumbers
 from privgen.methods.gan import losses
@@ -38,7 +38,7 @@ _CRITIC_STEPS = 5  # for one of the generator
 
 
 class Task(Protocol):
-    """What `privgen.experiments.training.train` needs of a task."""
+    """What `privgen.experiments.clipping_bias.training.train` needs of a task."""
 
     part: str
     module: nn.Module

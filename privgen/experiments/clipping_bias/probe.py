@@ -28,9 +28,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from privgen.experiments.results import Deviation
-from privgen.experiments.settings import Mechanism, Trial
-from privgen.experiments.tasks import Task, Weights
+from privgen.experiments.clipping_bias.results import Deviation
+from privgen.experiments.clipping_bias.settings import Mechanism, Trial
+from privgen.experiments.clipping_bias.tasks import Task, Weights
 from privgen.mechanism.error_feedback import PublishedError, banded_weights, fed_back
 from privgen.training.state import parameters_of
 

@@ -18,7 +18,7 @@ class Scores(TypedDict):
 
 
 class Deviation(TypedDict):
-    """How far one step's mean update is from the true mean gradient; see `privgen.experiments.probe`."""
+    """How far one step's mean update is from the true mean gradient; see `privgen.experiments.clipping_bias.probe`."""
 
     bias: float
     cosine: float
@@ -41,7 +41,7 @@ class Probe(Deviation):
 
 
 class TrialResult(Scores):
-    """What `privgen.experiments.training.train` returns: the last scores, and everything measured on the way.
+    """What a training of the experiment returns: the last scores, and everything measured on the way.
 
     `noise_std` is of one step's mean update; `certified` the budget's ε at `delta`; `claimed` the published analysis's.
     """

@@ -1,50 +1,16 @@
-"""From finished trials to numbers: means and spreads over seeds, and which differences are significant.
-
-A difference is significant if it exceeds `T_FOUR` standard errors, the two-sided 5 % point of Student's t with four
-degrees of freedom (two groups of three seeds). Out of many comparisons, one in twenty is then chance.
-"""
+"""From finished trials to groups that differ in their seed alone, and how methods are called."""
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from privgen.experiments.grid import TUNING_SEED
+from privgen.experiments.clipping_bias.grid import TUNING_SEED
+from privgen.experiments.clipping_bias.results import AtEnd, Measured, Scored
+from privgen.experiments.clipping_bias.settings import Trial
 from privgen.experiments.records import Finished
-from privgen.experiments.results import AtEnd, Measured, Scored
-from privgen.experiments.settings import Trial
-
-T_FOUR = 2.78
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spread:
-    """The mean and the spread of some numbers.
-
-    Args:
-        mean: of the numbers. std: sample standard deviation, 0 for one number. count: how many there are.
-    """
-
-    mean: float
-    std: float
-    count: int
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
-        """The spread of at least one number."""
-        numbers = list(values)
-        std = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
-        return cls(mean=statistics.fmean(numbers), std=std, count=len(numbers))
-
-    @property
-    def error(self) -> float:
-        """Standard error of the mean."""
-        return self.std / math.sqrt(self.count)
-
-    def __str__(self) -> str:
-        return f"{self.mean:.2f} ± {self.std:.2f}"
+from privgen.experiments.spread import Difference, Spread, difference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +23,7 @@ class Group:
 
     stage: str
     trial: Trial
-    finished: tuple[Finished, ...]
+    finished: tuple[Finished[Trial], ...]
 
     def at_end(self, name: AtEnd) -> Spread:
         """Of `accuracy` (%), `loss`, `noise_multiplier` or `certified` of each trial."""
@@ -86,30 +52,21 @@ class Group:
         return [(column[0]["step"], Spread.of(point[name] for point in column)) for column in columns]
 
 
-def groups(finished: Sequence[Finished]) -> list[Group]:
+def groups(finished: Sequence[Finished[Trial]]) -> list[Group]:
     """All groups, in the order of training; trials with the tuning seed are omitted.
 
     A trial that two stages share belongs to the first.
     """
-    found: dict[Trial, list[Finished]] = {}
+    found: dict[Trial, list[Finished[Trial]]] = {}
     for one in finished:
         if one.trial.seed != TUNING_SEED:
             found.setdefault(replace(one.trial, seed=0), []).append(one)
     return [Group(stage=ones[0].stage, trial=trial, finished=tuple(ones)) for trial, ones in found.items()]
 
 
-def difference(one: Group, other: Group, name: AtEnd = "accuracy") -> Spread:
-    """The difference `one` − `other` of two means; `error` is its standard error."""
-    a, b = one.at_end(name), other.at_end(name)
-    count = min(a.count, b.count)
-    # A Spread whose error is √(e_a² + e_b²).
-    std = math.hypot(a.error, b.error) * math.sqrt(count)
-    return Spread(mean=a.mean - b.mean, std=std, count=count)
-
-
-def told_apart(gap: Spread) -> bool:
-    """Whether a difference is significant by Student's t."""
-    return gap.count > 1 and abs(gap.mean) > T_FOUR * gap.error
+def gain(one: Group, other: Group, name: AtEnd = "accuracy") -> Difference:
+    """The difference `one` − `other` of two means."""
+    return difference(one.at_end(name), other.at_end(name))
 
 
 def dp_sgd_of(group: Group, among: Sequence[Group]) -> Group | None:

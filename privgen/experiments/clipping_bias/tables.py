@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from privgen.experiments.records import Finished
-from privgen.experiments.settings import FEEDBACKS
-from privgen.experiments.summary import (
+from privgen.experiments.clipping_bias.settings import FEEDBACKS, Trial
+from privgen.experiments.clipping_bias.summary import (
     Group,
     change_name,
-    difference,
     dp_sgd_of,
+    gain,
     groups,
     method_name,
-    told_apart,
 )
+from privgen.experiments.markdown import markdown_table
+from privgen.experiments.records import Finished
 
 _TITLES = {
     "match": "Each feedback at DP-SGD's best clip norm, its own best learning rate",
@@ -25,7 +25,7 @@ _TITLES = {
 }
 
 
-def tables(finished: Sequence[Finished]) -> str:
+def tables(finished: Sequence[Finished[Trial]]) -> str:
     """All tables as Markdown; a stage that was not run has none."""
     found = groups(finished)
     parts = []
@@ -46,10 +46,7 @@ def _place(group: Group) -> tuple[float, float, int, int]:
 def _table(title: str, rows: list[Group], among: Sequence[Group]) -> str:
     """A table without its empty columns."""
     columns = {name: [column(g, among) for g in rows] for name, column in _COLUMNS.items()}
-    shown = {name: cells for name, cells in columns.items() if any(cell not in ("", "–") for cell in cells)}
-    lines = [f"### {title}", "", "| " + " | ".join(shown) + " |", "|" + "---|" * len(shown)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in zip(*shown.values(), strict=True)]
-    return "\n".join(lines)
+    return f"### {title}\n\n{markdown_table(columns)}"
 
 
 def _epsilon(group: Group, among: Sequence[Group]) -> str:
@@ -67,9 +64,7 @@ def _gain(group: Group, among: Sequence[Group]) -> str:
     plain = dp_sgd_of(group, among)
     if plain is None or plain is group or "accuracy" not in group.finished[0].result:
         return "–"
-    gap = difference(group, plain)
-    text = f"{gap.mean:+.2f} ± {gap.error:.2f}"
-    return f"**{text}**" if told_apart(gap) else text
+    return gain(group, plain).text(2)
 
 
 def _loss(group: Group, among: Sequence[Group]) -> str:

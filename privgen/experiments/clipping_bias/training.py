@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from accountant.ledger.guard import BudgetGuard
-from privgen.experiments.probe import Place, place_of, probe
-from privgen.experiments.results import CurvePoint, Probe, TrialResult, rounded
-from privgen.experiments.settings import DELTA, Mechanism, Trial, mechanism
-from privgen.experiments.tasks import Records, Task, part_of, task_of
+from privgen.experiments.clipping_bias.probe import Place, place_of, probe
+from privgen.experiments.clipping_bias.results import CurvePoint, Probe, TrialResult, rounded
+from privgen.experiments.clipping_bias.settings import DELTA, Mechanism, Trial, mechanism
+from privgen.experiments.clipping_bias.tasks import Records, Task, part_of, task_of
 from privgen.gradients.clipped_sums import Sums, Weighting
 from privgen.mechanism.error_feedback import FeedbackMemory, PublishedError, banded_weights
 from privgen.mechanism.floored_gaussian import ExactGaussian

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NotRequired, TypedDict
 
-from privgen.experiments.results import TrialResult
-from privgen.experiments.settings import Trial
+from privgen.experiments.clipping_bias.results import TrialResult
+from privgen.experiments.clipping_bias.settings import Trial
 
 TUNING_SEED = 1000
 STAGES = ("tune", "match", "vary", "clips", "correlate", "critic")
@@ -43,7 +43,7 @@ class Grid:
     """What to train.
 
     Args:
-        task: mlp or cnn. epsilons: each > 0. bands: each > 1. seeds: how many fresh ones.
+        dataset: by name. task: mlp or cnn. epsilons: each > 0. bands: each > 1. seeds: how many fresh ones.
         iterations: T. batch_size: B.
         clips: total clip norms to tune DP-SGD over, ascending. steps: η·C, ascending.
         stages: which of STAGES.
@@ -51,6 +51,7 @@ class Grid:
             certified ε, and the published one (C2 = C1 on the scale of sums) if the budget is its claimed ε.
     """
 
+    dataset: str = "fashion-mnist"
     task: str = "mlp"
     epsilons: tuple[float, ...] = (10.0, 3.0, 1.0)
     bands: tuple[int, ...] = (2, 4, 8, 16)

@@ -1,0 +1,1 @@
+"""DP-MERF: class means of random features, released once, and a generator that learns to match them for free."""
