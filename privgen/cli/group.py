@@ -72,9 +72,21 @@ class LazyGroup(SuggestingGroup):
                 raise
             from privgen.cli.console import err_console
 
-            text = _one_line(error) if _is_known(error) else _bug(error)
+            text = _absent(error) or (_one_line(error) if _is_known(error) else _bug(error))
             err_console.print(f"Error: {text}", style="bold red", markup=False, soft_wrap=True)
             sys.exit(1)
+
+
+# What `pip install privgen` alone does not bring, by the module's name; all of it is of the extra `train`.
+_TRAIN = {"loky", "matplotlib", "numba", "safetensors", "sklearn", "torch", "torchvision"}
+
+
+def _absent(error: Exception) -> str | None:
+    """Which package a command needs that is not here, and how to get it; None where it is another error."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if name not in _TRAIN:
+        return None
+    return f"this needs {name}, which is not installed: pip install 'privgen[train]'."
 
 
 def _is_known(error: Exception) -> bool:

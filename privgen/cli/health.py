@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -79,10 +80,11 @@ def _packages() -> list[Finding]:
         asked = requires("privgen") or []
     except PackageNotFoundError:
         return [Finding(name="privgen", status="note", detail="runs from a folder and is not installed")]
-    seen, wrong = [f"privgen {version('privgen')}"], []
+    seen, wrong, training = [f"privgen {version('privgen')}"], [], _here("torch")
     for line in asked:
         found = re.match(r"([A-Za-z0-9._-]+)[^;]*?(?:(>=|==)\s*([0-9.]+))?[^;]*(;.*)?$", line)
-        if found is None or "extra" in (found[4] or ""):
+        extra = found[4] or "" if found is not None else ""
+        if found is None or ("extra" in extra and not (training and "train" in extra)):
             continue
         name, least = found[1], found[3]
         try:
@@ -94,7 +96,7 @@ def _packages() -> list[Finding]:
         if least and _numbers(have) < _numbers(least):
             wrong.append(f"{name} {have} is older than {least}")
     if wrong:
-        remedy = "pip install --upgrade privgen, which brings what it needs"
+        remedy = "pip install --upgrade " + ("'privgen[train]'" if training else "privgen")
         return [Finding(name="packages", status="broken", detail="; ".join(wrong), remedy=remedy)]
     return [Finding(name="packages", status="ok", detail=", ".join(seen))]
 
@@ -221,3 +223,11 @@ def _data() -> list[Finding]:
     absent = [name for name, where in found if where.startswith("not here")]
     detail = f"found {', '.join(here) or 'none'}" + (f"; not here: {', '.join(absent)}" if absent else "")
     return [Finding(name="data", status="ok", detail=detail)]
+
+
+def _here(module: str) -> bool:
+    """Whether a module can be imported, without importing it."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

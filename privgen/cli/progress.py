@@ -21,24 +21,20 @@ from privgen.cli.console import err_console
 from privgen.cli.durations import spoken
 from privgen.cli.terminal_images import can_show, shown
 from privgen.training.loop import StepReport
-from privgen.training.preview import sample_grid
 from privgen.training.session import Session
 
 # Where there is no terminal to redraw, a line now and then does.
 _LINES = 20
-# Seconds between two previews; making one takes a second or so.
-_BETWEEN = 60.0
 
 
 class TrainingDisplay:
     """Shows `StepReport`s on stderr: a bar on a terminal, some twenty lines otherwise.
 
-    A terminal that can show images is shown samples of the weights as they would be released, at checkpoints.
+    A terminal that can show images is shown each grid of samples that the run writes.
     """
 
     def __init__(self, session: Session, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._begun, self._first = clock, clock(), session.guard.steps
-        self._session, self._previewed = session, self._begun
         self._live = err_console.is_terminal
         # Of the expected batch: how many records a step really drew is private.
         self._batch = session.plan.expected_batch_size
@@ -96,14 +92,11 @@ class TrainingDisplay:
         return f"{self._batch * taken / seconds:,.0f} images/s" if taken > 0 and seconds > 0 else ""
 
     def _preview(self, report: StepReport) -> None:
-        """Samples of the weights as they are, above the bar; made from what is released, so at no cost."""
-        if report.checkpoint is None or not can_show(err_console) or self._clock() - self._previewed < _BETWEEN:
+        """The newest grid of samples, above the bar."""
+        if report.samples is None or not can_show(err_console):
             return
-        png = sample_grid(self._session)
-        if png is not None:
-            err_console.print(f"Samples after {report.held} steps:", markup=False)
-            err_console.file.write(shown(png))
-        self._previewed = self._clock()
+        err_console.print(f"Samples after {report.held} steps:", markup=False)
+        err_console.file.write(shown(report.samples.read_bytes()))
 
     def update(self, report: StepReport) -> None:
         """Show one step. Where stderr is closed, nobody sees it and training goes on."""

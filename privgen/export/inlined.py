@@ -2,12 +2,14 @@
 
 The text is that of the modules themselves, not a second copy that could come to differ: from the class on, every
 top-level name that the code uses is followed into its module, and each definition is put once, those that it needs
-before it. What others provide (torch, the standard library) is imported as the modules import it.
+before it. A module's own name (_NAME) that another module has too gets a number. What others provide (torch, the
+standard library) is imported as the modules import it.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -33,6 +35,7 @@ class _File:
 
     texts: list[str] = field(default_factory=list)
     homes: dict[str, str] = field(default_factory=dict)  # name → the module that it is of
+    renamed: dict[tuple[str, str], str] = field(default_factory=dict)  # (module, name) → its name here
     imports: set[str] = field(default_factory=set)
 
 
@@ -40,7 +43,7 @@ def inlined_source(*roots: type) -> str:
     """The text of a module that defines these classes, in this order.
 
     Raises:
-        RunError: two modules define different things by one name, or a module has no source.
+        RunError: two modules define different things by one public name, or a module has no source.
     """
     file = _File()
     for root in roots:
@@ -52,17 +55,21 @@ def inlined_source(*roots: type) -> str:
 def _put(file: _File, place: str, name: str) -> None:
     """Add the definition of a name, after all that it uses."""
     home = file.homes.get(name)
-    if home == place:
+    if home == place or (place, name) in file.renamed:
         return
-    if home is not None:
-        raise RunError(f"{name} is defined in {home} and in {place}; one file cannot hold both.")
     module = _read(place)
     if name in module.imported:
         _put(file, *module.imported[name])
         return
+    if home is not None and not name.startswith("_"):
+        raise RunError(f"{name} is defined in {home} and in {place}; one file cannot hold both.")
     node = module.defined[name]
     # A, B = 1, 2 defines both.
-    file.homes |= {other: place for other, found in module.defined.items() if found is node}
+    for other in [other for other, found in module.defined.items() if found is node]:
+        if other in file.homes:  # a module's own name, which another has too
+            file.renamed[place, other] = f"{other}_{len(file.renamed) + 2}"
+        else:
+            file.homes[other] = place
     for used in sorted(_used_at_run_time(node) | _aliases(module, node)):
         if used in module.defined and used != name:
             _put(file, place, used)
@@ -73,7 +80,11 @@ def _put(file: _File, place: str, name: str) -> None:
             _put(file, where, there)
     # Annotations are never evaluated, but a reader and a dataclass look for what others provide in them.
     file.imports |= {text for used, text in module.foreign.items() if used in _names(node)}
-    file.texts.append(_text(module, node))
+    text = _text(module, node)
+    for (where, old), new in file.renamed.items():
+        if where == place:
+            text = re.sub(rf"(?<![\w.]){re.escape(old)}(?!\w)", new, text)
+    file.texts.append(text)
 
 
 def _read(place: str) -> _Module:

@@ -4,14 +4,11 @@ import io
 from base64 import standard_b64decode
 
 import pytest
-from PIL import Image
 from rich.console import Console
 
 from privgen.cli import progress
 from privgen.cli.terminal_images import shown
 from privgen.training.loop import run
-from privgen.training.preview import sample_grid
-from privgen.training.state import snapshot
 
 
 def displayed(session, monkeypatch, *, terminal):
@@ -46,24 +43,23 @@ KITTY, ITERM = {"TERM": "xterm-kitty"}, {"TERM_PROGRAM": "WezTerm"}
 
 
 @pytest.mark.parametrize("environment", [KITTY, ITERM], ids=["kitty", "iterm"])
-def test_samples_are_shown_at_checkpoints_where_the_terminal_can(environment, lab, tmp_path, monkeypatch):
+def test_each_grid_of_samples_is_shown_where_the_terminal_can(environment, lab, tmp_path, monkeypatch):
     for name in ("TERM", "TERM_PROGRAM", "TMUX", "KITTY_WINDOW_ID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(progress, "_BETWEEN", 1.0)
-    config = lab.config(checkpoint_every=6)
-    seen = displayed(lab.begin(tmp_path / "run", config=config), monkeypatch, terminal=True)
+    session = lab.begin(tmp_path / "run")
+    session.grids.pace_by = lambda *_, **__: setattr(session.grids, "every", 5)
+    seen = displayed(session, monkeypatch, terminal=True)
     assert "Samples after 6 steps:" in seen
     assert ("\x1b_G" in seen) == (environment is KITTY)
     assert ("\x1b]1337;File=" in seen) == (environment is ITERM)
 
 
-def test_elsewhere_nothing_is_made_for_it(lab, tmp_path, monkeypatch):
+def test_elsewhere_no_escape_sequence_is_written(lab, tmp_path, monkeypatch):
     monkeypatch.setenv("TERM", "screen-256color")
-    monkeypatch.setattr(progress, "_BETWEEN", 1.0)
-    monkeypatch.setattr(progress, "sample_grid", lambda session: pytest.fail("made for nobody"))
-    displayed(lab.begin(tmp_path / "run", config=lab.config(checkpoint_every=6)), monkeypatch, terminal=True)
+    seen = displayed(lab.begin(tmp_path / "run"), monkeypatch, terminal=True)
+    assert "\x1b_G" not in seen and "1337" not in seen
 
 
 def test_both_protocols_carry_the_file_bit_for_bit(halted_run):
@@ -74,15 +70,3 @@ def test_both_protocols_carry_the_file_bit_for_bit(halted_run):
     assert standard_b64decode(shown(png, ITERM).partition(":")[2].rstrip("\a\n")) == png
     assert shown(png, {"TERM": "xterm-256color"}) == ""
     assert shown(png, {**KITTY, "TMUX": "/tmp/tmux"}) == ""
-
-
-def test_a_preview_is_of_the_released_weights_and_leaves_the_run_as_it_was(lab, tmp_path):
-    with lab.begin(tmp_path / "run") as session:
-        lab.take(session, 3)
-        before = {name: tensor.clone() for name, tensor in session.state.learner.released().state_dict().items()}
-        latents = snapshot(session.state, {})
-        png = sample_grid(session)
-        assert repr(snapshot(session.state, {})) == repr(latents)
-        assert all((before[n] == t).all() for n, t in session.state.learner.released().state_dict().items())
-    assert Image.open(io.BytesIO(png)).size[0] > 3 * 16
-    assert not any(path.name == "samples.png" for path in (tmp_path / "run").rglob("*"))
