@@ -1,5 +1,6 @@
 """The examples in the docs run, and do what they say."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -44,6 +45,20 @@ def test_a_model_of_ones_own_is_trained_in_five_marked_lines_and_its_audit_passe
     assert (tmp_path / "mine" / "release" / "report.html").exists()
     text = (EXAMPLES / "own_model.py").read_text()
     assert len([line for line in text.splitlines() if re.search(r"  # \d( |$)", line)]) == 5
+
+
+@pytest.mark.parametrize(
+    ("example", "package", "run"),
+    [("lightning_loop.py", "pytorch_lightning", "."), ("transformers_loop.py", "transformers", "private")],
+)
+def test_others_trainers_drive_a_private_training_and_its_audit_passes(tmp_path, example, package, run):
+    """Skipped where the package is not installed: no extra has it."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    said = ran(example, tmp_path / "theirs")
+    assert verify_ledger(tmp_path / "theirs" / run).steps_charged == 20
+    assert audit_run(tmp_path / "theirs" / run).verdict == "passed"
+    assert "20" in said and "accuracy" in said
 
 
 def test_a_loop_of_ones_own_spends_what_its_budget_affords_and_learns(tmp_path):
