@@ -98,6 +98,12 @@ def register_dataset(dataset: Dataset) -> None:
     DATASETS[name] = dataset
 
 
+# In which forms generated images are written; `privgen.export.data_sets` has what writes each.
+DATA_SET_FORMS = ("imagefolder", "npz", "parquet", "webdataset", "hf")
+
+# What a training is logged by; `privgen.tracking.trackers` has a class for each.
+TRACKERS = ("csv", "tensorboard", "mlflow", "wandb")
+
 # How one's own data are named.
 OWN = ("image-folder:PATH", "npz:PATH", "manifest:FILE", "torchvision:NAME")
 _KINDS = tuple(form.partition(":")[0] for form in OWN)
@@ -216,6 +222,8 @@ METHODS: dict[str, TrainableMethod] = {
 # Rivals and ceilings: planned for by `privgen baseline` alone, found by name wherever a run or a release is loaded.
 BASELINE_METHODS: dict[str, str] = {
     "privacy_free": "privgen.methods.privacy_free.method:METHOD",
+    "dp_classifier": "privgen.methods.dp_classifier.method:METHOD",
+    "gs_wgan": "privgen.methods.gs_wgan.method:METHOD",
     "dp_merf": "privgen.methods.dp_merf.method:METHOD",
 }
 
