@@ -98,6 +98,12 @@ def register_dataset(dataset: Dataset) -> None:
     DATASETS[name] = dataset
 
 
+# In which forms generated images are written; `privgen.export.data_sets` has what writes each.
+DATA_SET_FORMS = ("imagefolder", "npz", "parquet", "webdataset", "hf")
+
+# What a training is logged by; `privgen.tracking.trackers` has a class for each.
+TRACKERS = ("csv", "tensorboard", "mlflow", "wandb")
+
 # How one's own data are named.
 OWN = ("image-folder:PATH", "npz:PATH", "manifest:FILE", "torchvision:NAME")
 _KINDS = tuple(form.partition(":")[0] for form in OWN)

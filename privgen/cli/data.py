@@ -52,7 +52,7 @@ def command(
     from privgen.errors import DataError
 
     if name is None:
-        _show([list(row) for row in _known(data_dir)], ("name", "dataset_size", "where"), as_json)
+        _show([list(row) for row in known_data(data_dir)], ("name", "dataset_size", "where"), as_json)
         return
     facts, data = _loaded(name, data_dir, classes=classes, shape=shape, resize=resize, crop=crop)
     notes = private_notes(data, stated_size=len(data.train.labels))
@@ -137,7 +137,8 @@ def _show(rows: list[list[Any]], headings: tuple[str, ...] | None, as_json: bool
     console.print(table)
 
 
-def _known(data_dir: Path | None) -> list[tuple[str, int | None, str]]:
+def known_data(data_dir: Path | None) -> list[tuple[str, int | None, str]]:
+    """Name, N where it is fixed, and where it is, of each data set and of each kind of one's own."""
     from importlib.util import find_spec
 
     from privgen.catalogue import DATASETS

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from privgen.catalogue import METRICS
+from privgen.cli.configuration import ConfiguredCommand
 from privgen.cli.encoding import echo_json
 from privgen.cli.evaluate_classifier import evaluate_classifier, is_classifier, planned_budget
 from privgen.cli.evaluate_gates import asked_of_evaluation, conclude
@@ -59,7 +60,7 @@ class EvaluateOptions(GateOptions):
     as_json: bool
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=ConfiguredCommand, epilog=EPILOG)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--protocol", type=PROTOCOLS, default="privgen-1", show_default=True, help="Determines what is not given here."

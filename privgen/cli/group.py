@@ -23,11 +23,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "label": ("privgen.cli.label", "A run's privacy on one card, for people and as JSON."),
     "sample": ("privgen.cli.sample", "Make images with a trained generator."),
     "evaluate": ("privgen.cli.evaluate", "gen2real accuracy, FID, IS, diversity and copying, by a named protocol."),
+    "export": ("privgen.cli.export", "A folder for the Hugging Face Hub, which works without privgen."),
     "compare": ("privgen.cli.compare", "Runs side by side: ε certified and claimed, every measure, and images."),
     "account": ("privgen.cli.account", "One budget over many runs: make one, show what is left."),
     "keys": ("privgen.cli.keys", "Make a key that signs ledgers."),
     "experiment": ("privgen.cli.experiment", "Experiments about the method itself, on public data."),
     "data": ("privgen.cli.data", "List the data sets, and where each was found."),
+    "doctor": ("privgen.cli.doctor", "Look at this machine: versions, device, row check, disk, entropy, data."),
+    "completion": ("privgen.cli.completion", "Completion for bash, zsh and fish, installed by one command."),
 }
 
 
@@ -69,9 +72,21 @@ class LazyGroup(SuggestingGroup):
                 raise
             from privgen.cli.console import err_console
 
-            text = _one_line(error) if _is_known(error) else _bug(error)
+            text = _absent(error) or (_one_line(error) if _is_known(error) else _bug(error))
             err_console.print(f"Error: {text}", style="bold red", markup=False, soft_wrap=True)
             sys.exit(1)
+
+
+# What `pip install privgen` alone does not bring, by the module's name; all of it is of the extra `train`.
+_TRAIN = {"loky", "matplotlib", "numba", "safetensors", "sklearn", "torch", "torchvision"}
+
+
+def _absent(error: Exception) -> str | None:
+    """Which package a command needs that is not here, and how to get it; None where it is another error."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if name not in _TRAIN:
+        return None
+    return f"this needs {name}, which is not installed: pip install 'privgen[train]'."
 
 
 def _is_known(error: Exception) -> bool:

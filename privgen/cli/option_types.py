@@ -10,6 +10,8 @@ import click
 from privgen.cli.suggestions import meant
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from planners import PhaseShape
 
     # Generic in newer versions of click, and in its types.
@@ -83,10 +85,25 @@ class Duration(OptionType):
         return seconds
 
 
+def _beginning(known: Collection[str], incomplete: str) -> list[CompletionItem]:
+    """For a shell: the names that begin so."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(name) for name in known if name.startswith(incomplete)]
+
+
 class DataName(OptionType):
     """A data set's name, or the path of one's own data."""
 
     name = "NAME"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Names of data sets; files where none begins so."""
+        from click.shell_completion import CompletionItem
+
+        from privgen.catalogue import DATASETS
+
+        return _beginning(DATASETS, incomplete) or [CompletionItem(incomplete, type="file")]
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name as it was given, if it is known or of a kind that is."""
@@ -103,16 +120,16 @@ class DataName(OptionType):
 
 
 class ClaimName(OptionType):
-    """gs-wgan, dp-gan-dpac, dicesgd or efsgd-paper"""
+    """A published claim's name."""
 
     name = "NAME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name, known."""
-        from accountant.claims.claims import CLAIMS
+        from accountant.claims.claims import EVERY_CLAIM
 
-        if value not in CLAIMS:
-            self.fail(f"{value!r} is not one of: {', '.join(CLAIMS)}.", param, ctx)
+        if value not in EVERY_CLAIM:
+            self.fail(f"{value!r} is not one of: {', '.join(EVERY_CLAIM)}.", param, ctx)
         return str(value)
 
 
@@ -127,6 +144,10 @@ class OneOf(OptionType):
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """All of them, for the help."""
         return f"[{'|'.join(self._known())}]"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Those that begin so."""
+        return _beginning(self._known(), incomplete)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name, known."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from privgen.catalogue import METHODS
+from privgen.cli.configuration import ConfiguredCommand
 from privgen.cli.encoding import echo_json
 from privgen.cli.facts import StatedData, facts_options, remember_source, state_data
 from privgen.cli.option_types import DataName, Duration, OneOf, Phases, Shares
@@ -95,7 +96,7 @@ class PlanOptions(TypedDict):
     accept_weak_privacy: bool
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=ConfiguredCommand, epilog=EPILOG)
 @click.option("--epsilon", type=float, required=True, help="ε of the budget, > 0 (natural logarithm).")
 @click.option("--delta", type=float, help="δ of the budget.  [default: from N, well below 1/N]")
 @click.option(

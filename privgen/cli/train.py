@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from privgen.catalogue import METHODS
+from privgen.catalogue import METHODS, TRACKERS
 from privgen.cli.account import account_of
+from privgen.cli.configuration import ConfiguredCommand
 from privgen.cli.console import console, err_console, warn
 from privgen.cli.facts import recall_source
 from privgen.cli.option_types import DataName, OneOf
@@ -40,7 +41,7 @@ def _presets() -> list[str]:
     return list(dict.fromkeys(preset for method in METHODS.values() for preset in method.presets))
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=ConfiguredCommand, epilog=EPILOG)
 @click.option(
     "--plan",
     "plan_path",
@@ -119,6 +120,14 @@ def _presets() -> list[str]:
     metavar="SECONDS",
     help="Under torchrun: a process that does not answer for so long stops all.",
 )
+@click.option(
+    "--log",
+    "logs",
+    type=click.Choice(TRACKERS),
+    multiple=True,
+    help="Log what is released of each step, into logs/ or to a server at the end; may be given again.",
+)
+@click.option("--log-private", is_flag=True, help="Log batch sizes and gradient norms too, in private/logs alone.")
 def command(
     plan_path: Path | None,
     dataset: str | None,
@@ -140,6 +149,8 @@ def command(
     device: str,
     threads: int | None,
     rank_timeout: float,
+    logs: tuple[str, ...],
+    log_private: bool,
 ) -> None:
     """Train an image generator under a plan's budget.
 
@@ -154,6 +165,10 @@ def command(
         raise click.UsageError("--canary-kind goes with --canaries.")
     if checkpoint and not resume:
         raise click.UsageError("--checkpoint goes with --resume.")
+    if logs or log_private:
+        from privgen.tracking.session_log import require_trackers
+
+        require_trackers(logs, private=log_private)
     with requests() as asked, joined(timeout=rank_timeout) as world:
         with world.together():
             plan = _plan(plan_path, resume=resume)
@@ -179,7 +194,7 @@ def command(
         if session is None:
             return
         with session:
-            train_to_the_end(session, asked)
+            train_to_the_end(session, asked, logs=tuple(dict.fromkeys(logs)), log_private=log_private)
 
 
 def _plan(path: Path | None, *, resume: bool) -> Plan | None:
@@ -221,22 +236,26 @@ def _compile() -> None:
         err_console.print(f"Compiled the loops that sum gradients in {seconds:.1f} s; they are kept for the next run.")
 
 
-def train_to_the_end(session: Session, asked: Requests) -> None:
+def train_to_the_end(session: Session, asked: Requests, *, logs: Sequence[str] = (), log_private: bool = False) -> None:
     """Take a session's steps with a display, say how it ended, and leave its reports; exits where it did not end well.
 
     Args:
-        asked: what signals ask of it meanwhile.
+        asked: what signals ask of it meanwhile. logs, log_private: as `SessionLog` takes them.
     """
     from privgen.cli.progress import TrainingDisplay
+    from privgen.tracking.session_log import SessionLog
     from privgen.training.loop import run
     from privgen.training.sample_grids import LATEST
 
     _compile()
     told = shown = False
-    with _timed(session), TrainingDisplay(session) as display:
+    kinds = logs if session.world.leads else ()
+    log = SessionLog(session, kinds, private=log_private, warn=warn)
+    with _timed(session), log, TrainingDisplay(session) as display:
         for report in run(session, stop=asked.end, keep=asked.keep):
             display.update(report)
             _warn_of_failures(session)
+            log.log(report)
             if report.checkpoint is not None and asked.tell_kept():
                 say(f"Checkpoint written: {report.checkpoint}, at {report.step} charged steps.")
             if report.samples is not None and not shown:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from privgen.cli.console import console, err_console
+from privgen.cli.terminal_images import can_show, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +82,9 @@ def say_end(session: Session) -> None:
         lines.append(f"Released: {', '.join(str(folder.release / name) for name in files)}.")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
+    samples = folder.release / "samples.png"
+    if session.released and samples.exists() and can_show(console):
+        console.file.write(shown(samples.read_bytes()))
     if not session.released:
         err_console.print(
             f"Error: {session.loss}, and what crashes wasted is spent: nothing was released. Release these weights for "

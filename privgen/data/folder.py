@@ -17,6 +17,8 @@ from privgen.data.source import UNLABELLED, FileSource, Opened
 from privgen.errors import DataError
 
 CLASSES_FILE = "classes.json"
+# Says what the images are, for people; no record.
+CARD = "README.md"
 
 
 def open_folder(path: Path) -> Opened:
@@ -69,7 +71,7 @@ def _files(root: Path, folder: Path, above: tuple[str, ...], left_out: list[Left
                 yield from _files(root, entry, (*above, real), left_out)
         elif not entry.is_file():
             left_out.append(LeftOut(_shown(root, entry), "a link that leads nowhere, or no file"))
-        elif entry != root / CLASSES_FILE:
+        elif entry not in (root / CLASSES_FILE, root / CARD):
             yield entry
 
 

@@ -76,6 +76,7 @@ class RecordTask:
         module: whose trainable parameters the gradient is taken of.
         loss: (*record, *numbers) → scalar, of one record without a batch dimension. Of an image: (C, H, W), label.
         beside: (size) → the numbers for every place of a pass, (size, ...) each, or None where there are none.
+        normalise: γ > 0 where each gradient is brought to the clip norm's length (`clipped_weights`), or None to clip.
 
     Guarantees (the method's): the loss is a function of its arguments and of released or public values alone; it
     remembers nothing between calls. That it mixes no records is looked at by the row check, and by a test of yours.
@@ -84,6 +85,7 @@ class RecordTask:
     module: nn.Module
     loss: RecordLoss
     beside: Beside | None = None
+    normalise: float | None = None
 
     def sums(self, records: tuple[Rows, ...], weighting: Weighting, *, physical_batch: int | None) -> Sums:
         """`private_sums` of these records, each tensor with the records first."""
@@ -221,10 +223,7 @@ class Learner(Pictured, ABC):
         """
 
     def samples_png(self) -> bytes | None:
-        """A picture of what would be released now, as PNG, or None. Asked every few minutes.
-
-        Guarantees (the method's): made of released values and random numbers of its own; it changes nothing.
-        """
+        """A picture of what would be released now, as PNG, or None: of released values alone; it changes nothing."""
         return None
 
     @abstractmethod

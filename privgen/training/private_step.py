@@ -99,7 +99,7 @@ def private_step(
     sums: dict[str, Sums] = {}
     for part in parts:
         task = learner.record_task(part.name, state.beside)
-        weigh = weighting_of(part, event)
+        weigh = weighting_of(part, event, normalise=task.normalise)
         size = state.physical_batches.get(part.name, learner.settings.physical_batch)
         own = task.sums(records, weigh, physical_batch=size)
         if gathered or event.feedback_ratio is not None:

@@ -1,0 +1,1 @@
+"""What a training is logged by: CSV, TensorBoard, MLflow, Weights & Biases. Released quantities only."""
