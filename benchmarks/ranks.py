@@ -12,6 +12,7 @@ the comparison before the step to the update after it; the first step of a run i
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import socket
@@ -19,6 +20,8 @@ import statistics
 import sys
 import tempfile
 import time
+import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +75,6 @@ def run_rank(out: Path, *, batch: int, steps: int, hidden: int | None, clock: li
         model, torch.optim.Adam(model.parameters()), (images, labels), loss=loss, out=out,
         epsilon=8.0, delta=1e-5, batch_size=batch, steps=steps + 1, checkpoint_every=10**6,
     )  # fmt: skip
-    from dataclasses import replace
-
     training._options = replace(training._options, noise=TimedNoise)
     for _ in training:
         clock.append(time.perf_counter())
@@ -100,6 +101,8 @@ def measure(size: int, **settings: Any) -> dict[str, float]:
                     if rank == 0:
                         (Path(folder) / "found").write_text(json.dumps([clock, noise]))
                     status = 0
+                except Exception:
+                    traceback.print_exc()
                 finally:
                     os._exit(status)
             children.append(child)
@@ -107,8 +110,8 @@ def measure(size: int, **settings: Any) -> dict[str, float]:
             raise SystemExit("a rank failed")
         clock, noise = json.loads((Path(folder) / "found").read_text())
     return {
-        "step": statistics.median(b - a for a, b in zip(clock, clock[1:], strict=False)),
-        "noise": statistics.median(b - a for a, b in zip(noise, noise[1:], strict=False)),
+        "step": statistics.median(b - a for a, b in itertools.pairwise(clock)),
+        "noise": statistics.median(b - a for a, b in itertools.pairwise(noise)),
     }
 
 
@@ -130,7 +133,8 @@ def main() -> int:
             for size in given.ranks:
                 found[size].append(measure(size, **settings))
     parameters = sum(p.numel() for p in network(given.hidden).parameters())
-    print(f"{parameters} parameters, expected batch {given.batch}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    machine = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    print(f"{parameters} parameters, expected batch {given.batch}, {machine}")
     print("| ranks | seconds a step, each run | best | of it noise | × one rank |\n|---|---|---|---|---|")
     first = min(one["step"] for one in found[given.ranks[0]])
     for size, runs in found.items():

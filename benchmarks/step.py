@@ -1,6 +1,7 @@
 """A private step of the discriminator beside the same step without privacy, and beside Opacus, in one run.
 
 python benchmarks/step.py [--batch 256] [--repeats 9] [--threads 2]
+python benchmarks/step.py --of denoiser [--preset small] [--side 28] [--images 250]    # and sampling so many images
 
 Paired: in each repetition every variant is timed once, in turn. Printed are the medians and the median of the
 ratios, by the clock and by processor time (all threads): on a machine with other work the second is the steadier one.
@@ -146,22 +147,68 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--of", choices=["discriminator", "denoiser"], default="discriminator")
+    parser.add_argument("--preset", default="small")
+    parser.add_argument("--side", type=int, default=28)
+    parser.add_argument("--images", type=int, default=250)
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="Full backward hook is firing")
     torch.set_num_threads(options.threads)
-    x, y = torch.randn(options.batch, 1, 28, 28), torch.randint(CLASSES, (options.batch,))
+    x, y = torch.randn(options.batch, 1, options.side, options.side), torch.randint(CLASSES, (options.batch,))
+    if options.of == "denoiser":
+        of_denoiser(options, x, y)
+        return
     timed = variants(x, y)
+    clock, processor = times_of(timed, options.repeats)
+    peaks = {name: peak_memory(step) for name, step in timed.items()}
+    report(options.batch, clock, processor, peaks)
+
+
+def times_of(
+    timed: dict[str, Callable[[], object]], repeats: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of each variant, by the clock and by processor time."""
     clock: dict[str, list[float]] = {name: [] for name in timed}
     processor: dict[str, list[float]] = {name: [] for name in timed}
-    for repeat in range(options.repeats + 1):
+    for repeat in range(repeats + 1):
         for name, step in timed.items():
             begun, worked = time.perf_counter(), time.process_time()
             step()
             if repeat:  # the first is to warm up
                 clock[name].append(time.perf_counter() - begun)
                 processor[name].append(time.process_time() - worked)
-    peaks = {name: peak_memory(step) for name, step in timed.items()}
-    report(options.batch, clock, processor, peaks)
+    return clock, processor
+
+
+def of_denoiser(options: argparse.Namespace, x: Tensor, y: Tensor) -> None:
+    """Time and print the denoiser's step and its sampling."""
+    import step_denoiser
+
+    learner = step_denoiser.learner_of(options.preset, options.side)
+    clock, processor = times_of(step_denoiser.variants(learner, x, y), options.repeats)
+    count = sum(p.numel() for p in learner.denoiser.network.parameters())
+    print(
+        f"denoiser, {options.preset}, {options.side}×{options.side}, {count} parameters, batch {options.batch}, "
+        f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.2f}"
+    )
+    one = "privgen, two weightings"
+    print(f"{'':26s} {'clock':>11s} {'ratio':>7s} {'processor':>11s} {'ratio':>7s} {'of the private step':>21s}")
+    first = next(iter(clock))
+    for name in clock:
+        print(f"{name:26s}{_times(name, first, clock, processor)} {ratio(processor[name], processor[one]):20.1%}")
+    seconds, worked = step_denoiser.sampling(learner, options.images)
+    each, all_of_them = 1e3 * worked / options.images, 1e4 * worked / options.images / 60
+    print(
+        f"sampling {options.images} images in {learner.settings.sampling_steps} steps: {seconds:.1f} s, {each:.1f} ms "
+        f"of processor time each, so {all_of_them:.1f} minutes for 10 000"
+    )
+
+
+def _times(name: str, first: str, clock: dict[str, list[float]], processor: dict[str, list[float]]) -> str:
+    return "".join(
+        f" {1e3 * statistics.median(seconds[name]):8.1f} ms {ratio(seconds[name], seconds[first]):7.2f}"
+        for seconds in (clock, processor)
+    )
 
 
 def report(batch: int, clock: dict[str, list[float]], processor: dict[str, list[float]], peaks: dict[str, int]) -> None:
@@ -171,11 +218,8 @@ def report(batch: int, clock: dict[str, list[float]], processor: dict[str, list[
     print(f"{'':26s} {'clock':>11s} {'ratio':>7s} {'processor':>11s} {'ratio':>7s} {'peak':>10s} {'ratio':>7s}")
     first = next(iter(clock))
     for name in clock:
-        times = "".join(
-            f" {1e3 * statistics.median(seconds[name]):8.1f} ms {ratio(seconds[name], seconds[first]):7.2f}"
-            for seconds in (clock, processor)
-        )
-        print(f"{name:26s}{times} {peaks[name] / 1e6:7.1f} MB {peaks[name] / peaks[first]:7.2f}")
+        times, peak = _times(name, first, clock, processor), peaks[name]
+        print(f"{name:26s}{times} {peak / 1e6:7.1f} MB {peak / peaks[first]:7.2f}")
     space = workspace_on(torch.device("cpu"))
     print(f"workspace of the written gradients, which stays: {space.size / 1e6:.1f} MB")
     one = "privgen, two weightings"

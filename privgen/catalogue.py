@@ -222,6 +222,8 @@ METHODS: dict[str, TrainableMethod] = {
 # Rivals and ceilings: planned for by `privgen baseline` alone, found by name wherever a run or a release is loaded.
 BASELINE_METHODS: dict[str, str] = {
     "privacy_free": "privgen.methods.privacy_free.method:METHOD",
+    "dp_classifier": "privgen.methods.dp_classifier.method:METHOD",
+    "gs_wgan": "privgen.methods.gs_wgan.method:METHOD",
     "dp_merf": "privgen.methods.dp_merf.method:METHOD",
 }
 

@@ -21,6 +21,7 @@ from typing import TypedDict
 
 from accountant.budget import EpsilonBounds, Neighbouring, require_delta
 from accountant.claims.feedback_lower_bound import steering_epsilon
+from accountant.claims.public_code import PUBLIC_CODE, CheckedLate, WithoutEpsilon
 from accountant.claims.published import PUBLISHED, ClippedErrorFeedback, SanitisedGenerator
 from accountant.claims.worker_selection import Stretch, selected_divergences, selected_epsilon
 from accountant.composition.certified import Certified, CertifiedJson, certify
@@ -33,6 +34,8 @@ from accountant.errors import InvalidValue
 from accountant.events import BandedGaussian, Event, HiddenFeedbackGaussian, SubsampledGaussian, require_count
 
 CLAIMS: tuple[str, ...] = tuple(PUBLISHED)
+# With those that were read in public code, of which some have no ε.
+EVERY_CLAIM: tuple[str, ...] = (*CLAIMS, *PUBLIC_CODE)
 
 # Of an ε in the hundreds, half a unit is close enough, and takes half a second instead of five.
 _COARSE = 0.5
@@ -53,7 +56,7 @@ class Claim:
     """A setting with what was claimed of it and what is certified.
 
     Args:
-        name: one of CLAIMS, or "settings". delta: δ of every figure.
+        name: one of EVERY_CLAIM, or "settings". delta: δ of every figure.
         claimed: published ε; not a bound. None where nobody claimed one.
         certified: upper bounds that are proved.
         lower: no ε below this is true of the setting, where that is known.
@@ -85,14 +88,18 @@ def claim(name: str) -> Claim:
     """Recompute a published setting. Takes a second or two.
 
     Args:
-        name: one of CLAIMS.
+        name: one of EVERY_CLAIM.
 
     Raises:
         InvalidValue: another name.
     """
-    published = PUBLISHED.get(name)
+    published = PUBLISHED.get(name) or PUBLIC_CODE.get(name)
     if published is None:
-        raise InvalidValue(f"Expected claim={name!r} to be one of: {', '.join(CLAIMS)}.")
+        raise InvalidValue(f"Expected claim={name!r} to be one of: {', '.join(EVERY_CLAIM)}.")
+    if isinstance(published, WithoutEpsilon):
+        return _without_epsilon(published)
+    if isinstance(published, CheckedLate):
+        return _checked_late(published)
     if isinstance(published, SanitisedGenerator):
         return _sanitised_generator(published)
     return _clipped_error_feedback(published)
@@ -188,7 +195,13 @@ def claimed_epsilon_of(composition: Iterable[tuple[Event, int]], *, delta: float
 
 
 def _sanitised_generator(published: SanitisedGenerator) -> Claim:
-    z, p = published.noise_multiplier, 1 / published.workers
+    p = 1 / published.workers
+    z = published.noise_multiplier or _noise_for(
+        epsilon=published.claimed,
+        sampling_rate=p,
+        iterations=sum(steps for steps, _ in published.stretches),
+        delta=published.delta,
+    )
     stretches = tuple(Stretch(steps=steps, mu=math.sqrt(n) / z) for steps, n in published.stretches)
     once_a_step = PrvAccountant(eps_error=_COARSE)
     for steps, n in published.as_published:
@@ -232,17 +245,66 @@ def _with_lower(certified: Certified, lower: float) -> Certified:
 
 
 def _calibrated_noise(published: ClippedErrorFeedback) -> float:
-    """The noise multiplier at which subsampled RDP says the claimed ε, to 1e-4."""
+    """The noise multiplier that the published code computes, before it inflates it."""
+    return _noise_for(
+        epsilon=published.claimed,
+        sampling_rate=published.sampling_rate,
+        iterations=published.calibrated_iterations,
+        delta=published.delta,
+    )
+
+
+def _noise_for(*, epsilon: float, sampling_rate: float, iterations: int, delta: float) -> float:
+    """The noise multiplier at which subsampled RDP says this ε, to 1e-4."""
 
     def says(z: float) -> float:
-        event = SubsampledGaussian(sampling_rate=published.sampling_rate, noise_multiplier=z)
-        return RdpAccountant().compose(event, published.calibrated_iterations).get_epsilon(published.delta)
+        event = SubsampledGaussian(sampling_rate=sampling_rate, noise_multiplier=z)
+        return RdpAccountant().compose(event, iterations).get_epsilon(delta)
 
     low, high = 0.1, 10.0
     while high / low > 1 + 1e-4:
         middle = math.sqrt(low * high)
-        low, high = (middle, high) if says(middle) > published.claimed else (low, middle)
+        low, high = (middle, high) if says(middle) > epsilon else (low, middle)
     return high
+
+
+def _checked_late(published: CheckedLate) -> Claim:
+    """All steps up to the first look at which the target is reached."""
+    event = SubsampledGaussian(sampling_rate=published.sampling_rate, noise_multiplier=published.noise_multiplier)
+
+    def reached(looks: int) -> bool:
+        return RdpAccountant().compose(event, looks * published.every).get_epsilon(published.delta) >= published.claimed
+
+    low, high = 0, 1
+    while not reached(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    ran = high * published.every - 1
+    return Claim(
+        name=published.name,
+        delta=published.delta,
+        claimed=published.claimed,
+        certified=certify(((event, ran),), delta=published.delta),
+        lower=None,
+        reason=published.reason,
+        source=published.source,
+        assumptions=(f"{ran} steps are released", *published.assumptions),
+    )
+
+
+def _without_epsilon(published: WithoutEpsilon) -> Claim:
+    return Claim(
+        name=published.name,
+        delta=published.delta,
+        claimed=published.claimed,
+        certified=Certified(rdp=math.inf, fallback="no ε follows from what the code does"),
+        lower=None,
+        reason=published.reason,
+        source=published.source,
+        assumptions=published.assumptions,
+    )
 
 
 def _as_claim(published: SanitisedGenerator | ClippedErrorFeedback, certified: Certified, lower: float) -> Claim:

@@ -20,7 +20,8 @@ class SanitisedGenerator:
 
     Args:
         name, claimed, delta: the claim. reason, source, assumptions: for people.
-        noise_multiplier: z of one image's gradient. workers: K.
+        noise_multiplier: z of one image's gradient; None is what subsampled RDP asks for at the claimed ε, rate 1/K and
+            one release a step. workers: K.
         stretches: (steps, image gradients that are noised and released in a step), as the published code runs.
         as_published: the same, as the paper's own accounting reads it.
     """
@@ -28,7 +29,7 @@ class SanitisedGenerator:
     name: str
     claimed: float
     delta: float
-    noise_multiplier: float
+    noise_multiplier: float | None
     workers: int
     stretches: tuple[tuple[int, int], ...]
     as_published: tuple[tuple[int, int], ...]

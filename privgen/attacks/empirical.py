@@ -21,6 +21,7 @@ from privgen.attacks.membership import GENERATED, Membership, membership_of
 from privgen.attacks.one_run import CanaryFinding, one_run_bound, read_canaries
 from privgen.attacks.one_run_curve import curve_bound
 from privgen.attacks.summary import Empirical
+from privgen.attacks.warm_start import audit_warm_start
 from privgen.attacks.worlds import seeded_coins
 from privgen.data import DataSet, load_data
 from privgen.data.load import ON_DISK, find_dataset_folder
@@ -61,7 +62,8 @@ def attack_run(
         raise RunError(f"The ledger of {audit.run} holds no plan, so --empirical does not know what to attack.")
     noise = ExactGaussian() if seed is None else ExactGaussian.insecure_fixed_seed(seed)
     coins = None if seed is None else seeded_coins(seed)
-    findings = audit_mechanism(plan, trials=trials, confidence=confidence or CONFIDENCE, noise=noise, coins=coins)
+    options = {"trials": trials, "confidence": confidence or CONFIDENCE, "noise": noise, "coins": coins}
+    findings = (*audit_mechanism(plan, **options), *audit_warm_start(plan, **options))
     notes: list[str] = []
     generator = _generator(audit, run, notes)
     attack = None if generator is None else partial(membership_of, generator=generator, seed=seed, generated=generated)

@@ -54,6 +54,7 @@ class Finding:
         what: was attacked. event, steps: what ran.
         lower: the bound. certified: the smaller valid upper bound on ε, at the same δ, of what the guard charged.
         claimed: by the published analysis, or None. seconds: for both worlds together.
+        moved: how far the record moved the sums before noise, in units of what is charged; None if not looked at.
     """
 
     what: str
@@ -63,11 +64,12 @@ class Finding:
     certified: float
     claimed: float | None
     seconds: float
+    moved: float | None = None
 
     @property
     def holds(self) -> bool:
-        """Whether the lower bound is at most the certified ε."""
-        return self.lower.epsilon <= self.certified
+        """Whether the lower bound is at most the certified ε, and the record moved no more than is charged."""
+        return self.lower.epsilon <= self.certified and (self.moved is None or self.moved <= 1)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON; an infinite bound is null."""
@@ -83,6 +85,7 @@ class Finding:
             "confidence": self.lower.confidence,
             "trials": self.lower.trials,
             "seconds": round(self.seconds, 2),
+            "moved": self.moved,
             "holds": self.holds,
         }
 
@@ -111,6 +114,20 @@ def audit_mechanism(
         finding
         for what, setting, count in _settings(plan, trials)
         for finding in attack(what, setting, plan.delta, trials=count, confidence=confidence, noise=noise, coins=coins)
+    )
+
+
+def own_setting(plan: Plan, trials: int) -> Setting:
+    """The plan's first phase of steps, as many of them as so many trials can afford."""
+    phase = plan.schedule()[0]
+    event, parts = plan.event_of(phase), plan.parts_in(phase)
+    work = _PAPER_WORK if event.feedback_ratio is not None else _WORK
+    return Setting(
+        event=event,
+        parts=parts,
+        steps=min(phase.iterations, max(event.bands, work // len(parts) // trials)),
+        batch_size=phase.sampling_rate * plan.dataset_size,
+        neighbouring=plan.neighbouring,
     )
 
 

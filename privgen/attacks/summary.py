@@ -139,10 +139,18 @@ def _row(finding: Finding) -> tuple[str, ...]:
         f"{finding.what}, {finding.steps} steps",
         f"δ = {exact_text(lower.delta)}",
         f"ε ≥ {lower_text(lower.epsilon)}",
-        f"ε ≤ {upper_text(finding.certified)}{'' if finding.holds else ', which is REFUTED'}",
+        f"ε ≤ {upper_text(finding.certified)}{_refuted(finding)}",
         claimed,
         f"{lower.confidence:.5g} confidence, {lower.trials} trials",
     )
+
+
+def _refuted(finding: Finding) -> str:
+    if finding.holds:
+        return ""
+    if finding.moved is not None and finding.moved > 1:
+        return f", which is REFUTED: one record moves the sums {lower_text(finding.moved)} times as far as is charged"
+    return ", which is REFUTED"
 
 
 def _canaries(findings: tuple[CanaryFinding, ...]) -> Section:

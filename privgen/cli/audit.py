@@ -10,7 +10,7 @@ from typing import Unpack
 
 import click
 
-from privgen.cli.audit_claim import Settings, claim_of, render_claim
+from privgen.cli.audit_claim import Settings, claim_of, render_claim, render_claims
 from privgen.cli.audit_neighbours import end_by_replay, render_replay, replay
 from privgen.cli.audit_run import AttackAsked, RunAudit, audit_one, coloured, deliver
 from privgen.cli.gates import GateOptions, gate_options, gates_asked
@@ -29,13 +29,14 @@ Examples:
   privgen audit runs/fm --public-key officer.key.pub --require "epsilon<=10,delta<=1e-5,signed,tpr@1%<=0.3"
   privgen audit runs/fm --policy policy.yaml --policy-key officer.key.pub --gates ci/
   privgen audit --neighbours mystep:step
+  privgen audit --claims
   privgen audit --claim gs-wgan
   privgen audit --noise-multiplier 1.1 --sampling-rate 0.004 --iterations 10000
   privgen audit --opacus-history history.json --delta 1e-6
 """
 _ONE_OF = (
-    "Give one of: a run's folder; --neighbours; --claim; --opacus-history; --noise-multiplier with --sampling-rate and "
-    "--iterations."
+    "Give one of: a run's folder; --neighbours; --claim; --claims; --opacus-history; --noise-multiplier with "
+    "--sampling-rate and --iterations."
 )
 
 
@@ -62,6 +63,7 @@ class AuditOptions(GateOptions):
     anchor: Path | None
     public_key: str | None
     claim_name: str | None
+    claims: bool
     noise_multiplier: float | None
     sampling_rate: float | None
     iterations: int | None
@@ -98,8 +100,13 @@ class AuditOptions(GateOptions):
 )
 @click.option("--public-key", help="The signer's public key (64 hexadecimal digits, or a .pub file).")
 @click.option(
-    "--claim", "claim_name", type=ClaimName(), help="A published claim: gs-wgan, dp-gan-dpac, dicesgd or efsgd-paper."
+    "--claim",
+    "claim_name",
+    type=ClaimName(),
+    help="A published claim: gs-wgan, dp-gan-dpac, dicesgd, efsgd-paper, dp-sinkhorn, datalens, opacus-distributed, "
+    "dpimagebench-gs-wgan or dpimagebench-histogram.",
 )
+@click.option("--claims", is_flag=True, help="All published claims, as one table.")
 @click.option("--noise-multiplier", type=float, help="z of settings of your own, noise std ÷ sensitivity.")
 @click.option("--sampling-rate", type=float, help="q of settings of your own.")
 @click.option("--iterations", type=int, help="T of settings of your own.")
@@ -153,7 +160,7 @@ def command(ctx: click.Context, /, **given: Unpack[AuditOptions]) -> None:
     """
     run, history = given["run"], given["opacus_history"]
     of_settings = any(given[name] is not None for name in ("noise_multiplier", "sampling_rate", "iterations"))
-    named = (run, given["neighbours"], given["claim_name"], history, of_settings or None)
+    named = (run, given["neighbours"], given["claim_name"], given["claims"] or None, history, of_settings or None)
     if sum(one is not None for one in named) != 1:
         raise click.UsageError(_ONE_OF)
     if run is None:
@@ -170,6 +177,9 @@ def command(ctx: click.Context, /, **given: Unpack[AuditOptions]) -> None:
         audit_one(_of_run(run, given))
         return
     form, out = given["form"], given["out"]
+    if given["claims"]:
+        deliver(render_claims(form, colour=coloured(form, out)), form, out)
+        return
     if given["neighbours"] is not None:
         replayed = replay(given["neighbours"], trials=given["trials"], seed=given["seed"])
         deliver(render_replay(replayed, given["neighbours"], form, colour=coloured(form, out)), form, out)

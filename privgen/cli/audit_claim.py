@@ -40,6 +40,18 @@ def render_claim(claim: Claim, form: str, *, colour: bool) -> str:
     return render_report_as(claim_report(claim), form, colour=colour)
 
 
+def render_claims(form: str, *, colour: bool) -> str:
+    """Every claim that is known, as one table or as a JSON list."""
+    from accountant.claims.claims import EVERY_CLAIM, claim
+
+    found = [claim(name) for name in EVERY_CLAIM]
+    if form == "json":
+        return as_json([one.to_json() for one in found])
+    from privgen.report.claim import claims_report
+
+    return render_report_as(claims_report(found), form, colour=colour)
+
+
 def render_report_as(report: Report, form: str, *, colour: bool) -> str:
     """A report as terminal text, Markdown or HTML."""
     if form == "markdown":

@@ -135,9 +135,9 @@ def _render(
         return as_json(audit.to_json() | ({"empirical": found.to_json()} if found else {}) | also)
     if form == "terminal":
         return _for_terminal(audit, found, opinions, colour=coloured(form, asked.out))
-    from privgen.report.content import report_of
+    from privgen.report.write import report_with_warnings, sample_grid
 
-    report = report_of(audit)
+    report = report_with_warnings(audit, run)
     if found is not None:
         from privgen.attacks.summary import empirical_sections, reached_sections
 
@@ -153,7 +153,6 @@ def _render(
         return render_markdown(report)
     from privgen.report.figures import figures_of
     from privgen.report.html import render_html
-    from privgen.report.write import sample_grid
 
     return render_html(report, figures=figures_of(audit), samples=sample_grid(audit, run))
 

@@ -10,7 +10,9 @@ import click
 from privgen.cli.console import err_console
 from privgen.cli.facts import planned_data, state_data
 from privgen.cli.option_types import DataName, OneOf
+from privgen.cli.plan_risk import warn_of_weakness
 from privgen.cli.signals import requests
+from privgen.cli.spent_before import tell_spent_before
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -56,7 +58,9 @@ def command(
 ) -> None:
     """Train the rival NAME by the same guard, for the same budget, and leave a run like any other.
 
-    dp-gan: our networks, the critic by DP-SGD. dp-merf: means of random features, released once. privacy-free: our
+    dp-gan: our networks, the critic by DP-SGD. dp-merf: means of random features, released once.
+    gs-wgan: sanitised gradients of images, charged as what they are: at ε = 10 certified it may learn nothing.
+    dp-classifier: a classifier by DP-SGD on the records, which makes no images. privacy-free: our
     recipe without noise and clipping, a ceiling that promises nothing; sample and audit refuse it.
     """
     import torch
@@ -112,6 +116,9 @@ def _train(recipe: Baseline, wanted: Wanted, plan: Plan, source: str, data_dir: 
     with requests() as asked:
         data = planned_data(source, plan, data_dir)
         settings = recipe.settings(plan, wanted)
+        if not method.without_privacy:
+            tell_spent_before(plan, data)
+            warn_of_weakness(plan)
         with begin(
             out, plan=plan, method=method, settings=settings, data=ImageRecords(data), options=Options()
         ) as session:

@@ -12,6 +12,7 @@ import click
 from privgen.catalogue import METRICS
 from privgen.cli.configuration import ConfiguredCommand
 from privgen.cli.encoding import echo_json
+from privgen.cli.evaluate_classifier import evaluate_classifier, is_classifier, planned_budget
 from privgen.cli.evaluate_gates import asked_of_evaluation, conclude
 from privgen.cli.gates import GateOptions, gate_options
 from privgen.cli.option_types import DataName, Names
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from privgen.data import DataSet
     from privgen.metrics.evaluation import Evaluation
     from privgen.metrics.request import EvaluationRequest
-    from privgen.metrics.result import EvaluationRecord, PlannedBudget
+    from privgen.metrics.result import EvaluationRecord
     from privgen.metrics.sources import Source
 
 EPILOG = """\b
@@ -123,6 +124,9 @@ def command(**given: Unpack[EvaluateOptions]) -> None:
     the run's private folder unless the data set is public. Exit status 1 where a gate (--require, --policy) is not met.
     """
     asked = asked_of_evaluation(given)
+    if is_classifier(given["run"]):
+        conclude(asked, evaluate_classifier(given), on_stdout=not given["as_json"])
+        return
     _require_images(given["run"])
     place = _place(given["run"], given["out"], given["reference_is_public"])
     data = _real(given["dataset"], place, given["data_dir"])
@@ -130,7 +134,7 @@ def command(**given: Unpack[EvaluateOptions]) -> None:
     result: EvaluationRecord = {
         **found.result,
         "images": given["run"].resolve().name,
-        "plan": _budget(place.plan),
+        "plan": planned_budget(place.plan),
         "private": not given["reference_is_public"],
         "test_images": len(data.test.labels),
     }
@@ -258,15 +262,6 @@ def _real(given: str | None, place: Place, data_dir: Path | None) -> DataSet:
         raise click.UsageError("There is no run here that says where the real data are; give --dataset.")
     own = plan is not None and is_own(source_name(name)) and plan.dataset not in DATASETS
     return load_data(name, data_dir, facts=plan.public_facts if own and plan is not None else None)
-
-
-def _budget(plan_path: Path) -> PlannedBudget | None:
-    from accountant.plans.plan import Plan
-
-    if not plan_path.exists():
-        return None
-    plan = Plan.load(plan_path)
-    return {"epsilon": plan.epsilon, "delta": plan.delta}
 
 
 def _chosen(

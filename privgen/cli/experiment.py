@@ -131,7 +131,8 @@ def _draw(experiment: Experiment[Any], log: TrialLog[Any], out: Path) -> None:
     from privgen.cli.console import console
 
     finished = experiment.own(log)
-    text, drawn = experiment.tables(finished), io.BytesIO()
+    about = f"{experiment.question}\n\nVaried: {experiment.factors}."
+    text, drawn = f"{about}\n\n{experiment.tables(finished)}", io.BytesIO()
     experiment.figure(finished).savefig(drawn, format="png", dpi=110)
     out.mkdir(parents=True, exist_ok=True)
     write_durably(out / f"{experiment.name}.md", text.encode())

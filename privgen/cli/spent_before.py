@@ -15,15 +15,12 @@ if TYPE_CHECKING:
     from accountant.plans.plan import Plan
     from privgen.data import DataSet
 
-_MOST_NAMES = 5
-
 
 def tell_spent_before(plan: Plan, data: DataSet) -> None:
     """Say what this machine knows of earlier runs on these records; nothing where it knows none."""
-    from accountant.bound_text import exact_text, upper_text
     from accountant.errors import LedgerError
     from accountant.ledger.register import SpendRegister
-    from privgen.training.spent_records import spent_before
+    from privgen.training.spent_records import in_words, spent_before
 
     try:
         found = spent_before(plan, data.train.contents(), register=SpendRegister())
@@ -32,15 +29,9 @@ def tell_spent_before(plan: Plan, data: DataSet) -> None:
         return
     if found is None:
         return
-    names = ", ".join(f"{run.name} ({run.date})" for run in found.runs[:_MOST_NAMES])
-    more = f" and {len(found.runs) - _MOST_NAMES} more" if len(found.runs) > _MOST_NAMES else ""
+    remedy = "privgen account new NAME, then privgen train --account NAME"
     err_console.print(
-        f"Spent before: up to {found.records} of these {len(data.train.labels)} records were in {names}{more}, which "
-        f"may cost ε = {upper_text(found.epsilon)} at δ = {exact_text(plan.delta)}. Together with this plan: ε = "
-        f"{upper_text(found.with_plan)} for a record in all of them (a Rényi filter at order {found.order:.4g}). "
-        "One promise over several runs is an account: privgen account new NAME, then privgen train --account NAME. "
-        "Private: do not publish this line. Resized or relabelled copies of records are not recognised, nor are runs "
-        "on other machines.",
+        in_words(found, plan=plan, records=len(data.train.labels), remedy=remedy),
         style="yellow",
         markup=False,
         soft_wrap=True,

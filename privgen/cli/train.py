@@ -254,6 +254,7 @@ def train_to_the_end(session: Session, asked: Requests, *, logs: Sequence[str] =
     with _timed(session), log, TrainingDisplay(session) as display:
         for report in run(session, stop=asked.end, keep=asked.keep):
             display.update(report)
+            _warn_of_failures(session)
             log.log(report)
             if report.checkpoint is not None and asked.tell_kept():
                 say(f"Checkpoint written: {report.checkpoint}, at {report.step} charged steps.")
@@ -269,6 +270,7 @@ def train_to_the_end(session: Session, asked: Requests, *, logs: Sequence[str] =
                     f"Step {report.step}: {report.nonfinite} records had a gradient that is not finite; each "
                     "counts as zero and the step is charged. (Private: do not publish this line.)"
                 )
+    _warn_of_failures(session)
     folder = session.folder
     if session.outcome == "interrupted":
         err_console.print(
@@ -286,6 +288,14 @@ def train_to_the_end(session: Session, asked: Requests, *, logs: Sequence[str] =
         _report(session)
 
 
+def _warn_of_failures(session: Session) -> None:
+    """Say what the training watch saw, and keep it for the report."""
+    for text in session.training_watch.unsaid() if session.world.leads else ():
+        warn(text)
+        with suppress(OSError):
+            session.folder.append_warning(text)
+
+
 @contextmanager
 def _timed(session: Session) -> Iterator[None]:
     """Keep what the steps took, however they end; a full disk takes nothing from them."""
@@ -293,8 +303,10 @@ def _timed(session: Session) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):
-            session.folder.append_seconds(clock=time.monotonic() - clock, processor=time.process_time() - processor)
+        taken = {"clock": time.monotonic() - clock, "processor": time.process_time() - processor}
+        if session.world.leads:
+            with suppress(OSError):
+                session.folder.append_seconds(**taken)
 
 
 def _report(session: Session) -> None:

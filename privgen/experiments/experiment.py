@@ -181,16 +181,16 @@ def carry_out(
         DataError: the data are not here. ConfigError: they do not fit the experiment. What was recorded stays.
     """
     course = Course.of(experiment, choices, log, update)
-    if not course.trials:
-        return
-    train = experiment.trainer(choices, data_dir)
+    trainers: list[Trainer[Trial]] = []
 
     def explorer(stage: str, trial: Trial) -> Any:
         known = log.find(trial)
         if known is not None:
             return known
+        if not trainers:  # data are read where there is something to train alone
+            trainers.append(experiment.trainer(choices, data_dir))
         course.begin(experiment.steps(trial))
-        result = train(trial, tick=course.step)
+        result = trainers[0](trial, tick=course.step)
         log.add(Finished(stage, trial, result))
         course.end()
         said(f"{course.trial} of {course.trials}, {experiment.describe(stage, trial)}: {experiment.score(result)}")

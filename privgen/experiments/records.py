@@ -64,11 +64,8 @@ class TrialLog(Generic[Trial]):
     def __init__(self, path: Path, form: TrialForm[Trial]) -> None:
         self.path, self._form = path, form
         self._finished: dict[str, Finished[Trial]] = {}
-        self._whole = 0
         if path.exists():
-            text = path.read_bytes()
-            self._whole = text.rfind(b"\n") + 1
-            for number, line in enumerate(text[: self._whole].splitlines(), 1):
+            for number, line in enumerate(_whole_lines(path).splitlines(), 1):
                 finished = self._parsed(line, f"{path}, line {number}")
                 self._finished[self._key(finished.trial)] = finished
 
@@ -95,11 +92,11 @@ class TrialLog(Generic[Trial]):
         written = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
-            file.truncate(self._whole)
+            # As it is now: another process may have added lines, which stay.
+            file.truncate(len(_whole_lines(self.path)))
             file.write(written)
             file.flush()
             os.fsync(file.fileno())
-        self._whole += len(written)
         self._finished[self._key(finished.trial)] = finished
 
     def all(self) -> tuple[Finished[Trial], ...]:
@@ -124,3 +121,9 @@ class TrialLog(Generic[Trial]):
             raise ConfigError(
                 f"{where} does not hold a finished trial ({error}); remove the line: its trial is trained again."
             ) from error
+
+
+def _whole_lines(path: Path) -> bytes:
+    """The file without a last line that has no end."""
+    text = path.read_bytes()
+    return text[: text.rfind(b"\n") + 1]

@@ -17,6 +17,7 @@ from PIL import Image
 
 from accountant.plans.public_facts import PublicFacts
 from privgen.data.records import DataSet, ImageData, identities
+from privgen.errors import ConfigError
 from privgen.experiments.gan_trials.experiment import gan_experiment
 from privgen.experiments.gan_trials.figures import measures_figure
 from privgen.experiments.gan_trials.groups import GanGroup, about, cost, gan_table, measure
@@ -64,7 +65,16 @@ def _load(name: str) -> tuple[DataSet, PublicFacts | None]:
 
 
 def trainer(choices: GanChoices, data_dir: Path | None) -> GanTrainer:
-    """One that makes the patches."""
+    """One that makes the patches.
+
+    Raises:
+        ConfigError: other data are asked for, which are of one size.
+    """
+    if choices.dataset != _NAME:
+        raise ConfigError(
+            f"Expected no other data set than {_NAME}, got {choices.dataset}: the same images are compared at several "
+            "sizes; omit --dataset."
+        )
     return GanTrainer(_load)
 
 

@@ -5,9 +5,9 @@ calls of the layer:
 
 | layer | A | U |
 |---|---|---|
-| Linear | output gradients | inputs |
-| Conv1d, Conv2d | output gradients | windows of the inputs |
-| ConvTranspose1d, ConvTranspose2d | inputs | windows of the output gradients |
+| Linear, and those of a MultiheadAttention | output gradients | inputs |
+| Conv1d, 2d, 3d | output gradients | windows of the inputs |
+| ConvTranspose1d, 2d, 3d | inputs | windows of the output gradients |
 | Embedding | one-hot inputs | output gradients |
 
 Biases and normalisation layers have a vector each. What a layer saw has the records first: (records, ...), where the
@@ -30,19 +30,24 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import parametrize
 
 from privgen.errors import UnsupportedLayer
+from privgen.gradients.attention import InProjection
 from privgen.gradients.spectral_norm import is_spectral, parametrization_of, parametrized_attributes
-from privgen.gradients.windows import Pair, window_of
+from privgen.gradients.windows import window_of
 from privgen.gradients.written import Columns, MatrixGradient, RecordGradients, VectorGradient
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_OF_THREE_DIMENSIONS = (nn.Conv3d, nn.ConvTranspose3d)
 _OF_ONE_DIMENSION = (nn.Conv1d, nn.ConvTranspose1d)
 _BY_INSTANCE = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 _NORMALISING = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, *_BY_INSTANCE)
-SUPPORTED = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED, nn.Embedding, *_NORMALISING)
+# An attention's own `out_proj` is of the second kind.
+_DENSE = (nn.Linear, NonDynamicallyQuantizableLinear, InProjection)
+SUPPORTED = (*_DENSE, *_CONVOLUTIONS, *_TRANSPOSED, nn.Embedding, *_NORMALISING)
 
 # For each call of a layer what it read and the gradient at its output, records first.
 Calls = Sequence[tuple[Tensor, Tensor]]
@@ -76,7 +81,8 @@ def names_of(layers: Mapping[str, nn.Module]) -> dict[int, str]:
     names: dict[int, str] = {}
     for name, layer in layers.items():
         for attribute, parameter in trained_parameters(layer):
-            path = f"parametrizations.{attribute}.original" if is_spectral(layer, attribute) else attribute
+            own = layer.own_names[attribute] if isinstance(layer, InProjection) else attribute
+            path = f"parametrizations.{attribute}.original" if is_spectral(layer, attribute) else own
             names.setdefault(id(parameter), f"{name}.{path}" if name else path)
     return names
 
@@ -117,11 +123,12 @@ def _add(found: dict[int, RecordGradients], key: int, gradient: RecordGradients)
 
 
 def _columns(layer: nn.Module, x: Tensor, gradient: Tensor) -> Columns:
-    x, gradient = _flat_images(layer, x), _flat_images(layer, gradient)
+    x, gradient, dims = _flat_images(layer, x), _flat_images(layer, gradient), _dimensions(layer)
     if isinstance(layer, _CONVOLUTIONS):
-        return Columns(_channels_first(gradient), _images(x), window_of(layer), _places(gradient))
+        places = tuple(gradient.shape[-dims:])
+        return Columns(_channels_first(gradient, dims), _images(x, dims), window_of(layer), places)
     if isinstance(layer, _TRANSPOSED):
-        return Columns(_channels_first(x), _images(gradient), window_of(layer), _places(x))
+        return Columns(_channels_first(x, dims), _images(gradient, dims), window_of(layer), tuple(x.shape[-dims:]))
     if isinstance(layer, nn.Embedding):
         hot = functional.one_hot(x.flatten(1), layer.num_embeddings).to(gradient.dtype)  # (records, L, classes)
         return Columns(hot.mT, _positions(gradient), None, None)
@@ -133,19 +140,19 @@ def _flat_images(layer: nn.Module, x: Tensor) -> Tensor:
     return x.unsqueeze(-2) if isinstance(layer, _OF_ONE_DIMENSION) else x
 
 
-def _places(x: Tensor) -> Pair:
-    down, across = x.shape[-2:]
-    return down, across
+def _dimensions(layer: nn.Module) -> int:
+    """Of the images that a convolution sees; a sequence is one of two."""
+    return 3 if isinstance(layer, _OF_THREE_DIMENSIONS) else 2
 
 
-def _images(x: Tensor) -> Tensor:
-    """(records, [rows,] C, H, W) as (records · rows, C, H, W)."""
-    return x.reshape(-1, *x.shape[-3:])
+def _images(x: Tensor, dims: int) -> Tensor:
+    """(records, [rows,] C, H, W) as (records · rows, C, H, W); or of three dimensions."""
+    return x.reshape(-1, *x.shape[-dims - 1 :])
 
 
-def _channels_first(x: Tensor) -> Tensor:
-    """(records, [rows,] C, H, W) as (records, C, rows · H · W)."""
-    if x.dim() == 4:
+def _channels_first(x: Tensor, dims: int) -> Tensor:
+    """(records, [rows,] C, H, W) as (records, C, rows · H · W); or of three dimensions."""
+    if x.dim() == dims + 2:
         return x.flatten(2)
     return x.transpose(1, 2).flatten(2)
 
@@ -166,7 +173,7 @@ def _bias_rows(layer: nn.Module, _: Tensor, gradient: Tensor) -> Tensor:
     if isinstance(layer, nn.GroupNorm):
         # (records, rows, C, ...): a GroupNorm is always given rows.
         return gradient.flatten(3).sum(3).sum(1) if gradient.dim() > 3 else gradient.sum(1)
-    return _channels_first(_flat_images(layer, gradient)).sum(2)
+    return _channels_first(_flat_images(layer, gradient), _dimensions(layer)).sum(2)
 
 
 def _instances(layer: nn.Module, x: Tensor) -> Tensor:

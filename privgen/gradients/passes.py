@@ -30,10 +30,13 @@ from torch import Tensor, nn
 from torch._C import _functorch
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 from torch.func import vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from privgen.errors import ConfigError, PrivgenError, UnsupportedLayer
-from privgen.gradients.graph_checks import fast_layers, remember_other_use
+from privgen.gradients.attention import dense_attention
+from privgen.gradients.graph_checks import FastLayers, fast_layers, remember_other_use
 from privgen.gradients.layers import gradients_of, trained_parameters
+from privgen.gradients.own_parameters import Copies
 from privgen.gradients.spectral_norm import freeze_power_iteration
 from privgen.gradients.vmap import gradients_by_torch_func
 from privgen.gradients.written import PassGradients, RecordGradients, VectorGradient, Workspace
@@ -89,35 +92,63 @@ def record_pass(
         ConfigError: half precision, a loss that is no scalar, an input that was changed in place.
         UnsupportedLayer: no per-record gradient exists, or torch cannot vectorise the loss.
     """
+    # torch's fused attention on a CPU has no rule for vmap, and would run record by record.
+    with sdpa_kernel(SDPBackend.MATH):
+        return _passed(module, loss, records, workspace)
+
+
+def _passed(
+    module: nn.Module, loss: RecordLoss, records: tuple[Tensor, ...], workspace: Workspace | None
+) -> PassGradients:
     count = len(records[0])
     space = Workspace(records[0].device) if workspace is None else workspace
-    layers = fast_layers(module)
-    if layers is not None:
-        caught = _caught(module, layers, loss, records)
-        if caught is not None:
-            return PassGradients(count, gradients_of(layers, caught), space)
-        remember_other_use(layers)
+    found = fast_layers(module)
+    if found is not None:
+        fast = _fast_gradients(module, found, loss, records)
+        if fast is not None:
+            return PassGradients(count, fast, space)
+        remember_other_use(found)
         fast_layers(module)  # says why this is slow, once
     slow = gradients_by_torch_func(module, loss, records)
     written: list[RecordGradients] = [VectorGradient(name, rows.float()) for name, rows in slow.items()]
     return PassGradients(count, written, space)
 
 
-def _caught(
-    module: nn.Module, layers: Mapping[str, nn.Module], loss: RecordLoss, records: tuple[Tensor, ...]
-) -> dict[str, list[tuple[Tensor, Tensor]]] | None:
-    """What each layer read and the gradient at its output; None where the fast way would miss something."""
+def _fast_gradients(
+    module: nn.Module, found: FastLayers, loss: RecordLoss, records: tuple[Tensor, ...]
+) -> list[RecordGradients] | None:
+    """The gradients by what each layer read and the gradient at its output; None where that would miss something."""
+    layers, copies = found.layers, Copies(found.own, len(records[0]))
     calls: dict[str, list[Call]] = {name: [] for name in layers}
     try:
-        with freeze_power_iteration(module), _catching(layers, calls):
-            losses = losses_of(loss, records)
+        with freeze_power_iteration(module), dense_attention(module), _catching(layers, calls):
+            losses = losses_of(copies.within(loss), records)
     except _Unbatched:
         return None
-    if not any(calls.values()):
+    if not any(calls.values()) and not _leads_to(losses, {id(copy) for copy in copies.of_records}):
         raise ConfigError("The loss calls none of the module's layers.")
-    trained = {id(p) for layer in layers.values() for _, p in trained_parameters(layer)}
-    if _reaches(losses, trained):
+    if _leads_to(
+        losses, copies.parameters | {id(p) for layer in layers.values() for _, p in trained_parameters(layer)}
+    ):
         return None
+    _require_unchanged(calls)
+    edges = [call.output for seen in calls.values() for call in seen]
+    gradients = iter(torch.autograd.grad(losses.sum(), (*edges, *copies.of_records), allow_unused=True))
+    caught = {
+        name: [
+            (call.rows, g.detach().movedim(call.dim, 0)) for call in calls[name] if (g := next(gradients)) is not None
+        ]
+        for name in layers
+    }
+    of_own: list[RecordGradients] = [
+        VectorGradient(name, g.detach().float())
+        for name, g in zip(copies.names, gradients, strict=True)
+        if g is not None
+    ]
+    return gradients_of(layers, caught) + of_own
+
+
+def _require_unchanged(calls: Mapping[str, list[Call]]) -> None:
     for name, seen in calls.items():
         for call in seen:
             if call.rows._version != call.version:
@@ -125,14 +156,6 @@ def _caught(
                     f"The input of layer {name} was changed in place after the layer read it, so its gradient is "
                     "lost; use the form that makes a new tensor (relu instead of relu_)."
                 )
-    edges = [call.output for seen in calls.values() for call in seen]
-    gradients = iter(torch.autograd.grad(losses.sum(), edges, allow_unused=True))
-    return {
-        name: [
-            (call.rows, g.detach().movedim(call.dim, 0)) for call in calls[name] if (g := next(gradients)) is not None
-        ]
-        for name in layers
-    }
 
 
 def losses_of(loss: RecordLoss, records: tuple[Tensor, ...]) -> Tensor:
@@ -217,8 +240,8 @@ class _Catcher:
         self.calls.append(Call(read, read._version, get_gradient_edge(made), dim))
 
 
-def _reaches(losses: Tensor, trained: set[int]) -> bool:
-    """Whether the graph of the losses leads to one of these parameters: a use of it besides its layer's call."""
+def _leads_to(losses: Tensor, tensors: set[int]) -> bool:
+    """Whether the graph of the losses leads to one of these: of a parameter, a use of it besides its layer's call."""
     waiting: list[Node | None] = [losses.grad_fn]
     seen: set[Node | None] = {None}
     while waiting:
@@ -226,7 +249,7 @@ def _reaches(losses: Tensor, trained: set[int]) -> bool:
         if node in seen:
             continue
         seen.add(node)
-        if node is not None and id(getattr(node, "variable", None)) in trained:
+        if node is not None and id(getattr(node, "variable", None)) in tensors:
             return True
         waiting += [following for following, _ in node.next_functions] if node is not None else []
     return False

@@ -19,6 +19,7 @@ Guarantees: a row is a function of that record's columns. That the products do n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor
 
 from privgen.gradients.kernels import add_squares, add_truncated
-from privgen.gradients.windows import Pair, Window
+from privgen.gradients.windows import Sides, Window
 
 # Numbers of a slice: gradients and what they are multiplied from stay near the processor's cache, and in memory's
 # bounds for the widest layers.
@@ -82,7 +83,7 @@ class VectorGradient:
 
     def slices(self, room: Room) -> Iterator[tuple[int, Tensor]]:
         """See RecordGradients."""
-        yield 0, self.gradients.flatten(1)
+        yield 0, self.gradients.reshape(len(self.gradients), -1)  # of a number, one
 
     def in_shape(self, total: Tensor) -> Tensor:
         """See RecordGradients."""
@@ -105,14 +106,14 @@ class Columns:
     left: Tensor
     right: Tensor
     window: Window | None
-    places: Pair | None
+    places: Sides | None
 
     @property
     def depth(self) -> int:
         """d."""
         if self.window is None:
             return self.right.shape[2]
-        return self.right.shape[1] * self.window.kernel[0] * self.window.kernel[1]
+        return self.right.shape[1] * math.prod(self.window.kernel)
 
     def rights(self, first: int, last: int) -> Tensor:
         """U of some records, (k, L, d)."""

@@ -42,6 +42,7 @@ class SettingArguments(TypedDict, total=False):
     """As `privgen.library.model_method.ModelSettings` has them."""
 
     ema: float | None
+    normalise: float | None
     checkpoint_every: int
     keep_checkpoints: int
     physical_batch: int | None

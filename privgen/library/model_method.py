@@ -45,13 +45,17 @@ class ModelSettings(RunSettings):
     Args:
         ema: decay of the moving average that is released, in (0, 1), or None: the model itself is.
         views: augmented ones of a record.
+        normalise: γ in [1e-12, 1e12] of normalised gradients, C·g/(‖g‖ + γ) (arXiv 2206.07136), or None to clip.
     """
 
     ema: float | None = None
     views: int = 1
+    normalise: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        held = self.normalise is None or 1e-12 <= self.normalise <= 1e12
+        self.require("normalise", held, "in [1e-12, 1e12], or None")
         self.require("ema", self.ema is None or 0 < self.ema < 1, "in (0, 1), or None")
         self.require("views", self.views >= 1, ">= 1")
 
@@ -120,7 +124,9 @@ class ModelLearner(Learner):
     def record_task(self, part: str, beside: RecordNumbers) -> RecordTask:
         """The caller's loss of one record."""
         model, loss = self.module_of(part), self._method.loss
-        return RecordTask(module=model, loss=loss.of(model), beside=loss.beside(beside))
+        return RecordTask(
+            module=model, loss=loss.of(model), beside=loss.beside(beside), normalise=self.settings.normalise
+        )
 
     def like(self) -> tuple[Tensor, ...]:
         """No records."""
@@ -213,7 +219,7 @@ class ModelMethod(Method):
                 f"The model is not built as the one that the run was begun with: {other[:2] or found['kind']}. "
                 "Build the same model, or begin another run with another out=."
             )
-        for name in ("ema", "views"):
+        for name in ("ema", "views", "normalise"):
             if (begun := getattr(own, name)) != (asked := getattr(self.settings, name)):
                 raise RunError(f"The run was begun with {name}={begun!r}, not with {name}={asked!r}; give the former.")
         return ModelLearner(self, own)

@@ -6,11 +6,12 @@ for. Iterating begins the run, or goes on with it, and ends by itself where plan
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from torch import nn
 
@@ -20,11 +21,13 @@ from accountant.html_table import html_table
 from accountant.plans.parts import Feedback
 from accountant.plans.plan import Plan
 from privgen.library.arguments import Further, run_options, split
-from privgen.library.checks import require_folder, require_model, require_numbers, try_loss
+from privgen.library.checks import require_folder, require_model, require_numbers, try_loss, warn_of_earlier_runs
+from privgen.library.evaluation import Evaluation, evaluated, require_evaluation
 from privgen.library.model_method import Loss, ModelLearner, ModelMethod, ModelSettings, Numbers, RecordLossOf
 from privgen.library.optimiser import Optimiser, Schedule, progress_of, require_optimiser, require_schedule
 from privgen.library.planned import plan_for
-from privgen.library.records import Augment, Identity, LibraryRecords
+from privgen.library.reading import Augment
+from privgen.library.records import Identity, LibraryRecords
 from privgen.mechanism.ranks import TIMEOUT, torchrun_rank
 from privgen.report.write import write_reports
 from privgen.training.begin import begin
@@ -53,9 +56,15 @@ class PrivateTraining:
         augment: (record, torch.Generator) → record. views: how many of them a drawn record has; they are one record.
         numbers: random numbers of each record's own, by name: ("normal" or "uniform", shape); the loss gets them as a
             third argument, a dict.
+        workers: processes that read records beside the step, each with a copy of the data set; 0 reads in a thread.
+            Tensors are indexed where they are.
+        evaluate: (module) → anything, called every `evaluate_every` steps and after the last one with what would be
+            released, in eval mode and without gradients. It is for *public* records: what it says of held-out private
+            ones is charged nowhere, and a warning says so.
         further: of the plan epsilon, delta, batch_size (expected, qN), steps, dataset_size (N, which is public;
             len(dataset) where it is not given) and whatever `planners.plan` takes; checkpoint_every, keep_checkpoints,
-            physical_batch, and ema, the decay of a moving average which is then what is released; signing_key, account
+            physical_batch, normalise (γ of normalised gradients), and ema, the decay of a moving average which is then
+            what is released; signing_key, account
             (one, or its file), anchor, accept_loss, extend, rank_timeout and insecure_fixed_seed as `privgen train` has
             them.
 
@@ -63,7 +72,8 @@ class PrivateTraining:
     `out` is on rank 0's machine, and every rank yields the same reports.
 
     Attributes:
-        plan: the plan, which is solved before anything is spent. outcome: why it ended, or None while it has not.
+        plan: the plan, which is solved before anything is spent. evaluations: what `evaluate` gave, by step.
+        outcome: why it ended, or None while it has not.
 
     Raises:
         PrivgenError: of its tree, before anything is spent: a loss that is no scalar, a layer that mixes records, an
@@ -87,6 +97,9 @@ class PrivateTraining:
         augment: Augment | None = None,
         views: int = 1,
         numbers: Numbers | None = None,
+        workers: int = 0,
+        evaluate: Evaluation | None = None,
+        evaluate_every: int = 100,
         **further: Unpack[Further],
     ) -> None:
         require_model(model)
@@ -102,7 +115,8 @@ class PrivateTraining:
         if torchrun_rank() == 0:
             require_folder(self._folder, resume=resume)
         self._data = LibraryRecords(
-            dataset, identity=identity, stable_index=stable_index, augment=augment, views=views
+            dataset, identity=identity, stable_index=stable_index, augment=augment, views=views,
+            workers=workers,
         )  # fmt: skip
         record_loss = RecordLossOf(
             loss=loss, form=self._data.drawn_form, views=None if augment is None else views,
@@ -113,6 +127,10 @@ class PrivateTraining:
         self._method.require_planned(self.plan)
         self._data.require_planned(self.plan)
         try_loss(self._method, self._data)
+        if not resume and torchrun_rank() == 0:
+            warn_of_earlier_runs(self.plan, self._data)
+        self._evaluate, self._evaluate_every = require_evaluation(evaluate, evaluate_every)
+        self.evaluations: dict[int, Any] = {}
         self._session: Session | None = None
         self._stopping = False
         self.outcome: str | None = None
@@ -167,15 +185,16 @@ class PrivateTraining:
             RunError, LedgerError, OSError: as `privgen.training.loop.run` has them. DataError: the data set has changed
                 its length; nothing was charged for the step.
         """
+        self._data.require_same_length()
         opened = self._open()
         if isinstance(opened, Halted):
             self.outcome = opened.reason
             return
         self._session, self._resume, self._stopping, self.outcome = opened, True, False, None
-        with opened as session:
+        with opened as session, contextlib.closing(self._data):
             steps = run(session, stop=self._asked_to_stop)
             try:
-                yield from steps
+                yield from self._evaluated(steps)
             except GeneratorExit:
                 for _ in run(session, stop=lambda: True):
                     pass  # a checkpoint, and no step
@@ -183,6 +202,16 @@ class PrivateTraining:
                 raise
             self.outcome = session.outcome
             _leave_reports(session)
+
+    def _evaluated(self, steps: Iterator[StepReport]) -> Iterator[StepReport]:
+        """The same reports, with an evaluation before those that are due."""
+        with contextlib.closing(cast("Generator[StepReport, None, None]", steps)):
+            for report in steps:
+                if self._evaluate is not None and (
+                    report.step % self._evaluate_every == 0 or report.step == report.planned
+                ):
+                    self.evaluations[report.step] = evaluated(self.averaged, self._evaluate)
+                yield report
 
     def _asked_to_stop(self) -> bool:
         self._data.require_same_length()

@@ -12,9 +12,7 @@ trust. Numbers of an augmentation come from a generator of the record's own plac
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,11 +29,11 @@ from privgen.data.identity import content_ids, identities, require_unique
 from privgen.data.planned import FAR_OFF
 from privgen.errors import ConfigError, DataError, RunError
 from privgen.gradients.clipped_sums import Rows
+from privgen.library.reading import Augment, DrawnColumn, DrawnRecords, ReadingPool, RecordReader, fresh_generator
 from privgen.library.record_form import RecordForm, Tensors, digest_of
 from privgen.training.canaries import Canaries
 from privgen.training.method import RecordFacts
 
-Augment = Callable[[Any, torch.Generator], Any]
 # A column's place in a record, or a function of the record.
 Identity = int | str | Callable[[Any], Any]
 
@@ -96,7 +94,7 @@ class LibraryRecords:
         dataset: as `records_of` takes it. identity: see the module; None for content.
         stable_index: the caller's word that index i is the same record's for good, whatever others come and go.
         augment: (record, generator) → record of the form that all have; or None. views: augmented ones of a record
-            that is drawn, >= 1; they count as one record.
+            that is drawn, >= 1; they count as one record. workers: processes that read, or 0 for a thread.
 
     Raises:
         DataError: records of several forms, or two of one identity. ConfigError: no map-style data set, one that gives
@@ -111,11 +109,14 @@ class LibraryRecords:
         stable_index: bool = False,
         augment: Augment | None = None,
         views: int = 1,
+        workers: int = 0,
     ) -> None:
         if identity is not None and stable_index:
             raise ConfigError("Give identity= or stable_index=True, not both.")
         if not isinstance(views, int) or views < 1 or (views > 1 and augment is None):
             raise ConfigError(f"Expected views={views!r} to be >= 1, and 1 where there is no augment=.")
+        if not isinstance(workers, int) or workers < 0:
+            raise ConfigError(f"Expected workers={workers!r} to be a number of processes >= 0; 0 reads in a thread.")
         self._dataset, self._augment, self.views = records_of(dataset), augment, views
         self.identified_by = DECLARED_INDEX if stable_index else BY_CONTENT if identity is None else GIVEN
         self._count = len(self._dataset)
@@ -124,7 +125,9 @@ class LibraryRecords:
         first = self._dataset[0]
         self.form = RecordForm.of(first)
         self._digests = self._read_once(identity)
-        self.drawn_form = self.form if augment is None else RecordForm.of(augment(first, _fresh_generator()))
+        self.drawn_form = self.form if augment is None else RecordForm.of(augment(first, fresh_generator()))
+        self.reader = RecordReader(dataset=self._dataset, form=self.drawn_form, augment=augment, views=views)
+        self._pool = ReadingPool(self.reader, workers)
 
     def _read_once(self, identity: Identity | None) -> list[bytes]:
         """The digest of each record, in order; sets `ids`."""
@@ -213,66 +216,16 @@ class LibraryRecords:
         if self._augment is None and isinstance(self._dataset, _Columns):
             chosen = torch.from_numpy(rows)
             return tuple(column[chosen.to(column.device)].detach().to(device) for column in self._dataset.columns)
-        reader = _Reader(self, rows, device)
-        return tuple(_Column(reader, place) for place in range(len(self.drawn_form.shapes)))
+        drawn = DrawnRecords(self._pool, rows, self.like(device), device)
+        return tuple(DrawnColumn(drawn, place) for place in range(len(self.drawn_form.shapes)))
 
-    def read(self, index: int) -> Tensors:
-        """One record as it is drawn: its tensors, or those of its views."""
-        record = self._dataset[index]
-        if self._augment is None:
-            return self.form.tensors(record)
-        views = [self.drawn_form.tensors(self._augment(record, _fresh_generator())) for _ in range(self.views)]
-        return tuple(torch.stack(tensors) for tensors in zip(*views, strict=True))
+    def close(self) -> None:
+        """End the processes that read; they begin again where more is drawn."""
+        self._pool.close()
 
     def like(self, device: torch.device) -> Tensors:
         """No records, as they are drawn."""
         return self.drawn_form.empty(device, 0, *(() if self._augment is None else (self.views,)))
-
-
-class _Reader:
-    """Reads a batch's records in the background, a pass ahead, each once for all its tensors."""
-
-    def __init__(self, records: LibraryRecords, rows: NDArray[np.int64], device: torch.device) -> None:
-        self.count = len(rows)
-        self._records, self._rows, self._device = records, rows, device
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="privgen-read")
-        self._read: dict[tuple[int, int], Future[Tensors]] = {}
-
-    def slice_of(self, first: int, last: int) -> Tensors:
-        """Each tensor of the records from `first` to before `last`, records first."""
-        asked = (first, last)
-        ahead = (last, min(2 * last - first, self.count))
-        self._read = {
-            span: self._read.get(span) or self._thread.submit(self._stacked, *span)
-            for span in (asked, ahead)
-            if span == asked or span[0] < span[1]
-        }
-        return self._read[asked].result()
-
-    def _stacked(self, first: int, last: int) -> Tensors:
-        read = [self._records.read(int(index)) for index in self._rows[first:last]]
-        if not read:
-            return self._records.like(self._device)
-        return tuple(torch.stack(tensors).to(self._device) for tensors in zip(*read, strict=True))
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """One tensor of a batch that is read as it is asked for."""
-
-    reader: _Reader
-    place: int
-
-    def __len__(self) -> int:
-        return self.reader.count
-
-    def __getitem__(self, rows: slice) -> Tensor:
-        first, last, _ = rows.indices(self.reader.count)
-        return self.reader.slice_of(first, max(first, last))[self.place]
-
-
-def _fresh_generator() -> torch.Generator:
-    return torch.Generator().manual_seed(secrets.randbits(63))
 
 
 def _key(record: Any, identity: Identity) -> str:

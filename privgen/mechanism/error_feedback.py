@@ -6,6 +6,9 @@
     r_i = trunc(v_i · G_i)      v_i = min(1 − u_i h, R/N̂_i) (1 − 2⁻⁵⁰) / (K h)      ‖r_i‖ ≤ R/(K h)
     A_t = Σ a_i     R_t = Σ r_i                     released before noise:  A_t + Σ_{k=1..K} R_{t−k}
 
+Normalised gradients (automatic clipping: Bu et al. 2022, arXiv 2206.07136) have u_i = C1/(N̂_i + γ) (1 − 2⁻⁵⁰)/h
+instead, which lengthens short ones too: a_i is no longer than C1/h either.
+
 Everything is an integer, so the window's sum is kept by addition and subtraction and what has left it leaves no bit
 behind. `paper` (theorem 4) feeds back trunc(clip(e_t, C2) · B/h); e_t itself is a float and rounds as it likes.
 
@@ -39,39 +42,50 @@ _LONGEST = 1e10
 Weighting = Callable[[Tensor], tuple[Tensor, ...]]
 
 
-def clipped_weights(norms: Tensor, *, clip_norm: float, grid_step: float) -> Tensor:
+def clipped_weights(norms: Tensor, *, clip_norm: float, grid_step: float, normalise: float | None = None) -> Tensor:
     """u_i: what a record's gradient is multiplied by before it is cut to integers.
 
     Args:
         norms: (B,) float64 >= 0, upper bounds. clip_norm: C1 > 0. grid_step: h, a power of two.
+        normalise: γ > 0 of normalised gradients, or None to clip.
 
     Returns:
         (B,) with ‖trunc(u·G)‖ <= C1/h for every G that is no longer than its norm's bound.
     """
+    if normalise is not None:  # the sum is rounded to no less than the norm
+        return clip_norm / (norms + normalise) * _BELOW / grid_step
     return (clip_norm / norms).clamp_max(1.0).nan_to_num(1.0) * _BELOW / grid_step
 
 
 def banded_weights(
-    norms: Tensor, *, clip_norm: float, residual_clip_norm: float, bands: int, grid_step: float
+    norms: Tensor,
+    *,
+    clip_norm: float,
+    residual_clip_norm: float,
+    bands: int,
+    grid_step: float,
+    normalise: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Weights of the clipped gradient, and of a K-th of its clipped-away part; both are multiples of the gradient.
 
     Args:
         norms: (B,) float64 >= 0, upper bounds. clip_norm: C1 > 0. residual_clip_norm: R >= 0. bands: b >= 2.
-        grid_step: h, a power of two.
+        grid_step: h, a power of two. normalise: γ > 0 of normalised gradients, or None to clip.
 
     Returns:
-        (u, v), each (B,), with ‖trunc(u·G)‖ <= C1/h, ‖trunc(v·G)‖ <= R/(K·h), and (u + K·v)·h <= 1.
+        (u, v), each (B,), with ‖trunc(u·G)‖ <= C1/h, ‖trunc(v·G)‖ <= R/(K·h), and (u + K·v)·h <= 1 where v > 0.
     """
-    kept = clipped_weights(norms, clip_norm=clip_norm, grid_step=grid_step)
+    kept = clipped_weights(norms, clip_norm=clip_norm, grid_step=grid_step, normalise=normalise)
     left = torch.where(norms > clip_norm, 1.0 - kept * grid_step, 0.0)
     owed = torch.minimum(left, (residual_clip_norm / norms).nan_to_num(0.0))
     return kept, owed * _BELOW / (bands - 1) / grid_step
 
 
-def paper_weights(norms: Tensor, *, clip_norm: float, grid_step: float) -> tuple[Tensor, Tensor]:
+def paper_weights(
+    norms: Tensor, *, clip_norm: float, grid_step: float, normalise: float | None = None
+) -> tuple[Tensor, Tensor]:
     """Weights of the clipped and of the raw gradient; the raw one is clipped too, but at 1e10."""
-    kept = clipped_weights(norms, clip_norm=clip_norm, grid_step=grid_step)
+    kept = clipped_weights(norms, clip_norm=clip_norm, grid_step=grid_step, normalise=normalise)
     return kept, clipped_weights(norms, clip_norm=_LONGEST, grid_step=grid_step)
 
 

@@ -7,6 +7,7 @@ the published feedback, and neither is none at all.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -28,6 +29,12 @@ TensorDict = dict[str, Tensor]
 Owed = FeedbackMemory | PublishedError
 
 
+class _Clip(TypedDict):
+    clip_norm: float
+    grid_step: float
+    normalise: float | None
+
+
 def nothing_owed(event: Event, like: Mapping[str, Tensor]) -> Owed | None:
     """What is owed where a segment begins, or None for an event without feedback.
 
@@ -39,9 +46,13 @@ def nothing_owed(event: Event, like: Mapping[str, Tensor]) -> Owed | None:
     return FeedbackMemory(like, event.bands) if event.bands > 1 else None
 
 
-def weighting_of(part: Part, event: Event) -> Weighting:
-    """Weights of each record from its norm: clipped, and what the feedback needs beside it."""
-    clip: dict[str, float] = {"clip_norm": part.clip_norm, "grid_step": part.step}
+def weighting_of(part: Part, event: Event, *, normalise: float | None = None) -> Weighting:
+    """Weights of each record from its norm: clipped, or normalised, and what the feedback needs beside it.
+
+    Args:
+        normalise: γ > 0 of normalised gradients (`clipped_weights`), or None to clip.
+    """
+    clip = _Clip(clip_norm=part.clip_norm, grid_step=part.step, normalise=normalise)
     if event.feedback_ratio is not None:
         return lambda norms: paper_weights(norms, **clip)
     if event.bands > 1:

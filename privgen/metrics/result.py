@@ -21,11 +21,15 @@ class AccuracySummary(TypedDict):
 
 
 class Accuracies(TypedDict):
-    """Accuracies by classifier; a metric that was not asked for is not there."""
+    """Accuracies by classifier; a metric that was not asked for is not there.
+
+    `private_classifier`: of a run that trained nothing else (`privgen baseline dp-classifier`).
+    """
 
     gen2real: NotRequired[dict[str, AccuracySummary]]
     real2real: NotRequired[dict[str, AccuracySummary]]
     real2gen: NotRequired[dict[str, AccuracySummary]]
+    private_classifier: NotRequired[dict[str, AccuracySummary]]
 
 
 class FidResult(TypedDict):

@@ -55,6 +55,8 @@ def _measures(result: EvaluationRecord) -> Iterator[Measure]:
     yield from _accuracies("real2real", how, result.get("real2real", {}))
     how = f"trained on real images, tested on {made} ones; does not measure diversity"
     yield from _accuracies("real2gen", how, result.get("real2gen", {}))
+    how = f"trained on the real images by DP-SGD, tested on {test}; nothing is generated"
+    yield from _accuracies("classifier by", how, result.get("private_classifier", {}))
     if "fid" in result:
         yield _fid(result["fid"])
     if "kid" in result:

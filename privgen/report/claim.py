@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from accountant.bound_text import exact_text, lower_text, upper_text
 from accountant.claims.claims import Claim
 from privgen.report.content import bound_rows
@@ -40,7 +43,40 @@ def claim_report(claim: Claim) -> Report:
     )
 
 
+def claims_report(claims: Sequence[Claim]) -> Report:
+    """All claims as one table."""
+    rows = tuple(
+        (
+            plain(one.name),
+            exact_text(one.delta),
+            "not stated" if one.claimed is None else f"ε = {_number(one.claimed)}",
+            "none follows" if math.isinf(one.certified.epsilon) else f"ε ≤ {upper_text(one.certified.epsilon)}",
+            "" if one.lower is None else f"ε ≥ {lower_text(one.lower)}",
+            plain(one.reason),
+        )
+        for one in claims
+    )
+    head = ("claim", "δ", "claimed", "certified", "at least", "why they differ")
+    table = Table(caption="Claimed and certified", head=head, rows=rows)
+    text = (
+        "Each was recomputed from what its publication or its public code says, at settings that privgen audit --claim "
+        "NAME lists with their sources; a later version may do otherwise. What is claimed is not a bound, and what is "
+        "certified is."
+    )
+    sections = (Section(key="claims", title="Claimed and certified", blocks=(Paragraph(text=text), table)),)
+    return Report(
+        title="Published claims",
+        tone="incomplete",
+        headline=f"{len(claims)} published claims, recomputed",
+        summary="Facts about settings and code, not about people.",
+        figures=(),
+        sections=sections,
+    )
+
+
 def _verdict(claim: Claim) -> tuple[str, str]:
+    if math.isinf(claim.certified.epsilon):
+        return "incomplete", "No ε follows from what this code does"
     certified = upper_text(claim.certified.epsilon)
     if claim.claimed is None:
         return "passed", f"Certified: ε ≤ {certified}"

@@ -7,12 +7,14 @@ Cost: the audit's PRV composition (0.1 to 4 s) and sixteen more of them for the 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from accountant.audit.audit import Audit, audit_run, release_of
 from accountant.audit.release_files import released_file
 from accountant.files import write_durably
 from privgen.report.content import report_of
+from privgen.report.document import Paragraph, Report, Section
 from privgen.report.figures import figures_of
 from privgen.report.html import SampleGrid, render_html
 from privgen.report.markdown import render_markdown
@@ -38,14 +40,35 @@ def write_reports(run_folder: Path) -> tuple[Path, Path]:
     audit = audit_run(run_folder)
     release = release_of(run_folder)
     markdown, html = release / "report.md", release / "report.html"
-    write_durably(markdown, render_markdown(report_of(audit)).encode())
+    write_durably(markdown, render_markdown(report_with_warnings(audit, run_folder)).encode())
     write_durably(html, html_report(audit, run_folder).encode())
     return markdown, html
 
 
+def report_with_warnings(audit: Audit, run_folder: Path) -> Report:
+    """The audit's report, and what the training watch saw, of released values alone, where the folder is at hand."""
+    report = report_of(audit)
+    seen = _warnings(run_folder)
+    if not seen:
+        return report
+    blocks = tuple(Paragraph(text=plain(f"{text[0].upper()}{text[1:]}")) for text in seen if text)
+    return replace(report, sections=(*report.sections, Section(key="watch", title="Seen in training", blocks=blocks)))
+
+
+def _warnings(run_folder: Path) -> tuple[str, ...]:
+    """What `privgen.training.run_folder` keeps of the training watch, each line once; nothing where it is not here."""
+    try:
+        lines = (run_folder / "private" / "warnings.jsonl").read_text(encoding="utf-8").splitlines()
+        return tuple(dict.fromkeys(str(json.loads(line)["text"]) for line in lines))
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
 def html_report(audit: Audit, run_folder: Path) -> str:
     """The HTML report, with its figures, and with the sample grid if it is the released one."""
-    return render_html(report_of(audit), figures=figures_of(audit), samples=sample_grid(audit, run_folder))
+    return render_html(
+        report_with_warnings(audit, run_folder), figures=figures_of(audit), samples=sample_grid(audit, run_folder)
+    )
 
 
 def sample_grid(audit: Audit, run_folder: Path) -> SampleGrid | None:

@@ -179,7 +179,7 @@ class WatchedStep:
         rows = torch.from_numpy(block.who).to(watch.device)
         records = tuple(tensor[rows] for tensor in watch.records)
         task = self.kept.record_task(part.name, RecordNumbers(device=watch.device))
-        weigh = weighting_of(part, self.event)
+        weigh = weighting_of(part, self.event, normalise=task.normalise)
         found, numbers = None, []
         for at in range(0, max(1, len(rows)), _AT_ONCE):
             chunk = slice(at, at + _AT_ONCE)

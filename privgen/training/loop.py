@@ -94,6 +94,7 @@ def run(
         report = _shown(session, report)
         due = session.world.any(keep() or session.checkpoint_due)
         yield replace(report, checkpoint=_save(session)) if due else report
+    session.training_watch.ended(held=session.guard.held)
     session.outcome = _finish(session, reason)
 
 
@@ -130,6 +131,9 @@ def _step(session: Session, phase: Phase, receipt: Receipt) -> StepReport:
     )
     batch_size, nonfinite = session.world.totals(drawn.batch_size, drawn.nonfinite)
     losses = learner.free_step(progress, session.guard.steps)
+    session.training_watch.after_step(
+        learner, step=session.guard.steps, progress=progress, update_norms=drawn.update_norm
+    )
     if session.world.leads:
         # Of several ranks the norms are those of rank 0's records.
         counts = {"step": session.guard.steps, "batch_size": batch_size, "nonfinite": nonfinite}

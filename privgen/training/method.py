@@ -38,6 +38,7 @@ from privgen.generate import ImageSampler
 from privgen.gradients.clipped_sums import Beside, Rows, Sums, Weighting, private_sums
 from privgen.gradients.passes import RecordLoss
 from privgen.mechanism.record_numbers import RecordNumbers
+from privgen.training.pictured import Pictured
 
 Tensors = dict[str, Tensor]
 Own = TypeVar("Own", bound=RunSettings)
@@ -75,6 +76,7 @@ class RecordTask:
         module: whose trainable parameters the gradient is taken of.
         loss: (*record, *numbers) → scalar, of one record without a batch dimension. Of an image: (C, H, W), label.
         beside: (size) → the numbers for every place of a pass, (size, ...) each, or None where there are none.
+        normalise: γ > 0 where each gradient is brought to the clip norm's length (`clipped_weights`), or None to clip.
 
     Guarantees (the method's): the loss is a function of its arguments and of released or public values alone; it
     remembers nothing between calls. That it mixes no records is looked at by the row check, and by a test of yours.
@@ -83,6 +85,7 @@ class RecordTask:
     module: nn.Module
     loss: RecordLoss
     beside: Beside | None = None
+    normalise: float | None = None
 
     def sums(self, records: tuple[Rows, ...], weighting: Weighting, *, physical_batch: int | None) -> Sums:
         """`private_sums` of these records, each tensor with the records first."""
@@ -112,7 +115,7 @@ class Statistics(Protocol):
         """Take up release number `place` of the warm start, from 0. Post-processing."""
 
 
-class Learner(ABC):
+class Learner(Pictured, ABC):
     """One run's networks and optimisers, and what is done with them.
 
     Attributes a learner has:
@@ -169,7 +172,7 @@ class Learner(ABC):
 
     # What happens between releases. No record reaches any of it.
 
-    def begin_step(self, progress: float) -> None:  # noqa: B027  (most need nothing)
+    def begin_step(self, progress: float) -> None:
         """Before the private half of a step: schedules.
 
         Args:
@@ -180,7 +183,7 @@ class Learner(ABC):
         """What is added to the released gradient of a part, by parameter name; made of released values alone."""
         return {}
 
-    def after_update(self, part: str) -> None:  # noqa: B027
+    def after_update(self, part: str) -> None:
         """After the optimiser's step of a part."""
 
     def free_step(self, progress: float, steps: int) -> Mapping[str, float]:
@@ -195,7 +198,7 @@ class Learner(ABC):
         """
         return {}
 
-    def after_statistics(self) -> None:  # noqa: B027
+    def after_statistics(self) -> None:
         """After a release of the warm start was taken up."""
 
     # Checkpoints and the end.
@@ -212,7 +215,7 @@ class Learner(ABC):
         """JSON of what else changes, such as a schedule's state; in checkpoints. No record may decide it."""
         return {}
 
-    def restore_progress(self, progress: Mapping[str, Any]) -> None:  # noqa: B027
+    def restore_progress(self, progress: Mapping[str, Any]) -> None:
         """Put back what `progress` gave.
 
         Raises:
@@ -220,10 +223,7 @@ class Learner(ABC):
         """
 
     def samples_png(self) -> bytes | None:
-        """A picture of what would be released now, as PNG, or None. Asked every few minutes.
-
-        Guarantees (the method's): made of released values and random numbers of its own; it changes nothing.
-        """
+        """A picture of what would be released now, as PNG, or None: of released values alone; it changes nothing."""
         return None
 
     @abstractmethod
@@ -251,8 +251,7 @@ class Method(ABC):
         name: an identifier; plans, checkpoints and releases have it.
         parts: names of what its step can release.
         watched: those of them in whose gradient a planted canary can be felt from outside; empty: no canaries.
-        needs_warm_start: whether it trains nothing without one.
-        without_privacy: whether it trains a ceiling, whose images no command but an evaluation makes.
+        needs_warm_start: whether it trains nothing without one. without_privacy: its images may only be measured.
         writer: who writes the ledger, of `accountant.ledger.writers`: what is enforced of a step differs with it.
     """
 

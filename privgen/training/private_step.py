@@ -11,6 +11,7 @@ alone. Every divisor is the public qN.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -51,16 +52,18 @@ class CanaryObserver(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DrawStatistics:
-    """Of one draw of records; private, never released.
+    """Of one draw of records; private, never released, but for `update_norm`.
 
     Args:
         batch_size: realised. nonfinite: records whose gradient was not finite and counted as zero.
         median_norm: by part, before clipping.
+        update_norm: by part, of the noised mean: of what is released, and so free to show.
     """
 
     batch_size: int
     nonfinite: int
     median_norm: Mapping[str, float]
+    update_norm: Mapping[str, float]
 
 
 def private_step(
@@ -96,7 +99,7 @@ def private_step(
     sums: dict[str, Sums] = {}
     for part in parts:
         task = learner.record_task(part.name, state.beside)
-        weigh = weighting_of(part, event)
+        weigh = weighting_of(part, event, normalise=task.normalise)
         size = state.physical_batches.get(part.name, learner.settings.physical_batch)
         own = task.sums(records, weigh, physical_batch=size)
         if gathered or event.feedback_ratio is not None:
@@ -111,12 +114,12 @@ def private_step(
     )
     if planted is not None:
         planted.observe_release(noised)
-    for part in parts:
-        _update(part, learner, noised[part.name], batch_size)
+    update_norm = {part.name: _update(part, learner, noised[part.name], batch_size) for part in parts}
     return DrawStatistics(
         batch_size=len(records[0]),
         nonfinite=sum(s.nonfinite for s in sums.values()),
         median_norm={n: float(s.norms.median()) if len(s.norms) else 0.0 for n, s in sums.items()},
+        update_norm=update_norm,
     )
 
 
@@ -132,8 +135,8 @@ def _at_first(ranks: Ranks, sums: TensorDict) -> TensorDict:
     return {name: piece.view(value.shape) for (name, value), piece in zip(sums.items(), pieces, strict=True)}
 
 
-def _update(part: Part, learner: Learner, noised: TensorDict, batch_size: float) -> None:
-    """Post-processing of what was released: the optimiser's step, and what is free beside it."""
+def _update(part: Part, learner: Learner, noised: TensorDict, batch_size: float) -> float:
+    """Post-processing of what was released: the optimiser's step, and what is free beside it; the mean's L2 norm."""
     module = learner.module_of(part.name)
     free = learner.free_gradient(part)
     unit = part.step / batch_size
@@ -143,3 +146,4 @@ def _update(part: Part, learner: Learner, noised: TensorDict, batch_size: float)
     learner.optimisers[part.name].step()
     module.zero_grad(set_to_none=True)
     learner.after_update(part.name)
+    return math.sqrt(sum(float(mean.double().square().sum()) for mean in means.values()))

@@ -171,6 +171,10 @@ class RunFolder:
         """Add a line to private/row-checks.jsonl: what the row check found."""
         self._append("row-checks.jsonl", values)
 
+    def append_warning(self, text: str) -> None:
+        """Add a line to private/warnings.jsonl: what the training watch saw, of released quantities alone."""
+        self._append("warnings.jsonl", {"text": text})
+
     def append_seconds(self, *, clock: float, processor: float) -> None:
         """Add a line to private/seconds.jsonl: what one session took."""
         self._append("seconds.jsonl", {"clock": round(clock, 1), "processor": round(processor, 1)})

@@ -48,6 +48,7 @@ from privgen.training.records import TrainingRecords
 from privgen.training.run_folder import RunFolder
 from privgen.training.sample_grids import SampleGrids
 from privgen.training.state import TrainState, snapshot
+from privgen.training.watch import TrainingWatch
 
 # Of the charged steps, so much must be in the weights of a run that is released unasked.
 LEAST_HELD = 0.8
@@ -121,6 +122,7 @@ class Session:
         pace: steps that take some minutes here, as told by the first row check, which sees no record. The clock of the
             steps themselves decides nothing: it tells how large the batches were, and where checkpoints stand is
             in the ledger.
+        training_watch: warns where what is released shows a run going wrong.
         grids: of samples, every few minutes.
         outcome: why `loop.run` ended: None while it runs.
 
@@ -150,6 +152,7 @@ class Session:
     pace: int | None = None
     grids: SampleGrids = field(default_factory=SampleGrids)
     outcome: str | None = None
+    training_watch: TrainingWatch = field(init=False)
     world: World = field(default_factory=World)
     shard: NDArray[np.int64] | None = None
     gathered: bool = False
@@ -158,6 +161,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self._saved_at = self.guard.steps
+        self.training_watch = TrainingWatch(self.plan)
 
     @property
     def checkpoint_due(self) -> bool:

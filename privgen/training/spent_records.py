@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from accountant.bound_text import exact_text, upper_text
 from accountant.ledger.account import default_order
 from accountant.ledger.register import Digests, EarlierRun, SpendRegister, together
 from accountant.plans.plan import Plan
+
+_MOST_NAMES = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +56,24 @@ def spent_before(
         epsilon=together(charges, budget=plan.budget, order=order),
         with_plan=together([*charges, plan.caps().composition()], budget=plan.budget, order=order),
         order=order,
+    )
+
+
+def in_words(found: SpentBefore, *, plan: Plan, records: int, remedy: str) -> str:
+    """What their owner is told of it; private.
+
+    Args:
+        records: in the data. remedy: how several runs get one promise.
+    """
+    names = ", ".join(f"{run.name} ({run.date})" for run in found.runs[:_MOST_NAMES])
+    more = f" and {len(found.runs) - _MOST_NAMES} more" if len(found.runs) > _MOST_NAMES else ""
+    return (
+        f"Spent before: up to {found.records} of these {records} records were in {names}{more}, which "
+        f"may cost ε = {upper_text(found.epsilon)} at δ = {exact_text(plan.delta)}. Together with this plan: ε = "
+        f"{upper_text(found.with_plan)} for a record in all of them (a Rényi filter at order {found.order:.4g}). "
+        f"One promise over several runs is an account: {remedy}. "
+        "Private: do not publish this line. Resized or relabelled copies of records are not recognised, nor are runs "
+        "on other machines."
     )
 
 

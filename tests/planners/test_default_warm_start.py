@@ -26,6 +26,8 @@ def charged_by(text):
     charged = []
     if start := text.get("warm_start"):
         kinds = [("mean", 1), ("cluster", start["rounds"]), ("covariance", 1 + start["spare_releases"])]
+        if "components" in start:
+            kinds.append(("component", 1))
         charged = [
             (SubsampledGaussian(sampling_rate=1.0, noise_multiplier=start[f"{kind}_noise_multiplier"]), times)
             for kind, times in kinds

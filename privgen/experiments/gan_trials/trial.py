@@ -43,6 +43,14 @@ class GanChoices:
     features: str | None = None
     only: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        counts = (self.seeds, self.iterations, self.batch_size)
+        if not self.epsilons or min(self.epsilons) <= 0 or min(counts) < 1 or self.samples < 100:
+            raise ConfigError(
+                f"Expected epsilons={self.epsilons!r} > 0, seeds={self.seeds!r}, iterations={self.iterations!r} and "
+                f"batch_size={self.batch_size!r} >= 1 and samples={self.samples!r} >= 100."
+            )
+
     def trial(
         self,
         variant: str,

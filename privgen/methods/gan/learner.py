@@ -118,6 +118,26 @@ class GanLearner(GanState, Learner):
         """The average takes the mixture; no weight has moved."""
         average_generator(self, 1.0)
 
+    @property
+    def pictured_classes(self) -> int:
+        """All of them."""
+        return self.networks.config.classes
+
+    def pictured(self, labels: Tensor, source: torch.Generator) -> Tensor:
+        """New images of the generator as it is."""
+        z = torch.randn(len(labels), self.networks.config.latent_dim, generator=source, device=source.device)
+        images: Tensor = self.networks.generator(z, labels, source)
+        return images
+
+    def judged(self, images: Tensor, labels: Tensor) -> Mapping[str, float]:
+        """The critic's mean score, whose 0 parts real from generated, and the classifier's accuracy; those trained."""
+        found: dict[str, float] = {}
+        if "critic" in self.optimisers:
+            found["score gap"] = float(self.networks.critic(images, labels).mean())
+        if "classifier" in self.optimisers:
+            found["accuracy"] = float((self.networks.classifier(images).argmax(1) == labels).double().mean())
+        return found
+
     def progress(self) -> Mapping[str, Any]:
         """Where a steered σ_noise stands."""
         return {} if self.steered is None else {"steered": self.steered.to_json()}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -166,6 +167,37 @@ def test_reading_leaves_a_line_that_a_crash_cut_off_and_the_next_trial_replaces_
     assert path.read_bytes() == whole[:-9]
     recorded(path)
     assert path.read_bytes() == whole
+
+
+def test_lines_that_another_process_added_meanwhile_stay(tmp_path):
+    path = tmp_path / "results.jsonl"
+    form = recorded(path, 1)
+    one, other = TrialLog(path, form), TrialLog(path, form)
+    one.add(Finished("only", {"seed": 1}, {"loss": 0.1}))
+    other.add(Finished("only", {"seed": 2}, {"loss": 0.2}))
+    assert [found.trial["seed"] for found in TrialLog(path, form).all()] == [0, 1, 2]
+
+
+def test_an_experiment_whose_later_trials_depend_on_results_trains_them_though_the_guess_is_recorded(tmp_path):
+    seen = []
+
+    def explore(choices, ask):
+        ask("only", {"seed": 5 if ask("only", {"seed": 0})["loss"] < 1 else 0})
+
+    def train(trial, *, tick):
+        seen.append(trial["seed"])
+        return {"loss": 0.5}
+
+    one = replace(toy(train), explore=explore, guess={"loss": 2.0})
+    log = TrialLog(tmp_path / "results.jsonl", one.form)
+    log.add(Finished("only", {"seed": 0}, {"loss": 0.5}))
+    assert [trial["seed"] for trial in one.planned(None)] == [0, 0]
+    carry_out(one, None, log, None)
+    assert seen == [5]
+
+
+def test_resolution_has_images_of_its_own(tmp_path):
+    refused(experiment("resolution", "--dataset", "digits", "--out", tmp_path), "photographs", "omit --dataset")
 
 
 def test_records_of_another_experiment_are_refused_in_one_line(tmp_path):

@@ -42,12 +42,12 @@ def test_a_trial_is_repeated_exactly_and_another_seed_is_another_run(trainer):
     assert first["curves"] != other["curves"]
 
 
-def test_a_trial_spends_its_budget_and_leaves_nothing_behind(trainer):
-    before = sorted(state_folder().rglob("*.json")) if state_folder().exists() else []
+def test_a_trial_spends_its_budget_and_leaves_nothing_behind(trainer, tmp_path, monkeypatch):
+    monkeypatch.setenv("PRIVGEN_STATE", str(tmp_path))
     result = trained(trainer, small())
     assert result["steps"] == 6 and 4.5 < result["certified"] <= 5
     assert SpendRegister().empty
-    assert (sorted(state_folder().rglob("*.json")) if state_folder().exists() else []) == before
+    assert state_folder() == tmp_path and list(tmp_path.rglob("*.json")) == []
 
 
 def test_a_plan_that_is_overrun_is_halted_before_it_costs_more(trainer):

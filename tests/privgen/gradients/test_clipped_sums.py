@@ -226,20 +226,9 @@ def test_half_precision_is_refused(dtype):
         private_sums(net, lambda v: net(v).sum(1), (torch.randn(2, 3, dtype=dtype),), weighting)
 
 
-class Scaled(nn.Module):
-    """A parameter of its own, and no layer that anybody knows."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor([0.5, 2.0, -1.0]))
-
-    def forward(self, x):
-        return torch.tanh(x * self.scale)
-
-
 OTHERS = {
     "grouped": lambda: (nn.Conv2d(4, 4, 3, groups=2), (4, 6, 6)),
-    "unknown": lambda: (nn.Sequential(Scaled(), nn.Linear(3, 2)), (3,)),
+    "unknown": lambda: (nn.Sequential(nn.PReLU(3), nn.Linear(3, 2)), (3,)),
     "weight norm": lambda: (nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), (4,)),
     "old spectral norm": lambda: (nn.utils.spectral_norm(nn.Linear(4, 3)), (4,)),
 }
@@ -268,7 +257,7 @@ def test_torch_func_serves_shared_modules_and_parameters_and_puts_everything_bac
     torch.manual_seed(5)
     twice, tied = nn.Linear(3, 3), nn.Linear(3, 3)
     tied.weight = twice.weight
-    net = nn.Sequential(Scaled(), twice, Scaled(), twice, tied)
+    net = nn.Sequential(nn.PReLU(3), twice, nn.PReLU(3), twice, tied)
     before = dict(net.named_parameters())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -280,10 +269,10 @@ def test_what_torch_func_cannot_run_is_refused_with_a_reason():
     class Branching(nn.Module):
         def __init__(self):
             super().__init__()
-            self.scale = nn.Parameter(torch.ones(3))
+            self.slope = nn.PReLU(3)
 
         def forward(self, x):
-            return x * self.scale if x.sum() > 0 else x
+            return self.slope(x) if x.sum() > 0 else x
 
     net = Branching()
     with pytest.warns(UserWarning), pytest.raises(UnsupportedLayer, match=r"torch\.func cannot"):

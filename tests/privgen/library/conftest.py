@@ -61,3 +61,9 @@ def train(tmp_path: Path) -> Callable[..., PrivateTraining]:
 def own() -> SimpleNamespace:
     """The tiny model and its records."""
     return SimpleNamespace(records=records, network=network, Listed=Listed, per_record=per_record)
+
+
+@pytest.fixture(autouse=True)
+def state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test is told of the runs of another."""
+    monkeypatch.setenv("PRIVGEN_STATE", str(tmp_path_factory.mktemp("state")))

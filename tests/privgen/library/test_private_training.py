@@ -18,7 +18,7 @@ from accountant.ledger.entry import read_entries
 from accountant.plans.plan import Plan
 from privgen import PrivateTraining, load_generator
 from privgen.cli import main
-from privgen.errors import RunError
+from privgen.errors import DataError, RunError
 from privgen.training.loop import StepReport
 
 
@@ -268,3 +268,60 @@ def test_the_names_are_public_and_load_torch_only_when_used():
     assert {"PrivateTraining", "replace_batchnorm"} <= set(dir(privgen)) and PrivateTraining.__doc__
     code = "import sys, privgen; assert 'PrivateTraining' in dir(privgen); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_who_trains_again_on_the_same_records_is_told_before_anything_is_spent(train, tmp_path, own, recwarn):
+    def told():
+        found = [str(w.message) for w in recwarn.list if "Spent before" in str(w.message)]
+        recwarn.clear()
+        return found
+
+    next(iter(train()))
+    assert told() == []
+    list(train(resume=True))
+    assert told() == []
+    train(dataset=own.records(seed=1), out=tmp_path / "others")
+    assert told() == []
+    x, y = own.records()
+    train(dataset=(torch.cat([x[:40], torch.randn(56, 6)]), y), out=tmp_path / "again")
+    (said,) = told()
+    assert "40 of these 96 records were in run" in said and "PrivateTraining(..., account=)" in said
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_data_set_that_grew_since_it_was_read_begins_no_run(train, tmp_path, own):
+    rows = list(own.Listed())
+    training = train(dataset=rows)
+    rows.append(rows[0])
+    with pytest.raises(DataError, match="had 96 records and has 97"):
+        next(iter(training))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluations_are_of_what_would_be_released_and_come_with_a_warning(train):
+    asked = []
+
+    def evaluate(model):
+        asked.append((model, model.training, torch.is_grad_enabled()))
+        return float(weights(model).sum())
+
+    with pytest.warns(UserWarning, match="held-out private ones is charged nowhere"):
+        training = train(evaluate=evaluate, evaluate_every=4, ema=0.5)
+    for report in training:
+        if report.step == 4:
+            assert training.evaluations == {4: float(weights(training.averaged).sum())}
+    assert set(training.evaluations) == {4, 6} and training.model.training
+    assert all(model is training.averaged and not mode and not grad for model, mode, grad in asked)
+
+
+def test_an_evaluation_leaves_the_training_as_it_is(train, tmp_path, own):
+    def trained(out, **changes):
+        training = train(
+            own.network(), out=tmp_path / out, insecure_fixed_seed=5, feedback="none", bands=None, **changes
+        )
+        list(training)
+        return weights(training.model)
+
+    with pytest.warns(UserWarning, match="public records"):
+        looked_at = trained("looked-at", evaluate=lambda model: model(torch.zeros(6)), evaluate_every=1)
+    assert torch.equal(looked_at, trained("plain"))

@@ -56,6 +56,12 @@ class Recurrent(nn.Module):
         return self.rnn(x[None, None])[0][0, 0]
 
 
+def compiled_inside(own):
+    model = own.network()
+    model[0].compile()
+    return model
+
+
 def refused(train, error, match, **changes):
     with pytest.raises(error, match=match) as caught:
         train(**changes)
@@ -77,6 +83,11 @@ CASES = {
     "batch norm": (UnsupportedLayer, "replace_batchnorm", lambda own: {"model": Normalised()}),
     "dropout": (UnsupportedLayer, r"Dropout \(drop\)", lambda own: {"model": Dropping()}),
     "gru": (UnsupportedLayer, "rnn is GRU.*LSTM", lambda own: {"model": Recurrent()}),
+    "a compiled model": (ConfigError, "before torch.compile", lambda own: {"model": torch.compile(own.network())}),
+    "a layer compiled in place": (ConfigError, "before torch.compile", lambda own: {"model": compiled_inside(own)}),
+    "dropout of an attention": (
+        UnsupportedLayer, r"Dropout \(0\)", lambda own: {"model": nn.Sequential(nn.MultiheadAttention(6, 2, 0.1))},
+    ),
     "half precision": (ConfigError, "float32", lambda own: {"model": own.network().half()}),
     "no module": (ConfigError, "Module", lambda own: {"model": nn.Identity(), "optimizer": 1}),
     "N of another plan": (DataError, "N = 500 records and the data set has 96", lambda own: {"dataset_size": 500}),
@@ -98,6 +109,10 @@ CASES = {
     "views of nothing": (ConfigError, "views=2", lambda own: {"views": 2}),
     "canaries": (ConfigError, "canaries=64", lambda own: {"canaries": 64}),
     "an unknown argument": (ConfigError, "epsylon", lambda own: {"epsylon": 3.0}),
+    "an evaluation that is none": (ConfigError, "function of the model", lambda own: {"evaluate": "accuracy"}),
+    "an evaluation at no step": (ConfigError, "evaluate_every=0", lambda own: {"evaluate_every": 0}),
+    "a normalisation by nothing": (ConfigError, "normalise=0", lambda own: {"normalise": 0.0}),
+    "workers that are none": (ConfigError, "workers=-1", lambda own: {"workers": -1}),
     "an average that is none": (ConfigError, "ema", lambda own: {"ema": 1.5}),
     "unknown numbers": (ConfigError, "noise", lambda own: {"numbers": {"noise": ("cauchy", (2,))}}),
     "no run to resume": (RunError, "no run", lambda own: {"resume": True}),

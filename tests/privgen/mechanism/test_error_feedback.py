@@ -61,6 +61,25 @@ def test_no_record_adds_more_than_its_norms_in_exact_arithmetic(values, clip, re
     assert Fraction(float(u)) * Fraction(step) + (bands - 1) * Fraction(float(v)) * Fraction(step) <= 1
 
 
+@settings(max_examples=400, deadline=None)
+@given(values=GRADIENTS, clip=NORMS, residual=NORMS, bands=st.integers(2, 17), stabiliser=NORMS)
+def test_no_normalised_record_adds_more_than_its_norms_in_exact_arithmetic(values, clip, residual, bands, stabiliser):
+    gradient = torch.tensor(values, dtype=torch.float32)
+    step = math.ldexp(0.5, math.frexp(clip)[1] - 20)
+    u, v = banded_weights(
+        bound(gradient), clip_norm=clip, residual_clip_norm=residual, bands=bands, grid_step=step, normalise=stabiliser
+    )
+    a, r = ((w * gradient.double()).trunc() for w in (u, v))
+    assert square(a) <= (Fraction(clip) / Fraction(step)) ** 2
+    assert square(r) <= (Fraction(residual) / (bands - 1) / Fraction(step)) ** 2
+
+
+def test_normalised_records_are_all_nearly_as_long_as_the_clip_norm():
+    norms = torch.tensor([0.0, 0.01, 1.0, 100.0], dtype=torch.float64)
+    lengths = norms * clipped_weights(norms, clip_norm=2.0, grid_step=STEP, normalise=0.01) * STEP
+    assert lengths.tolist() == pytest.approx([0.0, 1.0, 2 / 1.01, 2 / 1.0001])
+
+
 @pytest.mark.parametrize("scale", [1e-45, 1e-38, 1e-20, 1e-3, 1.0, 1e10, 1e38])
 def test_norms_whose_squares_leave_float32_are_kept_too(scale):
     gradient = torch.full((7,), scale, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""What ranks do to sums and noise: integers added up without a remainder, and every coordinate noised by one of them."""
+"""What ranks do to sums and noise: integers are added up without a remainder, and each coordinate is noised once."""
 
 import numpy as np
 import pytest

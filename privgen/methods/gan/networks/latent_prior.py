@@ -45,6 +45,13 @@ class LatentPrior(nn.Module):
         if self.kind == "class-conditional":
             chosen = labels
         else:
-            uniform = 0.5 * (1 + torch.erf(normal[:, 0] / math.sqrt(2)))
-            chosen = (uniform * _CLUSTERS).long().clamp(0, _CLUSTERS - 1)
+            chosen, normal = _chosen(normal)
         return (normal + _APART * self.centres[chosen]) / math.sqrt(1 + _APART**2)
+
+
+def _chosen(normal: Tensor) -> tuple[Tensor, Tensor]:
+    """A cluster by the first number of each row, and the rows with what is left of it: normal whichever the cluster."""
+    scaled = torch.special.ndtr(normal[:, 0]) * _CLUSTERS
+    chosen = scaled.long().clamp(0, _CLUSTERS - 1)
+    left = (scaled - chosen).clamp(1e-6, 1 - 1e-6)
+    return chosen, torch.cat([torch.special.ndtri(left)[:, None], normal[:, 1:]], 1)

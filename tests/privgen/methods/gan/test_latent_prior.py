@@ -59,9 +59,8 @@ def test_a_gaussian_prior_changes_nothing():
     assert not any("prior" in name for name in generator.state_dict())
 
 
-@pytest.mark.parametrize("kind", ["bernoulli", "mixture", "class-conditional"])
-def test_a_run_with_a_prior_releases_it_and_images_are_made_by_it(lab, tmp_path, kind):
-    with lab.begin(tmp_path / "run", config=lab.config(latent_prior=kind)) as session:
+def test_a_run_with_a_prior_releases_it_and_images_are_made_by_it(lab, tmp_path):
+    with lab.begin(tmp_path / "run", config=lab.config(latent_prior="class-conditional")) as session:
         lab.stop_after(session, 2)
         stopped = session.state.learner.networks.generator.state_dict()
     with lab.resume(tmp_path / "run") as session:
@@ -70,7 +69,7 @@ def test_a_run_with_a_prior_releases_it_and_images_are_made_by_it(lab, tmp_path,
         list(run(session))
         averaged = session.state.learner.averaged.state_dict()
     about = json.loads((tmp_path / "run" / "release" / "generator.json").read_bytes())
-    assert about["network"]["latent_prior"] == kind
+    assert about["network"]["latent_prior"] == "class-conditional"
     loaded = load_generator(tmp_path / "run")
     assert all(torch.equal(value, averaged[name]) for name, value in loaded.sampler.generator.state_dict().items())
     assert not np.array_equal(loaded(6, seed=1), loaded(6, seed=2))

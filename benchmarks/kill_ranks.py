@@ -1,0 +1,243 @@
+"""Kill a rank of real trainings at random moments, resume them on other numbers of ranks, and count what was missed.
+
+    python benchmarks/kill_ranks.py --kills 50
+
+A life is two or three processes over gloo that begin or resume a run of `PrivateTraining` together; after a random time
+one of them, any of them, gets SIGKILL. The others must end by themselves. Steps that truly ran are counted without the
+ledger: each draw of noise first puts one byte into a file of that life and rank, and a step counts as soon as one rank
+has begun to draw. After each kill the ledger must charge at least as many, be readable, and name a newest checkpoint
+that is there and whole; and the next life must be able to go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from kill_resume import CountedNoise, Tally, check_audit, check_checkpoints, ledger_of, table
+from torch import nn
+
+from accountant.ledger import state_folder
+from privgen import PrivateTraining
+from privgen.errors import RankLost
+from privgen.training.run_folder import RunFolder
+
+RECORDS, STEPS, SIZES = 96, 400, (2, 3)
+# Seconds in which a rank must answer, and in which all must have ended once one is killed.
+TIMEOUT, ENDED = 20.0, 60.0
+HALTED, LOST, FAILED = 0, 3, 4
+
+
+@dataclass
+class RanksTally(Tally):
+    """What was found, and what only ranks can do wrong.
+
+    Args:
+        hung: ranks that did not end by themselves. lost: ranks that ended because another was killed.
+    """
+
+    hung: int = 0
+    lost: int = 0
+
+    @property
+    def sound(self) -> bool:
+        """Nothing under-counted, unreadable, lost or hanging."""
+        return super().sound and not self.hung
+
+
+def network() -> nn.Module:
+    """Small enough for some hundred steps a second."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2))
+
+
+def slices(size: int) -> list[int]:
+    """How often each rank draws noise in one step: once for each parameter that its slice has a number of."""
+    lengths = [p.numel() for p in network().parameters()]
+    own = -(-sum(lengths) // size)
+    found = []
+    for rank in range(size):
+        at, count = 0, 0
+        for length in lengths:
+            count += max(at, rank * own) < min(at + length, (rank + 1) * own)
+            at += length
+        found.append(count)
+    return found
+
+
+def live(out: Path, side: Path, *, resume: bool) -> int:
+    """One rank's life: train until the halt, the kill, or another's kill."""
+    side.mkdir(parents=True)
+    drawn, saved = (os.open(side / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for name in ("drawn", "saved"))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(RECORDS, 6, generator=generator)
+    model = network()
+    try:
+        training = PrivateTraining(
+            model, torch.optim.Adam(model.parameters()), (x, (x[:, 0] > 0).long()), out=out, resume=resume,
+            loss=lambda model, record: nn.functional.cross_entropy(model(record[0]), record[1]),
+            epsilon=8.0, delta=1e-4, batch_size=24, steps=STEPS, bands=2, checkpoint_every=5, physical_batch=32,
+            rank_timeout=TIMEOUT,
+        )  # fmt: skip
+        training._options = replace(training._options, noise=lambda: CountedNoise(drawn))
+        for report in training:
+            if report.checkpoint and os.environ["RANK"] == "0":
+                os.write(saved, f"{report.checkpoint}\n".encode())
+        return HALTED
+    except RankLost:
+        return LOST
+    except BaseException:
+        (side / "failed").write_text(traceback.format_exc())
+        return FAILED
+
+
+def fork(out: Path, side: Path, size: int, *, resume: bool) -> list[int]:
+    """Start the ranks of a life; their process ids."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    children = []
+    for rank in range(size):
+        child = os.fork()
+        if not child:
+            status = FAILED
+            try:
+                os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1",
+                               "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}  # fmt: skip
+                status = live(out, side / str(rank), resume=resume)
+            finally:
+                os._exit(status)
+        children.append(child)
+    return children
+
+
+def end_of(children: list[int], victim: int, seconds: float) -> list[int | None]:
+    """Kill one after so many seconds, unless all end before. Exit statuses; None for who did not end by itself."""
+    statuses: list[int | None] = [None] * len(children)
+    killed, begun = False, time.monotonic()
+    while None in statuses and time.monotonic() < begun + seconds + ENDED:
+        if not killed and statuses[victim] is None and time.monotonic() > begun + seconds:
+            os.kill(children[victim], signal.SIGKILL)
+            killed = True
+        for rank, child in enumerate(children):
+            if statuses[rank] is None and (found := os.waitpid(child, os.WNOHANG))[0]:
+                statuses[rank] = os.waitstatus_to_exitcode(found[1])
+        time.sleep(0.005)
+    for rank, child in enumerate(children):
+        if statuses[rank] is None:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    return statuses
+
+
+def executed(side: Path, size: int) -> int:
+    """Steps of a life that began to draw noise on any rank."""
+    draws = slices(size)
+    files = [side / str(rank) / "drawn" for rank in range(size)]
+    return max(-(-file.stat().st_size // n) if file.exists() else 0 for file, n in zip(files, draws, strict=True))
+
+
+def judge_life(side: Path, statuses: list[int | None], tally: RanksTally) -> None:
+    """What the ranks of one life did wrong."""
+    tally.hung += statuses.count(None)
+    tally.lost += statuses.count(LOST)
+    for rank, status in enumerate(statuses):
+        if status is None:
+            tally.complain(f"rank {rank} did not end within {ENDED:g} s of the kill")
+        elif status not in (HALTED, LOST, -signal.SIGKILL):
+            tally.failed_lives += 1
+            failure = side / str(rank) / "failed"
+            tally.complain(failure.read_text() if failure.exists() else f"rank {rank} ended with status {status}")
+
+
+def trial(kills: int, *, longest: float, seed: int, folder: Path) -> RanksTally:
+    """Lives until so many ranks were killed."""
+    moments, tally = random.Random(seed), RanksTally()
+    ran = found = 0
+    sides: list[Path] = []
+    while tally.kills < kills:
+        out, size = folder / f"run-{tally.runs}", moments.choice(SIZES)
+        ledger = RunFolder(out).ledger
+        resume = ledger.exists() and b"\n" in ledger.read_bytes()
+        if not resume:
+            shutil.rmtree(out, ignore_errors=True)
+        side = folder / f"lives-{tally.runs}" / f"{len(sides):04d}"
+        victim = moments.randrange(size)
+        statuses = end_of(fork(out, side, size, resume=resume), victim, moments.uniform(0.3, longest))
+        sides += [side / str(rank) for rank in range(size)]
+        tally.kills += -signal.SIGKILL in statuses
+        judge_life(side, statuses, tally)
+        state, over = ledger_of(out, tally), found - ran
+        ran += executed(side, size)
+        found = state.steps_charged if state is not None else 0
+        if found < ran:
+            tally.under_counted += ran - found
+            tally.complain(f"{ran} steps ran, {found} are charged")
+        tally.most_over_counted = max(tally.most_over_counted, found - ran - over)
+        if state is not None:
+            check_checkpoints(out, state, sides, tally)
+        halted = state is not None and state.halted is not None
+        if halted or tally.kills >= kills or tally.hung or tally.failed_lives:
+            tally.halts += halted
+            if halted:
+                _audit(out, tally)
+            tally.executed, tally.charged, tally.runs = tally.executed + ran, tally.charged + found, tally.runs + 1
+            sides, ran, found = [], 0, 0
+    return tally
+
+
+def _audit(out: Path, tally: RanksTally) -> None:
+    """A library run releases model.safetensors where the trial of `kill_resume` looks for a generator."""
+    weights = RunFolder(out).release / "model.safetensors"
+    if weights.exists():
+        check_audit_of_model(out, tally)
+    else:
+        check_audit(out, tally)
+
+
+def check_audit_of_model(out: Path, tally: RanksTally) -> None:
+    """A run that ended with a release passes its audit."""
+    from accountant.audit.audit import audit_run
+
+    if (verdict := audit_run(out).verdict) != "passed":
+        tally.failed_audits += 1
+        tally.complain(f"the audit of {out.name}, which released a model, is {verdict}")
+
+
+def main() -> int:
+    """Run the trial; exit status 0 when nothing was missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--longest", type=float, default=4.0, help="seconds until the kill, at most")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments; the trainings' own randomness is fresh")
+    parser.add_argument("--json", action="store_true", help="print JSON alone")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        # What these runs leave behind is none of the user's own state.
+        os.environ[state_folder.VARIABLE] = str(Path(folder) / "state")
+        tally = trial(given.kills, longest=given.longest, seed=given.seed, folder=Path(folder))
+    seconds = time.monotonic() - start
+    if given.json:
+        print(json.dumps({**vars(tally), "sound": tally.sound, "seconds": seconds}))
+    else:
+        print(table(tally, seconds))
+        print(f"ranks that ended because another was killed: {tally.lost}; ranks that hung: {tally.hung}")
+    return 0 if tally.sound else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
