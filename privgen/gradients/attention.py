@@ -20,7 +20,7 @@ import functools
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,7 @@ def projection_of(attention: nn.MultiheadAttention) -> InProjection:
     return _projections[attention].of(attention)
 
 
-def is_dense_attention(layer: nn.Module) -> bool:
+def is_dense_attention(layer: nn.Module) -> TypeGuard[nn.MultiheadAttention]:
     """Whether `dense_attention` computes this layer: keys, values and queries of one width, with nothing added."""
     return (
         type(layer) is nn.MultiheadAttention
@@ -78,11 +78,11 @@ def dense_attention(module: nn.Module) -> Iterator[None]:
     served = [layer for layer in module.modules() if is_dense_attention(layer)]
     try:
         for layer in served:
-            layer.forward = functools.partial(_attend, layer)
+            vars(layer)["forward"] = functools.partial(_attend, layer)
         yield
     finally:
         for layer in served:
-            del layer.forward
+            del vars(layer)["forward"]
 
 
 def _attend(
@@ -99,13 +99,13 @@ def _attend(
     """As `torch.nn.MultiheadAttention.forward`; `is_causal` says what `attn_mask` is, and the mask itself is used."""
     if is_causal and attn_mask is None:
         raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
-    given, made = (query, key, value), []
+    given = (query, key, value)
+    made: list[Tensor] = []
     project = projection_of(layer)
     for place, x in enumerate(given):
         same = next((made[k] for k in range(place) if given[k] is x), None)
         made.append(project(x) if same is None else same)
-    parts = [_heads(layer, packed.chunk(3, -1)[place]) for place, packed in enumerate(made)]
-    q, k, v = parts
+    q, k, v = (_heads(layer, packed.chunk(3, -1)[place]) for place, packed in enumerate(made))
     scores = q @ k.mT * (layer.head_dim**-0.5)  # (n, heads, L, S)
     if attn_mask is not None:
         scores = _masked(scores, attn_mask if attn_mask.dim() == 2 else attn_mask.view(scores.shape))

@@ -69,7 +69,7 @@ class Copies:
             shown = {key: _functorch._add_batch_dim(copies, 0, level) for key, copies in self._copies.items()}
             try:
                 for layer, key, parameter in self._places:
-                    layer._parameters[key] = shown[id(parameter)]
+                    layer._parameters[key] = shown[id(parameter)]  # type: ignore[assignment]
                 return loss(*record)
             finally:
                 for layer, key, parameter in self._places:
