@@ -50,8 +50,8 @@ def require_model(model: Any) -> None:
 def _drops(layer: nn.Module) -> bool:
     """Whether a layer that is in training leaves out numbers by chance."""
     if isinstance(layer, nn.modules.dropout._DropoutNd):
-        return bool(layer.p > 0)
-    return isinstance(layer, nn.MultiheadAttention | nn.RNNBase) and bool(layer.dropout > 0)
+        return layer.p > 0
+    return isinstance(layer, nn.MultiheadAttention | nn.RNNBase) and layer.dropout > 0
 
 
 def require_folder(folder: RunFolder, *, resume: bool) -> None:
