@@ -207,9 +207,8 @@ class PrivateTraining:
         """The same reports, with an evaluation before those that are due."""
         with contextlib.closing(cast("Generator[StepReport, None, None]", steps)):
             for report in steps:
-                if self._evaluate is not None and (
-                    report.step % self._evaluate_every == 0 or report.step == report.planned
-                ):
+                due = report.step % self._evaluate_every == 0 or report.step == report.planned
+                if self._evaluate is not None and due and torchrun_rank() == 0:
                     self.evaluations[report.step] = evaluated(self.averaged, self._evaluate)
                 yield report
 

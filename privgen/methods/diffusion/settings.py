@@ -39,7 +39,7 @@ class DiffusionSettings(RunSettings):
     ema_decay: float = 0.98
     sampling_steps: int = 12
     largest_sigma: float = 3.0
-    smallest_sigma: float = 0.02
+    smallest_sigma: float = 0.4
     mixture_clusters: int = 8
     mixture_frequencies: int = 32
     mixture_rank: int = 63

@@ -159,7 +159,7 @@ def test_a_plan_of_another_method_is_refused(train):
 
 def test_several_processes_that_torchrun_did_not_start_are_refused(train, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(RunError, match="2 processes of WORLD_SIZE do not find each other.*torchrun"):
+    with pytest.raises(RunError, match=r"2 processes of WORLD_SIZE do not find each other.*torchrun"):
         next(iter(train()))
     assert not (tmp_path / "run").exists()
 
