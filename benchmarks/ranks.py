@@ -1,12 +1,15 @@
 """Steps a second of one, two, … gloo ranks of one thread each, and the share of a step that noise takes.
 
     python benchmarks/ranks.py --ranks 1 2 --batch 1024
-    python benchmarks/ranks.py --ranks 1 2 --batch 1024 --hidden 12590 --steps 2        # 10^7 parameters
+    python benchmarks/ranks.py --batch 1024 --hidden 12590 --pass-alone                 # 10^7 parameters
 
 A classifier of 28×28 images under `PrivateTraining`, made-up records: the convolutional net of the library's pages, or
 with --hidden an MLP of one hidden layer of that width. Each rank is a process with one thread; the sizes of the world
 take turns, so that what else the machine does meets all. Seconds are medians over steps of whole steps at rank 0, from
 the comparison before the step to the update after it; the first step of a run is left out, for it looks at rows.
+
+With --pass-alone one pass of 64 records is timed instead, and the noise of all numbers: what a step of so many passes
+spends on noise follows, without the minutes that the row check of so large a model takes.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ from torch import nn
 
 from accountant.ledger import state_folder
 from privgen import PrivateTraining
+from privgen.gradients.clipped_sums import private_sums
+from privgen.mechanism.error_feedback import banded_weights
 from privgen.mechanism.floored_gaussian import ExactGaussian
 
 RECORDS = 8192
@@ -115,6 +120,32 @@ def measure(size: int, **settings: Any) -> dict[str, float]:
     }
 
 
+def share_of_noise(batch: int, hidden: int | None) -> str:
+    """Seconds of one pass on one rank, of all the noise, and the share of the noise in a step of this batch."""
+    model, generator = network(hidden), torch.Generator().manual_seed(0)
+    images, labels = torch.randn(64, 1, 28, 28, generator=generator), torch.randint(10, (64,), generator=generator)
+    count = sum(p.numel() for p in model.parameters())
+
+    def weigh(norms: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return banded_weights(norms, clip_norm=1.0, residual_clip_norm=1.0, bands=2, grid_step=2.0**-20)
+
+    def one_pass() -> object:
+        return private_sums(model, lambda x, y: loss(model, (x, y)), (images, labels), weigh, physical_batch=64)
+
+    seconds = {}
+    for name, work in {"pass": one_pass, "noise": lambda: ExactGaussian().floored((count,), std=2.0**20)}.items():
+        work()
+        begun = time.perf_counter()
+        work()
+        seconds[name] = time.perf_counter() - begun
+    passes = -(-batch // 64)
+    share = seconds["noise"] / (seconds["noise"] + passes * seconds["pass"])
+    return (
+        f"{count} parameters: a pass of 64 records {seconds['pass']:.2f} s, all noise {seconds['noise']:.2f} s: "
+        f"{share:.1%} of a step of {passes} passes and its noise; load {os.getloadavg()[0]:.1f}"
+    )
+
+
 def main() -> int:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -123,8 +154,12 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=12, help="timed in each run")
     parser.add_argument("--runs", type=int, default=3, help="of each size, taking turns; the best one counts")
     parser.add_argument("--hidden", type=int, help="width of an MLP instead of the convolutional net")
+    parser.add_argument("--pass-alone", action="store_true", help="time one pass and the noise instead of whole runs")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.pass_alone:
+        print(share_of_noise(given.batch, given.hidden))
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         os.environ[state_folder.VARIABLE] = str(Path(folder) / "state")
         settings = {"batch": given.batch, "steps": given.steps, "hidden": given.hidden}

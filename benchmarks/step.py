@@ -1,6 +1,7 @@
 """A private step of the discriminator beside the same step without privacy, and beside Opacus, in one run.
 
 python benchmarks/step.py [--batch 256] [--repeats 9] [--threads 2]
+python benchmarks/step.py --of cnn                       # or patches: the networks of docs/migration-from-opacus.md
 python benchmarks/step.py --of denoiser [--preset small] [--side 28] [--images 250]    # and sampling so many images
 
 Paired: in each repetition every variant is timed once, in turn. Printed are the medians and the median of the
@@ -12,11 +13,14 @@ below it. privgen's sums are exact integers of float32 gradients (docs/privacy.m
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +32,8 @@ from privgen.mechanism.error_feedback import banded_weights, clipped_weights
 from privgen.mechanism.floored_gaussian import ExactGaussian
 
 CLASSES = 10
+# (scores, labels) → losses of the records.
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Discriminator(nn.Module):
@@ -57,11 +63,27 @@ def loss(scores: Tensor, labels: Tensor) -> Tensor:
     return functional.relu(1 - scores[:, 0]) + functional.cross_entropy(scores[:, 1:], labels, reduction="none")
 
 
-def variants(x: Tensor, y: Tensor) -> dict[str, Callable[[], object]]:
+def cross_entropies(scores: Tensor, labels: Tensor) -> Tensor:
+    """A classifier's, (n,)."""
+    return functional.cross_entropy(scores, labels, reduction="none")
+
+
+def task_of(name: str, side: int) -> tuple[Callable[[], nn.Module], Loss]:
+    """The network and its loss: the discriminator, or a classifier of docs/migration-from-opacus.md."""
+    if name == "discriminator":
+        return Discriminator, loss
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs" / "examples" / "migration"))
+    problem = importlib.import_module("problem")
+    return lambda: problem.network(name, side), cross_entropies
+
+
+def variants(
+    x: Tensor, y: Tensor, make: Callable[[], nn.Module] = Discriminator, loss: Loss = loss
+) -> dict[str, Callable[[], object]]:
     """What is timed, by name."""
     torch.manual_seed(0)
-    plain, own, hooked, ghost = (Discriminator() for _ in range(4))
-    found: dict[str, Callable[[], object]] = {"without privacy": lambda: _plain(plain, x, y)}
+    plain, own, hooked, ghost = (make() for _ in range(4))
+    found: dict[str, Callable[[], object]] = {"without privacy": lambda: _plain(plain, loss, x, y)}
 
     def of_one(v: Tensor, t: Tensor) -> Tensor:
         return loss(own(v[None]), t[None])[0]
@@ -76,17 +98,17 @@ def variants(x: Tensor, y: Tensor) -> dict[str, Callable[[], object]]:
     found["privgen, one weighting"] = lambda: private_sums(own, of_one, (x, y), one)
     found["privgen, two weightings"] = lambda: private_sums(own, of_one, (x, y), two)
     found["privgen, the step's noise"] = lambda: noise.floored(count, std=1.1 * 2**20)
-    found["Opacus, hooks"] = _opacus_hooks(hooked, x, y)
-    found["Opacus, ghost clipping"] = _opacus_ghost(ghost, x, y)
+    found["Opacus, hooks"] = _opacus_hooks(hooked, loss, x, y)
+    found["Opacus, ghost clipping"] = _opacus_ghost(ghost, loss, x, y)
     return found
 
 
-def _plain(net: nn.Module, x: Tensor, y: Tensor) -> None:
+def _plain(net: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> None:
     net.zero_grad(set_to_none=True)
     loss(net(x), y).mean().backward()
 
 
-def _opacus_hooks(net: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
+def _opacus_hooks(net: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> Callable[[], object]:
     from opacus.grad_sample import GradSampleModule
 
     wrapped = GradSampleModule(net, loss_reduction="sum")
@@ -105,7 +127,7 @@ def _opacus_hooks(net: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
     return step
 
 
-def _opacus_ghost(net: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
+def _opacus_ghost(net: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> Callable[[], object]:
     from opacus.grad_sample import GradSampleModuleFastGradientClipping
 
     wrapped = GradSampleModuleFastGradientClipping(
@@ -147,7 +169,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--of", choices=["discriminator", "denoiser"], default="discriminator")
+    parser.add_argument("--of", choices=["discriminator", "denoiser", "cnn", "patches"], default="discriminator")
     parser.add_argument("--preset", default="small")
     parser.add_argument("--side", type=int, default=28)
     parser.add_argument("--images", type=int, default=250)
@@ -158,10 +180,11 @@ def main() -> None:
     if options.of == "denoiser":
         of_denoiser(options, x, y)
         return
-    timed = variants(x, y)
+    make, loss_of_all = task_of(options.of, options.side)
+    timed = variants(x, y, make, loss_of_all)
     clock, processor = times_of(timed, options.repeats)
     peaks = {name: peak_memory(step) for name, step in timed.items()}
-    report(options.batch, clock, processor, peaks)
+    report(options.of, sum(p.numel() for p in make().parameters()), options.batch, clock, processor, peaks)
 
 
 def times_of(
@@ -211,10 +234,16 @@ def _times(name: str, first: str, clock: dict[str, list[float]], processor: dict
     )
 
 
-def report(batch: int, clock: dict[str, list[float]], processor: dict[str, list[float]], peaks: dict[str, int]) -> None:
+def report(
+    of: str,
+    count: int,
+    batch: int,
+    clock: dict[str, list[float]],
+    processor: dict[str, list[float]],
+    peaks: dict[str, int],
+) -> None:
     """Print the table."""
-    count = sum(p.numel() for p in Discriminator().parameters())
-    print(f"{count} parameters, batch {batch}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.2f}")
+    print(f"{of}, {count} parameters, batch {batch}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.2f}")
     print(f"{'':26s} {'clock':>11s} {'ratio':>7s} {'processor':>11s} {'ratio':>7s} {'peak':>10s} {'ratio':>7s}")
     first = next(iter(clock))
     for name in clock:

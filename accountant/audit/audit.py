@@ -34,11 +34,13 @@ from accountant.audit.checks import (
 from accountant.audit.guarantee import Guarantee, guarantee_of
 from accountant.audit.release_files import release_checks
 from accountant.audit.risk import GROUP_SIZES, Risks, risks_of_guarantee, risks_of_promise
+from accountant.bound_text import exact_text, upper_text
 from accountant.budget import Budget
 from accountant.composition.certified import Certified, certify
 from accountant.composition.rdp import RdpAccountant
 from accountant.composition.segments import compose_segments
 from accountant.errors import LedgerError
+from accountant.html_table import html_table
 from accountant.ledger.entry import read_entries
 from accountant.ledger.outside_head import OutsideHead, heads_at_hand
 from accountant.ledger.replay import verify_ledger
@@ -93,6 +95,19 @@ class Audit:
     def shares(self) -> tuple[Share, ...]:
         """Who spends what of a step; empty for a run without a plan."""
         return () if self.state is None or self.state.plan is None else shares_of(self.state.plan)
+
+    def _repr_html_(self) -> str:
+        """The audit as a notebook shows it: the verdict, what holds, and every check."""
+        rows = [("verdict", self.verdict)]
+        if self.state is not None and self.guarantee is not None:
+            budget = self.state.budget
+            spent = (
+                f"ε ≤ {upper_text(self.guarantee.epsilon)} at δ = {exact_text(budget.delta)}, by {self.guarantee.by}"
+            )
+            target = f"ε = {exact_text(budget.epsilon)} at δ = {exact_text(budget.delta)}, {budget.neighbouring.value}"
+            rows += [("holds", spent), ("promised", target), ("steps charged", str(self.state.steps_charged))]
+        rows += [(check.name, f"{check.status}: {check.detail}") for check in self.checks]
+        return html_table(f"Audit of {self.run}", rows)
 
     def to_json(self) -> AuditJson:
         """The audit as JSON; an infinite bound is null."""

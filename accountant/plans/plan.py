@@ -38,6 +38,7 @@ from accountant.plans.caps import Cap, Caps, steps_of_blocks
 from accountant.plans.consistency import require_consistent
 from accountant.plans.exact_release import feedback_ratio_upwards, raised_to_cover
 from accountant.plans.parts import STATISTICS, Feedback, Part, Phase, Verified
+from accountant.plans.plan_html import plan_html
 from accountant.plans.plan_json import PlanJson
 from accountant.plans.planned_method import GAN, require_method_name, require_preset_name
 from accountant.plans.public_facts import PublicFacts
@@ -338,6 +339,10 @@ class Plan:
             OSError: the place cannot be written to; whatever stood there is untouched.
         """
         write_durably(Path(path), (json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n").encode())
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        return plan_html(self)
 
 
 def _no_plan(path: Path, why: str) -> str:

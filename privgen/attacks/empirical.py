@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from accountant.audit.audit import Audit, release_of
 from accountant.audit.checks import WEIGHTS
@@ -62,7 +63,7 @@ def attack_run(
         raise RunError(f"The ledger of {audit.run} holds no plan, so --empirical does not know what to attack.")
     noise = ExactGaussian() if seed is None else ExactGaussian.insecure_fixed_seed(seed)
     coins = None if seed is None else seeded_coins(seed)
-    options = {"trials": trials, "confidence": confidence or CONFIDENCE, "noise": noise, "coins": coins}
+    options: dict[str, Any] = {"trials": trials, "confidence": confidence or CONFIDENCE, "noise": noise, "coins": coins}
     findings = (*audit_mechanism(plan, **options), *audit_warm_start(plan, **options))
     notes: list[str] = []
     generator = _generator(audit, run, notes)

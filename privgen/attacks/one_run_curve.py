@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ Floats = NDArray[np.float64]
 # Two ways to guess, fixed by m alone: so many times √m guesses, half of them "in" and half "out", or all "in"; and the
 # part of the permitted error that each has. The first is near the best for 400 to 5000 canaries on a Gaussian mechanism
 # of ε = 9; the second sees what happens to few canaries only, as where one batch is used again and again.
-_WAYS = ((6.0, 0.5, 0.75), (2.0, 1.0, 0.25))
+_WAYS = ((6.0, 0.5, 0.9), (2.0, 1.0, 0.1))
 # Rounding of all sums of the recursion, generously.
 _SURELY = 1 + 1e-9
 # Factors on the noise between which the largest ε that is refuted is sought, and how finely.
@@ -118,17 +119,13 @@ def curve_bound(
     require_delta(delta)
     require_delta(confidence, "confidence")
     tried = guesses_of(scores, included)
-    known: dict[float, Curve] = {}
 
     def refuted(noise: float) -> list[tuple[int, int]]:
-        if noise not in known:
-            known[noise] = curve_of(composition, noise=noise, neighbouring=neighbouring)
+        curve = curve_of(composition, noise=noise, neighbouring=neighbouring)
         return [
             (guesses, correct)
             for guesses, correct, part in tried
-            if refutes(
-                known[noise], canaries=len(scores), guesses=guesses, correct=correct, error=(1 - confidence) * part
-            )
+            if refutes(curve, canaries=len(scores), guesses=guesses, correct=correct, error=(1 - confidence) * part)
         ]
 
     noise = _least_noise(lambda noise: bool(refuted(noise)))
@@ -182,6 +179,7 @@ def scaled(composition: Composition, noise: float) -> Composition:
     )
 
 
+@lru_cache(maxsize=128)
 def curve_of(composition: Composition, *, noise: float, neighbouring: Neighbouring) -> Curve:
     """The trade-off curve of steps with all noise multiplied by a factor, by PRV; nothing is known where it fails."""
     try:

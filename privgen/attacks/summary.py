@@ -155,7 +155,8 @@ def _refuted(finding: Finding) -> str:
 
 def _canaries(findings: tuple[CanaryFinding, ...]) -> Section:
     text = (
-        "Made-up records were planted, each included or not by a fair coin that only the private folder knows. More "
+        "Made-up records, or vectors in every sum, were planted, each included or not by a fair coin that only the "
+        "private folder knows. More "
         "correct guesses at the coins than an ε allows refute it (Steinke, Nasr & Jagielski 2023, theorem 5.2). More "
         "than a trade-off curve allows refute that curve, and more of them can be refuted (Mahloujifar, Melis & "
         "Chaudhuri 2024): shown is the ε of the run's own steps with so much more noise that their curve is just "

@@ -161,7 +161,8 @@ def _as_yaml(command: click.Command, ctx: click.Context) -> str:
         elif raw is not None:
             values[key] = raw if isinstance(raw, bool) else _scalar(str(raw))
     values = {key: value for key, value in values.items() if value != []}
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _scalar(text: str) -> int | float | str:

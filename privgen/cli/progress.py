@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 
+from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from accountant.bound_text import upper_text
 from privgen.cli.console import err_console
@@ -25,6 +27,17 @@ from privgen.training.session import Session
 
 # Where there is no terminal to redraw, a line now and then does.
 _LINES = 20
+
+
+class _BarAndLines(Progress):
+    """A bar, and under it what is charged and the losses on lines of their own: all of it fits 80 columns."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar's table, then a line for each."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            for name in ("spent", "losses"):
+                yield Text(f"  {task.fields[name]}", no_wrap=True, overflow="ellipsis")
 
 
 class TrainingDisplay:
@@ -41,12 +54,10 @@ class TrainingDisplay:
         self._planned = session.plan.steps
         self._every = max(1, self._planned // _LINES)
         self._epsilon, self._by_prv = session.plan.epsilon, session.plan.accountant == "prv"
-        self._progress = Progress(
+        self._progress = _BarAndLines(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[spent]}"),
-            TextColumn("{task.fields[losses]}"),
             TextColumn("{task.fields[pace]}"),
             TimeElapsedColumn(),
             TextColumn("left"),

@@ -174,6 +174,11 @@ def command(
             plan = _plan(plan_path, resume=resume)
             if plan is not None and dataset is None:
                 dataset = recall_source(plan_path or DEFAULT_PLAN, plan)
+            options = _options(
+                device, threads, insecure_fixed_seed, signing_key=signing_key, extend=extend, anchor=anchor,
+                account=account_of(account) if world.leads else None, canaries=canaries or 0, canary_kind=canary_kind,
+                accept_loss=accept_loss, world=world,
+            )  # fmt: skip
         session = open_session(
             plan=plan,
             dataset=dataset,
@@ -185,12 +190,8 @@ def command(
             settings=settings,
             found=plan_path is None and not resume,
             ask=not yes and in_a_terminal(),
-            options=_options(
-                device, threads, insecure_fixed_seed, signing_key=signing_key, extend=extend,
-                account=account_of(account), anchor=anchor, canaries=canaries or 0, canary_kind=canary_kind,
-                accept_loss=accept_loss, world=world,
-            ),
-        )  # fmt: skip
+            options=options,
+        )
         if session is None:
             return
         with session:

@@ -153,7 +153,7 @@ def comparison_report(runs: Sequence[ComparedRun]) -> Report:
 def _costs(runs: Sequence[ComparedRun]) -> Table:
     """One row a run: they may be many, and a page is read downwards."""
     head = ("run", "what it is", "audit", "ε certified", "ε promised", "ε claimed, no bound", "at δ", "seconds")
-    return Table(caption="What they cost", head=head, rows=tuple(_cost(run) for run in runs))
+    return Table(caption="What they cost", head=head, rows=tuple(_cost(run) for run in runs), headed=True)
 
 
 def _cost(run: ComparedRun) -> tuple[str, ...]:
@@ -187,6 +187,7 @@ def _measures(runs: Sequence[ComparedRun]) -> tuple[Table | Paragraph, ...]:
             (run.name, *(own.get(column, _NOTHING) for column in columns))
             for run, own in zip(runs, values, strict=True)
         ),
+        headed=True,
     )
     marked = dict.fromkeys(text for run in runs for text in run.departures)
     return table, *(Paragraph(text=plain(text)) for text in marked)

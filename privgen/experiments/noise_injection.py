@@ -59,7 +59,7 @@ def noise_tables(groups: Sequence[GanGroup]) -> str:
     def silent(group: GanGroup) -> GanGroup | None:
         return named(groups, _NONE + (WARM if group.trial.warm else ""), group)
 
-    columns = about() | {"σ at the end": lambda g: _sigma(g)}
+    columns = about() | {"σ at last look": lambda g: _sigma(g)}
     for name in ("gen2real", "fid", "is", "precision", *_COMPARED):
         columns |= measure(name)
     for name in ("gen2real", "fid", *_COMPARED):

@@ -20,7 +20,7 @@ import functools
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ def dense_attention(module: nn.Module) -> Iterator[None]:
     served = [layer for layer in module.modules() if is_dense_attention(layer)]
     try:
         for layer in served:
-            layer.forward = functools.partial(_attend, layer)
+            layer.forward = functools.partial(_attend, cast(nn.MultiheadAttention, layer))
         yield
     finally:
         for layer in served:
@@ -99,14 +99,15 @@ def _attend(
     """As `torch.nn.MultiheadAttention.forward`; `is_causal` says what `attn_mask` is, and the mask itself is used."""
     if is_causal and attn_mask is None:
         raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
-    given, made = (query, key, value), []
+    given: tuple[Tensor, ...] = (query, key, value)
+    made: list[Tensor] = []
     project = projection_of(layer)
     for place, x in enumerate(given):
         same = next((made[k] for k in range(place) if given[k] is x), None)
         made.append(project(x) if same is None else same)
     parts = [_heads(layer, packed.chunk(3, -1)[place]) for place, packed in enumerate(made)]
     q, k, v = parts
-    scores = q @ k.mT * (layer.head_dim**-0.5)  # (n, heads, L, S)
+    scores: Tensor = q @ k.mT * (layer.head_dim**-0.5)  # (n, heads, L, S)
     if attn_mask is not None:
         scores = _masked(scores, attn_mask if attn_mask.dim() == 2 else attn_mask.view(scores.shape))
     if key_padding_mask is not None:
@@ -128,7 +129,8 @@ def _heads(layer: nn.MultiheadAttention, x: Tensor) -> Tensor:
         x = x[None]
     elif not layer.batch_first:
         x = x.transpose(0, 1)
-    return x.unflatten(-1, (layer.num_heads, layer.head_dim)).transpose(1, 2)
+    heads: Tensor = x.unflatten(-1, (layer.num_heads, layer.head_dim)).transpose(1, 2)
+    return heads
 
 
 def _masked(scores: Tensor, mask: Tensor) -> Tensor:

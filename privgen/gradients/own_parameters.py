@@ -17,6 +17,7 @@ What a record's gradient of its copy is, is its gradient of the parameter. All o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 from torch._C import _functorch
@@ -66,7 +67,10 @@ class Copies:
 
         def placed(*record: Tensor) -> Tensor:
             level = _functorch.maybe_current_level()
-            shown = {key: _functorch._add_batch_dim(copies, 0, level) for key, copies in self._copies.items()}
+            assert level is not None  # it is called under vmap
+            shown: dict[int, Any] = {
+                key: _functorch._add_batch_dim(copies, 0, level) for key, copies in self._copies.items()
+            }
             try:
                 for layer, key, parameter in self._places:
                     layer._parameters[key] = shown[id(parameter)]

@@ -132,8 +132,9 @@ def _fast_gradients(
     ):
         return None
     _require_unchanged(calls)
-    edges = [call.output for seen in calls.values() for call in seen]
-    gradients = iter(torch.autograd.grad(losses.sum(), (*edges, *copies.of_records), allow_unused=True))
+    wanted: list[Any] = [call.output for seen in calls.values() for call in seen]
+    wanted += copies.of_records
+    gradients = iter(torch.autograd.grad(losses.sum(), wanted, allow_unused=True))
     caught = {
         name: [
             (call.rows, g.detach().movedim(call.dim, 0)) for call in calls[name] if (g := next(gradients)) is not None

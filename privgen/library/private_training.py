@@ -17,6 +17,7 @@ from torch import nn
 
 from accountant.bound_text import exact_text, upper_text
 from accountant.errors import LedgerError
+from accountant.html_table import html_table
 from accountant.plans.parts import Feedback
 from accountant.plans.plan import Plan
 from privgen.library.arguments import Further, run_options, split
@@ -134,6 +135,15 @@ class PrivateTraining:
         self._stopping = False
         self.outcome: str | None = None
 
+    def _repr_html_(self) -> str:
+        """The run as a notebook shows it: where it stands, and its plan."""
+        session = self._session
+        rows = [("run", str(self._folder.path)), ("state", self.outcome or ("under way" if session else "not begun"))]
+        if session is not None:
+            charged = f"{session.guard.steps} of {self.plan.steps} planned, {session.guard.held} of them in the weights"
+            rows.append(("steps charged", charged))
+        return html_table("Private training", rows) + self.plan._repr_html_()
+
     def __str__(self) -> str:
         plan, (part,) = self.plan, self.plan.parts
         fed = {
@@ -197,9 +207,8 @@ class PrivateTraining:
         """The same reports, with an evaluation before those that are due."""
         with contextlib.closing(cast("Generator[StepReport, None, None]", steps)):
             for report in steps:
-                if self._evaluate is not None and (
-                    report.step % self._evaluate_every == 0 or report.step == report.planned
-                ):
+                due = report.step % self._evaluate_every == 0 or report.step == report.planned
+                if self._evaluate is not None and due and torchrun_rank() == 0:
                     self.evaluations[report.step] = evaluated(self.averaged, self._evaluate)
                 yield report
 

@@ -32,12 +32,14 @@ class Table:
 
     Args:
         caption: what it shows. head: column headings. rows: of cells, one cell for each heading.
+        headed: whether a terminal shows the headings too, because the cells do not say themselves what they are.
     """
 
     form: ClassVar[str] = "table"
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    headed: bool = False
 
 
 Block = Paragraph | Code | Table

@@ -26,7 +26,6 @@ _STYLE = {
     "failed": "bold red",
     "not-checked": "yellow",
 }
-_WIDE = 5
 # Cells that are seen at once.
 _LOUD = ("FAILED", "WITHOUT PRIVACY")
 _MARK = {"passed": "✓", "failed": "✗", "not-checked": "–"}
@@ -91,8 +90,7 @@ def _print_risk(audit: Audit, state: LedgerState, console: Console) -> None:
 
 
 def _generic(block: document.Table) -> Table:
-    # Two or three columns say themselves what they are.
-    head = block.head if len(block.head) >= _WIDE else ()
+    head = block.head if block.headed else ()
     table = _table(len(block.head), title=escape(block.caption), head=head)
     for row in block.rows:
         table.add_row(*(Text(text, style=_STYLE["failed"] if text in _LOUD else "") for text in row))

@@ -78,23 +78,21 @@ class TensorBoardTracker(Tracker):
     def __init__(self, folder: Path, name: str) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder))
 
     def configure(self, configuration: Mapping[str, Any]) -> None:
         text = "```json\n" + json.dumps(configuration, indent=2, ensure_ascii=False) + "\n```"
-        self._writer.add_text("configuration", text, 0, walltime=0.0)  # type: ignore[no-untyped-call]
+        self._writer.add_text("configuration", text, 0, walltime=0.0)
 
     def log(self, step: int, values: Values) -> None:
         for name, value in values.items():
-            self._writer.add_scalar(name, value, step, walltime=float(step))  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(name, value, step, walltime=float(step))
 
     def picture(self, step: int, png: bytes) -> None:
-        self._writer.add_image(  # type: ignore[no-untyped-call]
-            "samples", _array(png), step, walltime=float(step), dataformats="HWC"
-        )
+        self._writer.add_image("samples", _array(png), step, walltime=float(step), dataformats="HWC")
 
     def close(self) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
 
 class _AtTheEnd(Tracker):

@@ -182,7 +182,8 @@ class GradientStep:
 def _draw_ratio(rate: float, felt: NDArray[np.float64]) -> NDArray[np.float64]:
     """log(1 − bq + bq·e^felt)."""
     with np.errstate(divide="ignore"):
-        return np.logaddexp(np.log1p(-rate), np.log(rate) + felt)
+        ratio: NDArray[np.float64] = np.logaddexp(np.log1p(-rate), np.log(rate) + felt)
+    return ratio
 
 
 def _in_shape(numbers: NDArray[np.float64], like: Mapping[str, Tensor]) -> TensorDict:

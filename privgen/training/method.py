@@ -275,10 +275,9 @@ class Method(ABC):
         chosen = self.default_settings(plan.dataset_size, warm_start=plan.warm_start is not None)
         if plan.preset is None:
             return chosen
-        values = chosen.to_json()
-        if "preset" not in values:
+        if not hasattr(chosen, "preset"):
             raise ConfigError(f"Method {self.name} has no presets, and the plan names {plan.preset}; plan without.")
-        return self.settings_from_json({**values, "preset": plan.preset})
+        return self.settings_from_json({**chosen.to_json(), "preset": plan.preset})
 
     @abstractmethod
     def settings_from_json(self, data: Mapping[str, Any]) -> RunSettings:

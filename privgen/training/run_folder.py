@@ -2,6 +2,7 @@
 
 runs/NAME/release/   plan.json ledger.jsonl generator.safetensors generator.json samples.png report.*
 runs/NAME/samples/   grids of samples while it trains: post-processing of what is released
+runs/NAME/logs/      what --log wrote, released quantities alone
 runs/NAME/private/   (mode 0700) checkpoints, metrics.jsonl, fingerprint.json, source.json, head.json, results/
 
 >>> import tempfile

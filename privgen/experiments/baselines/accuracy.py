@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -27,7 +28,8 @@ def accuracy_of(run: Path, test: ImageData) -> float:
     """
     release = run / "release"
     try:
-        classifier = Classifier(NetworkConfig.from_json(parse_object((release / ABOUT).read_bytes())["network"]))
+        about: dict[str, Any] = parse_object((release / ABOUT).read_bytes())
+        classifier = Classifier(NetworkConfig.from_json(about["network"]))
         classifier.load_state_dict(load((release / WEIGHTS).read_bytes()))
         classifier.eval()
         right = 0

@@ -89,7 +89,7 @@ class GanTrainer:
                 for report in run(session):
                     marks.append(time.process_time())
                     for name, points in curves.items():
-                        if report.held % trial.watched[name] == 0 or report.held == 1:
+                        if report.held % trial.watched[name] == 0 or report.held in (1, plan.steps):
                             points.append([report.held, rounded(CURVES[name](session))])
                     tick()
             finally:

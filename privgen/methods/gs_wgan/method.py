@@ -167,7 +167,7 @@ class GsWganLearner(Learner):
         sums = -self.pixels.pixels.detach() * self.plan.expected_batch_size
         optimiser = self.optimisers["generator"]
         optimiser.zero_grad(set_to_none=True)
-        self.made.backward(sums / len(sums))  # type: ignore[no-untyped-call]
+        self.made.backward(sums / len(sums))
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         self.made = None

@@ -56,7 +56,7 @@ def clipped(gradients: Tensor, clip_norm: float) -> Tensor:
     finite = torch.isfinite(gradients.flatten(1)).all(1)
     known = torch.where(finite.view(-1, *(1,) * (gradients.dim() - 1)), gradients, 0.0).double()
     norms = known.flatten(1).norm(dim=1).clamp_min(1e-300)
-    scale = (clip_norm / norms).clamp_max(1.0) * _INSIDE
+    scale: Tensor = (clip_norm / norms).clamp_max(1.0) * _INSIDE
     return known * scale.view(-1, *(1,) * (gradients.dim() - 1))
 
 

@@ -11,10 +11,10 @@ from privgen.cli.terminal_images import shown
 from privgen.training.loop import run
 
 
-def displayed(session, monkeypatch, *, terminal):
-    """What a display of a whole run writes, each step taking two seconds."""
+def displayed(session, monkeypatch, *, terminal, width=220):
+    """What a display of a whole run writes."""
     out = io.StringIO()
-    console = Console(file=out, force_terminal=terminal, width=220, no_color=True, highlight=False)
+    console = Console(file=out, force_terminal=terminal, width=width, no_color=True, highlight=False)
     monkeypatch.setattr(progress, "err_console", console)
     seconds = iter(range(0, 10_000))
     with session, progress.TrainingDisplay(session, clock=lambda: float(next(seconds))) as display:
@@ -33,8 +33,10 @@ def test_lines_say_images_a_second_of_the_expected_batch_and_never_of_the_drawn_
     assert display._pace(first) == "10 images/s"
 
 
-def test_a_terminal_shows_charged_steps_spend_pace_and_time_left(lab, tmp_path, monkeypatch):
-    seen = displayed(lab.begin(tmp_path / "run"), monkeypatch, terminal=True)
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_shows_charged_steps_spend_pace_and_time_left(width, lab, tmp_path, monkeypatch):
+    seen = displayed(lab.begin(tmp_path / "run"), monkeypatch, terminal=True, width=width)
+    assert "…" not in seen
     for words in ("12/12", "charged 12", "ε 5 planned", "images/s", "left"):
         assert words in seen
 

@@ -141,6 +141,15 @@ def test_weights_of_another_start_become_those_of_rank_0(ranks, silent, tmp_path
     assert not same(weights(other), alone)
 
 
+def test_rank_0_alone_evaluates(ranks, tmp_path):
+    def work(rank):
+        training = made(tmp_path / "run", steps=2, evaluate=lambda model: 7, evaluate_every=1)
+        list(training)
+        return training.evaluations
+
+    assert ranks.processes(2, work) == [{1: 7, 2: 7}, {}]
+
+
 def drawn_by(out, **changes):
     """A run that notes the rows which its rank drew in each step."""
 

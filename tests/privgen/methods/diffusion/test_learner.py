@@ -104,6 +104,16 @@ def test_canaries_are_felt_in_its_gradients(finished):
     assert np.isfinite(scores.values).all() and np.abs(scores.values).max() > 0
 
 
+def test_vectors_planted_in_the_denoisers_sum_are_felt_exactly(lab, tmp_path):
+    made = lab.plan(method=DIFFUSION, iterations=6, epsilon=300.0)
+    with begin(lab, tmp_path / "run", plan=made, canaries=64, canary_kind="gradient") as session:
+        lab.stop_after(session, made.steps)
+        included, scores = session.planted.included, session.watch.scores
+    # At such an ε whoever was drawn is known; who was never drawn scores like who was not in.
+    assert scores[~included].max() <= 0 < scores[included].max()
+    assert session.watch.by_part.keys() == {"denoiser"}
+
+
 def test_a_clean_resume_goes_on_from_the_same_mixture_and_network(lab, tmp_path):
     out = tmp_path / "run"
     with begin(lab, out) as session:
