@@ -47,6 +47,17 @@ def frequencies_kept(image_shape: tuple[int, int, int], asked: int, *, component
     return min(asked, math.isqrt(_LONGEST // channels) if components else _APART, height)
 
 
+def default_clusters(dataset_size: int) -> int:
+    """Gaussians in a class where nothing is said: as many as records tell from noise (docs/results/statistics.md).
+
+    Args:
+        dataset_size: N, public.
+    """
+    if dataset_size < 2000:
+        return 1
+    return 4 if dataset_size < 5000 else 8
+
+
 class ClassMixture(nn.Module):
     """(z, label) → image, before it is cut to [−1, 1]; black until a warm start has filled it.
 

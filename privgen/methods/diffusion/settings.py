@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from accountant.plans.warm_start import WarmStart
 from privgen.config import RunSettings
-from privgen.methods.class_mixture.mixture import frequencies_kept
+from privgen.methods.class_mixture.mixture import default_clusters, frequencies_kept
 from privgen.methods.diffusion.config import PRESETS, DenoiserConfig
 
 
@@ -85,5 +85,6 @@ def default_settings(dataset_size: int) -> DiffusionSettings:
         dataset_size: N, public.
     """
     if dataset_size < 5000:
-        return DiffusionSettings(preset="tiny", mixture_clusters=1, mixture_frequencies=8, checkpoint_every=250)
+        clusters = default_clusters(dataset_size)
+        return DiffusionSettings(preset="tiny", mixture_clusters=clusters, mixture_frequencies=8, checkpoint_every=250)
     return DiffusionSettings(checkpoint_every=100)

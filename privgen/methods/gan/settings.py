@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from privgen.config import RunSettings
+from privgen.methods.class_mixture.mixture import default_clusters
 
 PRESETS = ("tiny", "small", "paper")
 ADVERSARIAL = ("hinge", "wasserstein", "non-saturating")
@@ -152,6 +153,6 @@ def warm_settings(dataset_size: int) -> GanSettings:
         generator_start=0.1,
         class_weight=0.0,
         diversity_weight=0.0,
-        mixture_clusters=1 if few else 8,
+        mixture_clusters=default_clusters(dataset_size),
         mixture_frequencies=8 if few else 32,
     )
