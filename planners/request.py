@@ -97,8 +97,7 @@ class PlanRequest:
             require_noise_multiplier(self.noise_multiplier)
         if self.sampling_rate is not None:
             require_sampling_rate(self.sampling_rate)
-        if self.preset is not None:
-            require_preset_name(self.preset)
+        require_preset_name(self.preset)
         if self.accountant not in ("rdp", "prv"):
             raise InvalidValue(f"Expected accountant={self.accountant!r} to be rdp or prv.")
         require_whole(self.phases)

@@ -101,8 +101,7 @@ class Plan:
         Budget(epsilon=self.epsilon, delta=self.delta, neighbouring=self.neighbouring)
         require_count(self.dataset_size, "dataset_size", least=1)
         require_method_name(self.method)
-        if self.preset is not None:
-            require_preset_name(self.preset)
+        require_preset_name(self.preset)
         require_count(self.bands, "bands", least=1)
         require_count(self.spare_blocks, "spare_blocks", least=0)
         Phase(

@@ -69,10 +69,9 @@ class PlannedMethod:
             raise InvalidValue(f"Expected warm_start={self.warm_start!r} of {self.name} in [0, 1), > 0 where needed.")
         if self.warm_iterations is not None:
             require_count(self.warm_iterations, f"warm_iterations of {self.name}", least=1)
-        if self.published is not None:
-            require_preset_name(self.published)
-            if self.needs_warm_start:
-                raise InvalidValue(f"Expected no published preset of {self.name}: it has no warm start.")
+        require_preset_name(self.published)
+        if self.published is not None and self.needs_warm_start:
+            raise InvalidValue(f"Expected no published preset of {self.name}: it has no warm start.")
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -86,9 +85,9 @@ def require_method_name(name: str) -> None:
         raise InvalidValue(f"Expected method={name!r} to be a short word such as gan.")
 
 
-def require_preset_name(name: str) -> None:
-    """Raise InvalidValue unless this may be a preset's name."""
-    if not (isinstance(name, str) and name.isidentifier()):
+def require_preset_name(name: str | None) -> None:
+    """Raise InvalidValue unless this may be a preset's name, or there is none."""
+    if name is not None and not (isinstance(name, str) and name.isidentifier()):
         raise InvalidValue(f"Expected preset={name!r} to be a short word such as small.")
 
 

@@ -98,8 +98,9 @@ class ReadingPool:
         """From now on a thread reads."""
         if self._workers:
             self._workers = 0
+            said = str(error).partition("\n")[0]
             warnings.warn(
-                f"A process that reads records failed ({type(error).__name__}: {str(error).splitlines()[0]:.200}). "
+                f"A process that reads records failed ({type(error).__name__}: {said:.200}). "
                 "Nothing is lost: its records are read again, and from now on by a thread.",
                 stacklevel=2,
             )

@@ -27,7 +27,10 @@ def small(monkeypatch):
     """A mixture of few numbers, so that many trials take no time."""
 
     def tiny(plan):
-        mixture = ClassMixture(image_shape=(1, 16, 16), classes=2, clusters=2, frequencies=3, latent_dim=3)
+        mixture = ClassMixture(
+            image_shape=(1, 16, 16), classes=2, clusters=2, frequencies=3, latent_dim=3,
+            components=plan.warm_start.components,
+        )  # fmt: skip
         return MixtureStatistics(mixture, plan.warm_start, torch.Generator().manual_seed(0))
 
     monkeypatch.setattr(warm_start, "_statistics", tiny)

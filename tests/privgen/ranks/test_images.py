@@ -45,7 +45,7 @@ def test_a_warm_starts_statistics_are_added_up_over_shards(ranks, lab, tmp_path,
     # The free steps' numbers, which choose where clusters begin, are one seed's: the rest is left to the records.
     same = {"latents": lambda on: torch.Generator(device=on).manual_seed(3)}
     plan = lab.plan(iterations=1, warm_start=0.3)
-    config = METHOD.settings_from_json({**lab.config().to_json()})
+    config = lab.config()
     alone, outcome = train(lab, tmp_path / "1", plan, config=config, **same)(World())
     assert alone
     for found in ranks(2, train(lab, tmp_path / "2", plan, config=config, **same)):
@@ -56,7 +56,7 @@ def test_a_warm_starts_statistics_are_added_up_over_shards(ranks, lab, tmp_path,
 
 
 def test_canaries_are_watched_by_rank_0_against_the_sums_of_all(ranks, lab, tmp_path):
-    out, plan = tmp_path / "run", lab.plan(iterations=3, shares={"critic": 1.0, "reconstruction": 0.0})
+    out, plan = tmp_path / "run", lab.plan(iterations=3, shares={"critic": 1.0})
     for found in ranks(2, train(lab, out, plan, config=lab.config(), canaries=32)):
         assert not isinstance(found, ranks.Failed), found.trace
     scores = Scores.read((out / "private" / SCORES).read_bytes())
