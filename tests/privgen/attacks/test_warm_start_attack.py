@@ -76,7 +76,8 @@ def without_noise(monkeypatch, where):
 
 
 def one_class(value, exact, name):
-    value[:, 1] = exact[:, 1]
+    if value.shape[1] > 1:  # directions are of all classes together
+        value[:, 1] = exact[:, 1]
 
 
 def counts(value, exact, name):
