@@ -98,10 +98,10 @@ def register_dataset(dataset: Dataset) -> None:
     DATASETS[name] = dataset
 
 
-# In which forms generated images are written; `privgen.export.data_sets` has what writes each.
+# In which forms generated images are written; `privgen.cli.export.data_sets` has what writes each.
 DATA_SET_FORMS = ("imagefolder", "npz", "parquet", "webdataset", "hf")
 
-# What a training is logged by; `privgen.tracking.trackers` has a class for each.
+# What a training is logged by; `privgen.training.tracking.trackers` has a class for each.
 TRACKERS = ("csv", "tensorboard", "mlflow", "wandb")
 
 # How one's own data are named.

@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "label": ("privgen.cli.label", "A run's privacy on one card, for people and as JSON."),
     "sample": ("privgen.cli.sample", "Make images with a trained generator."),
     "evaluate": ("privgen.cli.evaluate", "gen2real accuracy, FID, IS, diversity and copying, by a named protocol."),
-    "export": ("privgen.cli.export", "A folder for the Hugging Face Hub, which works without privgen."),
+    "export": ("privgen.cli.export.command", "A folder for the Hugging Face Hub, which works without privgen."),
     "compare": ("privgen.cli.compare", "Runs side by side: ε certified and claimed, every measure, and images."),
     "account": ("privgen.cli.account", "One budget over many runs: make one, show what is left."),
     "keys": ("privgen.cli.keys", "Make a key that signs ledgers."),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from privgen.export.guarded import GuardedRelease
+    from privgen.cli.export.guarded import GuardedRelease
 
 EPILOG = """\b
 Examples:
@@ -81,9 +81,9 @@ def command(
 
     from privgen.cli.console import console, err_console, warn
     from privgen.cli.devices import device_of
+    from privgen.cli.export.guarded import guarded_release
     from privgen.cli.terminal_images import can_show, shown
     from privgen.data.export import write_folder, write_grid, write_npz
-    from privgen.export.guarded import guarded_release
     from privgen.generate import load_generator
 
     _require_place(out, form)
@@ -125,8 +125,8 @@ def _write_data_set(
     seed: int | None,
     out: Path,
 ) -> None:
-    from privgen.export.data_set_card import data_set_card
-    from privgen.export.data_sets import LabelledSet, write_data_set
+    from privgen.cli.export.data_set_card import data_set_card
+    from privgen.cli.export.data_sets import LabelledSet, write_data_set
 
     def card(metadata: Mapping[str, Any]) -> str:
         return data_set_card(

@@ -166,7 +166,7 @@ def command(
     if checkpoint and not resume:
         raise click.UsageError("--checkpoint goes with --resume.")
     if logs or log_private:
-        from privgen.tracking.session_log import require_trackers
+        from privgen.training.tracking.session_log import require_trackers
 
         require_trackers(logs, private=log_private)
     with requests() as asked, joined(timeout=rank_timeout) as world:
@@ -244,9 +244,9 @@ def train_to_the_end(session: Session, asked: Requests, *, logs: Sequence[str] =
         asked: what signals ask of it meanwhile. logs, log_private: as `SessionLog` takes them.
     """
     from privgen.cli.progress import TrainingDisplay
-    from privgen.tracking.session_log import SessionLog
     from privgen.training.loop import run
     from privgen.training.sample_grids import LATEST
+    from privgen.training.tracking.session_log import SessionLog
 
     _compile()
     told = shown = False

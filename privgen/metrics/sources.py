@@ -19,7 +19,7 @@ from privgen.data.export import safe_names
 from privgen.data.load import load_records
 from privgen.data.source import UNLABELLED
 from privgen.errors import EvaluationError
-from privgen.generate import LoadedGenerator
+from privgen.generate import LoadedGenerator, load_generator
 
 Counted = Callable[[int, int], object]  # called with the images made and their total
 
@@ -55,6 +55,15 @@ class GeneratorSource:
 
     def __init__(self, generator: LoadedGenerator) -> None:
         self._generator = generator
+
+    @classmethod
+    def of_run(cls, run: Path) -> GeneratorSource:
+        """What a run released.
+
+        Raises:
+            RunError: there is no release, or it does not fit what is said of it.
+        """
+        return cls(load_generator(run))
 
     def count(self, asked: int) -> int:
         """All of them."""

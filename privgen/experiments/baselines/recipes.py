@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accountant.budget import Neighbouring
 from accountant.plans.parts import Feedback
@@ -21,8 +21,10 @@ from accountant.plans.planned_method import GAN, PlannedMethod
 from accountant.plans.public_facts import PublicFacts
 from planners import PlanRequest, plan_of
 from privgen.catalogue import method_named
-from privgen.config import RunSettings
 from privgen.experiments.baselines.without_privacy import without_privacy
+
+if TYPE_CHECKING:
+    from privgen.config import RunSettings
 
 # A form of each that ends in seconds: it shows that the way is open, and nothing about the rival.
 QUICK_STEPS = 8

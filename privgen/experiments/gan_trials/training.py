@@ -25,7 +25,6 @@ from privgen.errors import ConfigError
 from privgen.experiments.experiment import Tick
 from privgen.experiments.gan_trials.observers import AT_END, CURVES, within_class_spread
 from privgen.experiments.gan_trials.trial import GanChoices, GanResult, GanTrial
-from privgen.generate import load_generator
 from privgen.methods.gan.method import METHOD
 from privgen.metrics.cache import Cache, user_cache
 from privgen.metrics.evaluation import evaluate
@@ -137,7 +136,7 @@ def _noise(session: Session) -> tuple[dict[str, float], dict[str, float]]:
 
 def _measured(trial: GanTrial, data: DataSet, out: Path) -> dict[str, float]:
     """What `privgen evaluate` says of the released images, and their spread within a class."""
-    source = GeneratorSource(load_generator(out))
+    source = GeneratorSource.of_run(out)
     request = EvaluationRequest(
         protocol=PROTOCOLS["privgen-1"], metrics=trial.metrics, samples=trial.samples, classifiers=(CLASSIFIER,),
         features=trial.features,

@@ -12,8 +12,8 @@ from PIL import Image
 from privgen import load_generator
 from privgen.catalogue import DATA_SET_FORMS
 from privgen.cli import main
+from privgen.cli.export.data_sets import FORMS
 from privgen.data import load_data
-from privgen.export.data_sets import FORMS
 from privgen.training.insecure import seeded
 from privgen.training.loop import run
 
@@ -59,7 +59,7 @@ def test_an_npz_has_its_card_beside_it(halted_run, made, tmp_path):
 
 
 def test_webdataset_shards_hold_each_image_beside_its_label(halted_run, made, tmp_path, monkeypatch):
-    monkeypatch.setattr("privgen.export.data_sets._A_SHARD", 8)
+    monkeypatch.setattr("privgen.cli.export.data_sets._A_SHARD", 8)
     out = sampled(halted_run, "webdataset", tmp_path / "set")
     shards = sorted(out.glob("*.tar"))
     assert [shard.name for shard in shards] == ["train-00000.tar", "train-00001.tar", "train-00002.tar"]

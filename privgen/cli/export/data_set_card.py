@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from privgen.export.guarded import GuardedRelease
-from privgen.export.promise import front_matter, promised, tags
+from privgen.cli.export.guarded import GuardedRelease
+from privgen.cli.export.promise import front_matter, promised, tags
 from privgen.report.text import plain
 
 

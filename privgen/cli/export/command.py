@@ -27,7 +27,7 @@ def command(run: Path, to: Path, licence: str | None, onnx: bool) -> None:
     alone. Only a run whose audit passes is exported; an insecure one is refused.
     """
     from privgen.cli.console import console
-    from privgen.export.hub_folder import export_run
+    from privgen.cli.export.hub_folder import export_run
 
     files = export_run(run, to, licence=licence, onnx=onnx)
     console.print(f"{to}: {', '.join(files)}", markup=False, soft_wrap=True)

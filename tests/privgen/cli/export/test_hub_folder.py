@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from privgen import load_generator
 from privgen.catalogue import METHODS, method_named
 from privgen.cli import main
+from privgen.cli.export.hub_folder import export_run
+from privgen.cli.export.inlined import inlined_source
+from privgen.cli.export.onnx import drawn_shapes, write_onnx
+from privgen.cli.export.standalone import read_safetensors
 from privgen.errors import RunError
-from privgen.export.hub_folder import export_run
-from privgen.export.inlined import inlined_source
-from privgen.export.onnx import drawn_shapes, write_onnx
-from privgen.export.standalone import read_safetensors
 from privgen.training.insecure import seeded
 from privgen.training.loop import run
 

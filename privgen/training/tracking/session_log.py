@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Any
 
 from privgen.errors import ConfigError
-from privgen.tracking.trackers import LOCAL, TRACKERS, Tracker, require_packages
 from privgen.training.loop import StepReport
 from privgen.training.session import Session
+from privgen.training.tracking.trackers import LOCAL, TRACKERS, Tracker, require_packages
 
 FOLDER = "logs"
 

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from privgen.catalogue import TRACKERS
 from privgen.cli import main
 from privgen.errors import ConfigError
-from privgen.tracking import trackers
-from privgen.tracking.session_log import SessionLog, require_trackers
 from privgen.training.loop import run
+from privgen.training.tracking import trackers
+from privgen.training.tracking.session_log import SessionLog, require_trackers
 
 PRIVATE = ("batch_size", "nonfinite", "median_norm")
 

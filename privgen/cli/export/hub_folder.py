@@ -3,7 +3,7 @@
     README.md            the model card: what it is for, what is promised of its training data, limits, how to verify it
     model.safetensors    the weights          config.json   how the networks are built
     modeling_privgen.py  the networks and how they are sampled; needs torch alone
-    model.onnx           where it is asked for: the same as a graph (`privgen.export.onnx`)
+    model.onnx           where it is asked for: the same as a graph (`privgen.cli.export.onnx`)
     samples.png  plan.json  ledger.jsonl      what was released beside; `privgen audit DIR/ledger.jsonl` reads it
 
 Guarantees: every byte of it is a released file of a run whose audit passes, or made of such and of public text.
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from accountant.canonical_json import parse_object
+from privgen.cli.export.guarded import GuardedRelease, guarded_release
+from privgen.cli.export.inlined import inlined_source
+from privgen.cli.export.model_card import model_card
+from privgen.cli.export.onnx import FILE, write_onnx
+from privgen.cli.export.standalone import PrivateImageGenerator
 from privgen.errors import RunError
-from privgen.export.guarded import GuardedRelease, guarded_release
-from privgen.export.inlined import inlined_source
-from privgen.export.model_card import model_card
-from privgen.export.onnx import FILE, write_onnx
-from privgen.export.standalone import PrivateImageGenerator
 from privgen.generate import ImageSampler, load_generator
 
 MODELING = "modeling_privgen.py"

@@ -1,7 +1,7 @@
 """`PrivateImageGenerator`: a released generator without privgen; this module needs torch and nothing else.
 
-Its text, behind that of a method's networks, is the `modeling_privgen.py` of an export (`privgen.export.inlined`). So
-that it can stand there, it imports nothing of privgen.
+Its text, behind that of a method's networks, is the `modeling_privgen.py` of an export (`privgen.cli.export.inlined`).
+So that it can stand there, it imports nothing of privgen.
 """
 
 from __future__ import annotations

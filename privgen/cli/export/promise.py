@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accountant.audit.risk import risks_of_guarantee
 from accountant.bound_text import exact_text, upper_text
-from privgen.export.guarded import GuardedRelease
+from privgen.cli.export.guarded import GuardedRelease
 from privgen.report.risk import in_words
 
 UNIT = "one record (one image with its label)"
