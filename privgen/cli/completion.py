@@ -16,7 +16,14 @@ _MARK = "# privgen completion"
 _ZSH_FIRST = "(( ${+functions[compdef]} )) || { autoload -Uz compinit && compinit }\n"
 
 
-@click.group(cls=SuggestingGroup)
+EPILOG = """\b
+Examples:
+  privgen completion install
+  privgen completion show --shell fish
+"""
+
+
+@click.group(cls=SuggestingGroup, epilog=EPILOG)
 def command() -> None:
     """Completion of commands, options and names for bash, zsh and fish."""
 

@@ -1,5 +1,6 @@
 """What a person is told to do next is right: it can be copied, destroys nothing, and names what was meant."""
 
+import itertools
 import json
 import os
 import shlex
@@ -192,10 +193,11 @@ def test_lines_of_a_piped_training_say_how_long_it_still_takes(lab, halted_run, 
     lines = []
     monkeypatch.setattr(progress.err_console, "print", lambda text, **_: lines.append(text))
     guard = SimpleNamespace(steps=0, charged=0, epsilon_spent=lambda: 0.0)
-    session = SimpleNamespace(plan=SimpleNamespace(steps=100, epsilon=1.0, accountant="rdp"), guard=guard)
-    now = iter([0.0, 60.0])
+    plan = SimpleNamespace(steps=100, epsilon=1.0, accountant="rdp", expected_batch_size=20.0)
+    session = SimpleNamespace(plan=plan, guard=guard)
+    now = itertools.chain([0.0], itertools.repeat(60.0))
     display = progress.TrainingDisplay(session, clock=lambda: next(now))
-    display.update(SimpleNamespace(step=25, planned=100, charged=64, epsilon_spent=0.5, losses={}))
+    display.update(SimpleNamespace(step=25, planned=100, charged=64, epsilon_spent=0.5, losses={}, samples=None))
     assert lines[-1].endswith("about 3 min 0 s left")
 
 

@@ -17,11 +17,14 @@ TRAIN = {"loky", "matplotlib", "numba", "safetensors", "sklearn", "torch", "torc
 
 ALONE = """
 import json, sys
-class Blocked:
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in BLOCKED:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Blocked())
+        return None if name.partition(".")[0] in BLOCKED else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = map(Hiding, sys.meta_path)
 from click.testing import CliRunner
 from privgen.cli import main
 found = []
@@ -71,7 +74,7 @@ def test_plan_audit_referee_accounts_keys_and_doctor_work_without_it(halted_run,
     assert plan.exists() and (tmp_path / "audit.html").stat().st_size > 10_000
     audit = json.loads(done[2][1])
     assert (audit["verdict"], audit["spent"]["epsilon"] <= 5.0) == ("passed", True)
-    assert json.loads(done[1][1])["verified"]["prv"] <= 3.0
+    assert json.loads(done[1][1])["verified"]["prv"]["upper"] <= 3.0
 
 
 @pytest.mark.parametrize(
