@@ -2,16 +2,22 @@
 
     python benchmarks/kill_ranks.py --kills 50
 
-A life is two or three processes over gloo that begin or resume a run of `PrivateTraining` together; after a random time
-one of them, any of them, gets SIGKILL. The others must end by themselves. Steps that truly ran are counted without the
-ledger: each draw of noise first puts one byte into a file of that life and rank, and a step counts as soon as one rank
-has begun to draw. After each kill the ledger must charge at least as many, be readable, and name a newest checkpoint
-that is there and whole; and the next life must be able to go on.
+A life is two or three processes over gloo that begin or resume a run of `PrivateTraining` together. A random time after
+all have joined, or after all have drawn noise, by turns, one of them, any of them, gets SIGKILL; each tenth kill comes
+while they still look for each other. The others must end by themselves: as ranks that lost one or, where they had not
+joined, as ranks that do not find each other. Either of these before the kill is a failure.
+
+Steps that truly ran are counted without the ledger: each draw of noise first puts one byte into a file of that life and
+rank, and a step counts as soon as one rank has begun to draw. After each kill the ledger must charge at least as many,
+be readable, and name a newest checkpoint that is there and whole; and the next life must be able to go on.
+
+Lives are forked from a process that has trained one step: what a training imports is loaded once, and not by each rank.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -22,6 +28,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,13 +38,17 @@ from torch import nn
 
 from accountant.ledger import state_folder
 from privgen import PrivateTraining
-from privgen.errors import RankLost
+from privgen.errors import RankLost, RunError
+from privgen.training.distributed import World
 from privgen.training.run_folder import RunFolder
 
 RECORDS, STEPS, SIZES = 96, 400, (2, 3)
-# Seconds in which a rank must answer, and in which all must have ended once one is killed.
-TIMEOUT, ENDED = 20.0, 60.0
-HALTED, LOST, FAILED = 0, 3, 4
+# Seconds in which a rank must answer, and in which all must have joined, and have ended once one is killed: who finds
+# no rank 0 at all tries it again, which takes three times as long.
+TIMEOUT, ENDED = 10.0, 60.0
+# Each so-manieth kill comes within so many seconds of the start: mostly before all have joined.
+JOINING, JOINED_IN = 10, 0.3
+HALTED, LOST, FAILED, UNJOINED = 0, 3, 4, 5
 
 
 @dataclass
@@ -45,11 +56,13 @@ class RanksTally(Tally):
     """What was found, and what only ranks can do wrong.
 
     Args:
-        hung: ranks that did not end by themselves. lost: ranks that ended because another was killed.
+        hung: ranks that did not end by themselves. lost: ranks that ended because another was killed. unjoined: those
+            that ended because another was killed before all had joined.
     """
 
     hung: int = 0
     lost: int = 0
+    unjoined: int = 0
 
     @property
     def sound(self) -> bool:
@@ -77,30 +90,42 @@ def slices(size: int) -> list[int]:
     return found
 
 
+def training_of(out: Path, *, resume: bool) -> PrivateTraining:
+    """The run of all lives."""
+    x = torch.randn(RECORDS, 6, generator=torch.Generator().manual_seed(0))
+    model = network()
+    return PrivateTraining(
+        model, torch.optim.Adam(model.parameters()), (x, (x[:, 0] > 0).long()), out=out, resume=resume,
+        loss=lambda model, record: nn.functional.cross_entropy(model(record[0]), record[1]),
+        epsilon=8.0, delta=1e-4, batch_size=24, steps=STEPS, bands=2, checkpoint_every=5, physical_batch=32,
+        rank_timeout=TIMEOUT,
+    )  # fmt: skip
+
+
 def live(out: Path, side: Path, *, resume: bool) -> int:
-    """One rank's life: train until the halt, the kill, or another's kill."""
+    """One rank's life: train until the halt, the kill, or another's kill. Notes in `side` what it did and met."""
     side.mkdir(parents=True)
     drawn, saved = (os.open(side / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for name in ("drawn", "saved"))
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(RECORDS, 6, generator=generator)
-    model = network()
+    joined, join = side / "joined", World.joined
+
+    def join_and_note(*, timeout: float) -> World:
+        world = join(timeout=timeout)
+        joined.write_bytes(b".")
+        return world
+
     try:
-        training = PrivateTraining(
-            model, torch.optim.Adam(model.parameters()), (x, (x[:, 0] > 0).long()), out=out, resume=resume,
-            loss=lambda model, record: nn.functional.cross_entropy(model(record[0]), record[1]),
-            epsilon=8.0, delta=1e-4, batch_size=24, steps=STEPS, bands=2, checkpoint_every=5, physical_batch=32,
-            rank_timeout=TIMEOUT,
-        )  # fmt: skip
+        World.joined = join_and_note  # type: ignore[method-assign, assignment]
+        training = training_of(out, resume=resume)
         training._options = replace(training._options, noise=lambda: CountedNoise(drawn))
         for report in training:
             if report.checkpoint and os.environ["RANK"] == "0":
                 os.write(saved, f"{report.checkpoint}\n".encode())
         return HALTED
-    except RankLost:
-        return LOST
-    except BaseException:
+    except BaseException as error:
         (side / "failed").write_text(traceback.format_exc())
-        return FAILED
+        if isinstance(error, RankLost):
+            return LOST
+        return UNJOINED if isinstance(error, RunError) and not joined.exists() else FAILED
 
 
 def fork(out: Path, side: Path, size: int, *, resume: bool) -> list[int]:
@@ -123,23 +148,42 @@ def fork(out: Path, side: Path, size: int, *, resume: bool) -> list[int]:
     return children
 
 
-def end_of(children: list[int], victim: int, seconds: float) -> list[int | None]:
-    """Kill one after so many seconds, unless all end before. Exit statuses; None for who did not end by itself."""
+def end_of(children: list[int], victim: int, due: Callable[[], bool]) -> list[int | None]:
+    """Kill one as soon as it is due, unless all end before.
+
+    Returns:
+        Exit statuses; None for who did not end by itself, and FAILED for who lost the others before the kill.
+    """
     statuses: list[int | None] = [None] * len(children)
-    killed, begun = False, time.monotonic()
-    while None in statuses and time.monotonic() < begun + seconds + ENDED:
-        if not killed and statuses[victim] is None and time.monotonic() > begun + seconds:
+    killed, end = False, time.monotonic() + 2 * ENDED
+    while None in statuses and time.monotonic() < end:
+        if not killed and statuses[victim] is None and due():
             os.kill(children[victim], signal.SIGKILL)
-            killed = True
+            killed, end = True, time.monotonic() + ENDED
         for rank, child in enumerate(children):
             if statuses[rank] is None and (found := os.waitpid(child, os.WNOHANG))[0]:
-                statuses[rank] = os.waitstatus_to_exitcode(found[1])
+                status = os.waitstatus_to_exitcode(found[1])
+                statuses[rank] = FAILED if status in (LOST, UNJOINED) and not killed else status
         time.sleep(0.005)
     for rank, child in enumerate(children):
         if statuses[rank] is None:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
     return statuses
+
+
+def moment(side: Path, size: int, mark: str | None, seconds: float) -> Callable[[], bool]:
+    """Says whether so many seconds are over since each rank has something in this file of its; with None, since now."""
+    begun = time.monotonic() if mark is None else None
+
+    def over() -> bool:
+        nonlocal begun
+        if begun is None and mark is not None:
+            files = [side / str(rank) / mark for rank in range(size)]
+            begun = time.monotonic() if all(file.exists() and file.stat().st_size for file in files) else None
+        return begun is not None and time.monotonic() > begun + seconds
+
+    return over
 
 
 def executed(side: Path, size: int) -> int:
@@ -153,10 +197,11 @@ def judge_life(side: Path, statuses: list[int | None], tally: RanksTally) -> Non
     """What the ranks of one life did wrong."""
     tally.hung += statuses.count(None)
     tally.lost += statuses.count(LOST)
+    tally.unjoined += statuses.count(UNJOINED)
     for rank, status in enumerate(statuses):
         if status is None:
-            tally.complain(f"rank {rank} did not end within {ENDED:g} s of the kill")
-        elif status not in (HALTED, LOST, -signal.SIGKILL):
+            tally.complain(f"rank {rank} did not end by itself")
+        elif status not in (HALTED, LOST, UNJOINED, -signal.SIGKILL):
             tally.failed_lives += 1
             failure = side / str(rank) / "failed"
             tally.complain(failure.read_text() if failure.exists() else f"rank {rank} ended with status {status}")
@@ -165,6 +210,8 @@ def judge_life(side: Path, statuses: list[int | None], tally: RanksTally) -> Non
 def trial(kills: int, *, longest: float, seed: int, folder: Path) -> RanksTally:
     """Lives until so many ranks were killed."""
     moments, tally = random.Random(seed), RanksTally()
+    with contextlib.closing(iter(training_of(folder / "first", resume=False))) as steps:
+        next(steps)
     ran = found = 0
     sides: list[Path] = []
     while tally.kills < kills:
@@ -175,9 +222,12 @@ def trial(kills: int, *, longest: float, seed: int, folder: Path) -> RanksTally:
             shutil.rmtree(out, ignore_errors=True)
         side = folder / f"lives-{tally.runs}" / f"{len(sides):04d}"
         victim = moments.randrange(size)
-        statuses = end_of(fork(out, side, size, resume=resume), victim, moments.uniform(0.3, longest))
+        mark = None if tally.kills % JOINING == JOINING - 1 else ("drawn", "joined")[tally.kills % 2]
+        due = moment(side, size, mark, moments.uniform(0, longest if mark else JOINED_IN))
+        statuses = end_of(fork(out, side, size, resume=resume), victim, due)
         sides += [side / str(rank) for rank in range(size)]
-        tally.kills += -signal.SIGKILL in statuses
+        # Rank 0 writes its reports alone: a kill there is looked at as all are, but it stops nobody.
+        tally.kills += -signal.SIGKILL in statuses and HALTED not in statuses
         judge_life(side, statuses, tally)
         state, over = ledger_of(out, tally), found - ran
         ran += executed(side, size)
@@ -220,7 +270,7 @@ def main() -> int:
     """Run the trial; exit status 0 when nothing was missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--longest", type=float, default=4.0, help="seconds until the kill, at most")
+    parser.add_argument("--longest", type=float, default=4.0, help="seconds from a mark to the kill, at most")
     parser.add_argument("--seed", type=int, default=0, help="of the moments; the trainings' own randomness is fresh")
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     given = parser.parse_args()
@@ -235,7 +285,8 @@ def main() -> int:
         print(json.dumps({**vars(tally), "sound": tally.sound, "seconds": seconds}))
     else:
         print(table(tally, seconds))
-        print(f"ranks that ended because another was killed: {tally.lost}; ranks that hung: {tally.hung}")
+        print(f"ranks that ended because another was killed: {tally.lost}; before all had joined: {tally.unjoined}")
+        print(f"ranks that hung: {tally.hung}")
     return 0 if tally.sound else 1
 
 
