@@ -106,13 +106,14 @@ def measure(size: int, **settings: Any) -> dict[str, float]:
                     if rank == 0:
                         (Path(folder) / "found").write_text(json.dumps([clock, noise]))
                     status = 0
-                except Exception:
+                except BaseException:
                     traceback.print_exc()
                 finally:
                     os._exit(status)
             children.append(child)
-        if any(os.waitpid(child, 0)[1] for child in children):
-            raise SystemExit("a rank failed")
+        statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        if any(statuses):
+            raise SystemExit(f"a rank failed; exit statuses by rank, minus the signal where one ended it: {statuses}")
         clock, noise = json.loads((Path(folder) / "found").read_text())
     return {
         "step": statistics.median(b - a for a, b in itertools.pairwise(clock)),

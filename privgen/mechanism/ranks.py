@@ -186,8 +186,8 @@ def joined_ranks(*, timeout: float = TIMEOUT) -> Ranks:
     except (RuntimeError, ValueError) as error:
         raise RunError(
             f"The {os.environ['WORLD_SIZE']} processes of WORLD_SIZE do not find each other "
-            f"({str(error).strip().splitlines()[0][:160]}). One may have ended before all were there: see what it said, "
-            "and start all of them by torchrun."
+            f"({str(error).strip().splitlines()[0][:160]}). One may have ended before all were there: see what it "
+            "said, and start all of them by torchrun."
         ) from error
     if not isinstance(group, dist.ProcessGroup):
         raise RunError("This process is in none of torch.distributed's groups; start it by torchrun.")
