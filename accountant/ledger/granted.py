@@ -9,7 +9,8 @@ only then says so; the others draw their records and their share of the noise by
     >>> from accountant.budget import Budget
     >>> from accountant.events import SubsampledGaussian
     >>> from accountant.ledger.guard import BudgetGuard
-    >>> guard, event = BudgetGuard(Budget(epsilon=1.0, delta=1e-5)), SubsampledGaussian(0.01, 1.0)
+    >>> guard = BudgetGuard(Budget(epsilon=1.0, delta=1e-5))
+    >>> event = SubsampledGaussian(sampling_rate=0.01, noise_multiplier=1.0)
     >>> grant, elsewhere = Grant.of(guard, guard.admit(event)), GrantedGuard(steps=0, held=0)
     >>> elsewhere.admit(Grant.from_json(grant.to_json())).redeem(event)
     >>> elsewhere.admit(grant)

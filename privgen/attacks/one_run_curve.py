@@ -18,7 +18,7 @@ have another curve; Steinke's bound is one, and stands beside it.
     >>> curve = gaussian_curve(1.0)
     >>> round(float(curve.floor(0.5)), 3)  # Φ(Φ⁻¹(0.5) − 1)
     0.159
-    >>> [refutes(curve, canaries=1000, guesses=200, correct=v, error=0.05) for v in (180, 194, 195, 200)]
+    >>> [refutes(curve, canaries=1000, guesses=200, correct=v, error=0.05) for v in (180, 192, 193, 200)]
     [False, False, True, True]
 """
 

@@ -137,7 +137,7 @@ class MixtureDenoiser(nn.Module):
         square = offset.square().sum(-1) / rest[..., 0] + (along.square() * (1 / total - 1 / rest)).sum(-1)
         score = self.log_weights[labels][:, :, None] - 0.5 * (square + (total / rest).log().sum(-1))  # (n, c, K)
         responsible = torch.softmax(score, 1)[..., None]  # r_k
-        means = self.means[labels][:, :, None] + gain * offset + (along * shrink) @ directions.mT
+        means = self.means[labels][:, :, None] + gain * offset + (along * shrink) @ directions.transpose(-1, -2)
         return (responsible * means).sum(1)
 
     def noised_sample(self, mixture: ClassMixture, z: Tensor, labels: Tensor, normal: Tensor, sigma: float) -> Tensor:

@@ -54,8 +54,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) → the same."""
         query, key, value = self.asked(self.norm(x)).flatten(2).chunk(3, 1)  # (n, c, h·w)
-        weights = torch.softmax(query.mT @ key / math.sqrt(x.shape[1]), -1)  # (n, h·w, h·w)
-        found: Tensor = self.out((value @ weights.mT).view(x.shape))
+        weights = torch.softmax(query.transpose(-1, -2) @ key / math.sqrt(x.shape[1]), -1)  # (n, h·w, h·w)
+        found: Tensor = self.out((value @ weights.transpose(-1, -2)).view(x.shape))
         return x + found
 
 

@@ -48,5 +48,5 @@ def sample(denoiser: Denoiser, z: Tensor, labels: Tensor, normal: Tensor) -> Ten
 
 
 def _denoised(denoiser: Denoiser, x: Tensor, sigma: float, labels: Tensor) -> Tensor:
-    found: Tensor = denoiser(x, torch.full((len(x),), sigma, device=x.device, dtype=x.dtype), labels)
+    found: Tensor = denoiser(x, torch.full_like(x[:, 0, 0, 0], sigma), labels)
     return found
