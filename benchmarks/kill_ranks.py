@@ -238,7 +238,8 @@ def trial(kills: int, *, longest: float, seed: int, folder: Path) -> RanksTally:
         tally.most_over_counted = max(tally.most_over_counted, found - ran - over)
         if state is not None:
             check_checkpoints(out, state, sides, tally)
-        halted = state is not None and state.halted is not None
+        # A run that lost too many steps to kills has no halt in its ledger, and every further life ends at once.
+        halted = state is not None and (state.halted is not None or set(statuses) == {HALTED})
         if halted or tally.kills >= kills or tally.hung or tally.failed_lives:
             tally.halts += halted
             if halted:
