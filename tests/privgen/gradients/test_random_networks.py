@@ -59,7 +59,7 @@ def networks(draw, with_opacus=False):
             body.append(nn.ConvTranspose2d(channels, out, kernel, stride, padding, bias=bias))
             height = (height - 1) * stride - 2 * padding + kernel
             channels = out
-        elif kind == "group norm":
+        elif kind == "group norm" and height > 1:  # torch refuses groups of one value
             body.append(nn.GroupNorm(1 if channels % 2 else 2, channels))
         elif kind == "again" and body and isinstance(body[-1], nn.GroupNorm):
             body.append(body[-1])
@@ -152,7 +152,9 @@ def assert_same(found, gradients):
         for name, rows in gradients.items():
             exact = torch.tensordot(weights, rows, dims=1)
             scale = torch.tensordot(weights.abs(), rows.abs(), dims=1)
-            assert ((sums[name] - exact).abs() <= 1e-6 * scale + 1e-12).all(), name
+            # Two uses of one parameter may cancel: what is left is as exact as what cancelled, to a float's precision.
+            whole = torch.dot(weights.abs(), squares.sqrt())
+            assert ((sums[name] - exact).abs() <= 1e-6 * scale + 1e-7 * whole + 1e-12).all(), name
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -173,8 +175,9 @@ def test_equal_to_torch_func(drawn, kept):
         assert (
             (behind[name] - rows.sum(0)).abs() <= 1e-6 * rows.abs().sum(0) + 1e-5 * behind[name].abs().max() + 1e-12
         ).all()
+    whole = sum(g.flatten(1).square().sum(1) for g in expected.values()).sqrt().sum()
     for name, rows in expected.items():
-        assert ((cut[name] - rows.sum(0)).abs() <= 1e-6 * rows.abs().sum(0) + 1e-12).all()
+        assert ((cut[name] - rows.sum(0)).abs() <= 1e-6 * rows.abs().sum(0) + 1e-7 * whole + 1e-12).all()
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
