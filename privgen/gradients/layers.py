@@ -99,6 +99,10 @@ def gradients_of(layers: Mapping[str, nn.Module], calls: Mapping[str, Calls]) ->
         for attribute, parameter in trained_parameters(layer):
             if calls[name]:
                 _add(found, id(parameter), _gradient(layer, attribute, names[id(parameter)], parameter, calls[name]))
+    for gradient in found.values():
+        if isinstance(gradient, VectorGradient):
+            # Now and no sooner: in double precision uses of one parameter may cancel, and what is left must be as exact.
+            gradient.gradients = gradient.gradients.float()
     return list(found.values())
 
 
@@ -106,7 +110,7 @@ def _gradient(layer: nn.Module, attribute: str, name: str, parameter: Tensor, ca
     if is_matrix(layer, attribute):
         return MatrixGradient(name, parameter.shape, [_columns(layer, x, g) for x, g in calls])
     rows = _bias_rows if attribute == "bias" else _scale_rows
-    return VectorGradient(name, torch.stack([rows(layer, x, g).float() for x, g in calls]).sum(0))
+    return VectorGradient(name, torch.stack([rows(layer, x, g) for x, g in calls]).sum(0))
 
 
 def _add(found: dict[int, RecordGradients], key: int, gradient: RecordGradients) -> None:

@@ -152,9 +152,7 @@ def assert_same(found, gradients):
         for name, rows in gradients.items():
             exact = torch.tensordot(weights, rows, dims=1)
             scale = torch.tensordot(weights.abs(), rows.abs(), dims=1)
-            # Two uses of one parameter may cancel: what is left is as exact as what cancelled, to a float's precision.
-            whole = torch.dot(weights.abs(), squares.sqrt())
-            assert ((sums[name] - exact).abs() <= 1e-6 * scale + 1e-7 * whole + 1e-12).all(), name
+            assert ((sums[name] - exact).abs() <= 1e-6 * scale + 1e-12).all(), name
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -175,9 +173,8 @@ def test_equal_to_torch_func(drawn, kept):
         assert (
             (behind[name] - rows.sum(0)).abs() <= 1e-6 * rows.abs().sum(0) + 1e-5 * behind[name].abs().max() + 1e-12
         ).all()
-    whole = sum(g.flatten(1).square().sum(1) for g in expected.values()).sqrt().sum()
     for name, rows in expected.items():
-        assert ((cut[name] - rows.sum(0)).abs() <= 1e-6 * rows.abs().sum(0) + 1e-7 * whole + 1e-12).all()
+        assert ((cut[name] - rows.sum(0)).abs() <= 1e-6 * rows.abs().sum(0) + 1e-12).all()
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
