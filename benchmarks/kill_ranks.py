@@ -18,14 +18,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -33,10 +31,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from kill_resume import CountedNoise, Tally, check_audit, check_checkpoints, ledger_of, table
+from kill_resume import CountedNoise, Tally, check_audit, check_checkpoints, ledger_of, run_trial, table
 from torch import nn
 
-from accountant.ledger import state_folder
 from privgen import PrivateTraining
 from privgen.errors import RankLost, RunError
 from privgen.training.distributed import World
@@ -272,23 +269,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--longest", type=float, default=4.0, help="seconds from a mark to the kill, at most")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments; the trainings' own randomness is fresh")
-    parser.add_argument("--json", action="store_true", help="print JSON alone")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        # What these runs leave behind is none of the user's own state.
-        os.environ[state_folder.VARIABLE] = str(Path(folder) / "state")
-        tally = trial(given.kills, longest=given.longest, seed=given.seed, folder=Path(folder))
-    seconds = time.monotonic() - start
-    if given.json:
-        print(json.dumps({**vars(tally), "sound": tally.sound, "seconds": seconds}))
-    else:
-        print(table(tally, seconds))
-        print(f"ranks that ended because another was killed: {tally.lost}; before all had joined: {tally.unjoined}")
-        print(f"ranks that hung: {tally.hung}")
-    return 0 if tally.sound else 1
+    return run_trial(parser, trial, ranks_table)
+
+
+def ranks_table(tally: RanksTally, seconds: float) -> str:
+    """The tally, and what only several ranks can do."""
+    ended = f"ranks that ended because another was killed: {tally.lost}; before all had joined: {tally.unjoined}"
+    return f"{table(tally, seconds)}\n{ended}\nranks that hung: {tally.hung}"
 
 
 if __name__ == "__main__":

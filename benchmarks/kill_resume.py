@@ -23,9 +23,10 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -56,6 +57,7 @@ from privgen.training.state import parameters_of
 RECORDS, ITERATIONS = 200, 600
 HALTED, FAILED = 0, 3
 STEPS_OF_A_LIFE = 4
+AnyTally = TypeVar("AnyTally", bound="Tally")
 
 CONFIG = GanSettings(preset="tiny", latent_dim=8, generator_batch=2, checkpoint_every=3)
 PLAN = plan(
@@ -331,6 +333,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--longest", type=float, default=1.5, help="seconds of the longest life, at least")
+    return run_trial(parser, trial, table)
+
+
+def run_trial(
+    parser: argparse.ArgumentParser, trial: Callable[..., AnyTally], table: Callable[[AnyTally, float], str]
+) -> int:
+    """Run a trial as the command line asks, show its tally, and give the exit status: 0 when nothing was missed.
+
+    Args:
+        parser: with --kills and --longest. trial: called with the kills, `longest`, `seed` and `folder`. table: of a
+            tally and the seconds it took.
+    """
     parser.add_argument("--seed", type=int, default=0, help="of the moments; the trainings' own randomness is fresh")
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     given = parser.parse_args()
