@@ -101,7 +101,7 @@ def gradients_of(layers: Mapping[str, nn.Module], calls: Mapping[str, Calls]) ->
                 _add(found, id(parameter), _gradient(layer, attribute, names[id(parameter)], parameter, calls[name]))
     for gradient in found.values():
         if isinstance(gradient, VectorGradient):
-            # Now and no sooner: in double precision uses of one parameter may cancel, and what is left must be as exact.
+            # Not sooner: in double precision uses of one parameter may cancel, and what is left must be as exact.
             gradient.gradients = gradient.gradients.float()
     return list(found.values())
 
